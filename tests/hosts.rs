@@ -11,7 +11,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::support::cloud::{Cloud, cloud_event, event};
-use crate::support::functions_host::{FunctionsHost, SCOREKEEPER, free_port, given};
+use crate::support::functions_host::{FunctionsHost, SCOREKEEPER, TRACEPARENT, free_port, given};
 use crate::support::lambda::{BOOTSTRAP, Deadline, Host, Lambda};
 use crate::support::process::Process;
 
@@ -167,15 +167,22 @@ async fn a_failure_is_told_on_stdout_with_the_invocations_id_and_stderr_stays_em
 async fn every_line_on_stdout_is_a_record_and_those_of_an_invocation_carry_its_ids() {
     let cloud = Cloud::start().await;
     let mut host = FunctionsHost::start(cloud.root(), &cloud.vars("ledger")).await;
-    host.invoke("BlobCreated", "6a5b0c6e-traced", "event", &event("a.csv")).await.value();
-    let line = host.process().until_logged(|line| line.contains("submitting -> running")).await;
-    let span = &record(&line)["spans"][0];
-    assert_eq!(span["invocation_id"], json!("6a5b0c6e-traced"));
-    assert_eq!(span["trace_id"], json!("0af7651916cd43dd8448eb211c80319c"));
-    assert_eq!(span["function"], json!("BlobCreated"));
-    let all: Vec<Value> = host.process().stdout().iter().map(|line| record(line)).collect();
-    let of_event = all.iter().filter(|record| record["spans"][0]["invocation_id"] == "6a5b0c6e-traced");
-    assert_eq!(of_event.count(), 1, "one record for each event: {all:?}");
+    // Without Application Insights the host sends no `traceparent`.
+    let trace = json!("0af7651916cd43dd8448eb211c80319c");
+    for (id, blob, traceparent, told) in
+        [("untraced", "a.csv", None, Value::Null), ("traced", "b.csv", Some(TRACEPARENT), trace)]
+    {
+        host.traceparent = traceparent.or(host.traceparent);
+        host.invoke("BlobCreated", id, "event", &event(blob)).await.value();
+        let of_blob = |line: &str| line.contains(blob) && line.contains("submitting -> running");
+        let line = host.process().until_logged(of_blob).await;
+        let span = &record(&line)["spans"][0];
+        assert_eq!((&span["invocation_id"], &span["trace_id"]), (&json!(id), &told), "{line}");
+        assert_eq!(span["function"], json!("BlobCreated"));
+        let all: Vec<Value> = host.process().stdout().iter().map(|line| record(line)).collect();
+        let of_event = all.iter().filter(|record| record["spans"][0]["invocation_id"] == id);
+        assert_eq!(of_event.count(), 1, "one record for each event: {all:?}");
+    }
 }
 
 #[tokio::test]
@@ -306,7 +313,8 @@ async fn without_a_host_the_handler_outlives_who_started_it() {
     assert!(alive, "the handler ended with who started it");
 }
 
-async fn ended(program: &str, arguments: &[&str], root: &Path, vars: &BTreeMap<String, String>) -> (i32, Process) {
+/// Runs a program to its end.
+pub async fn ended(program: &str, arguments: &[&str], root: &Path, vars: &BTreeMap<String, String>) -> (i32, Process) {
     let mut process = Process::spawn(program, arguments, root, vars);
     let status = process.ended().await;
     (status.code().unwrap_or_else(|| panic!("{status}")), process)
@@ -320,60 +328,6 @@ async fn a_taken_port_ends_the_process_so_that_the_host_starts_another() {
     let (code, process) = ended(SCOREKEEPER, &["serve"], cloud.root(), &vars).await;
     assert_eq!(code, 1);
     assert!(process.stderr().contains("cannot be listened on"), "{}", process.stderr());
-}
-
-#[tokio::test]
-async fn wrong_settings_end_every_command_with_64() {
-    let folder = tempfile::tempdir().unwrap();
-    let wrong =
-        [("SCOREKEEPER_TASK_HUB", "my-hub"), ("SCOREKEEPER_RETENTION", "P7D"), ("SCOREKEEPER_LEDGER", "/ledger")];
-    let wrong = wrong.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
-    let vars: BTreeMap<_, _> = wrong;
-    for (program, arguments) in [(SCOREKEEPER, &["serve"][..]), (SCOREKEEPER, &["config"]), (BOOTSTRAP, &[])] {
-        let (code, process) = ended(program, arguments, folder.path(), &vars).await;
-        assert_eq!(code, 64, "{program} {arguments:?}");
-        let told = process.stderr();
-        for name in ["SCOREKEEPER_TASK_HUB", "SCOREKEEPER_RETENTION", "SCOREKEEPER_LEDGER", "SCOREKEEPER_RULES"] {
-            let about = format!("scorekeeper: `{name}` is ");
-            assert_eq!(told.lines().filter(|line| line.starts_with(&about)).count(), 1, "{name} in {told}");
-        }
-        assert!(process.stdout().is_empty());
-    }
-}
-
-/// The host gives up for good after the third end of its handler: a wrong setting would take the app away, and the reason with it.
-#[tokio::test]
-async fn wrong_settings_are_told_by_a_handler_that_stays_and_loses_no_event() {
-    let cloud = Cloud::start().await;
-    let good = cloud.vars("ledger");
-    let uploaded = event("a.csv");
-    // Settings, a rule file, and what only the adapters see: a ledger's folder that is a file.
-    std::fs::write(cloud.root().join("no-folder"), "").unwrap();
-    for (name, value, told) in [
-        ("SCOREKEEPER_TASK_HUB", "my-hub", "`SCOREKEEPER_TASK_HUB` is `my-hub`"),
-        ("SCOREKEEPER_RULES", "{\"rules\": [{\"id\": 7}]}", "rules[0].id"),
-        ("SCOREKEEPER_LEDGER", "embedded:no-folder/x", "no-folder"),
-    ] {
-        let mut vars = good.clone();
-        vars.insert(name.to_owned(), value.to_owned());
-        let mut host = FunctionsHost::start(cloud.root(), &vars).await;
-        for function in ["BlobCreated", "BlobCreatedFromQueue", "Reconcile"] {
-            let answer = host.invoke(function, "1", "event", &uploaded).await;
-            assert_eq!((answer.status, &answer.json()["errorType"]), (500, &json!("Unusable")), "{name}: {function}");
-            assert!(answer.json()["errorMessage"].as_str().unwrap().contains(told), "{answer:?}");
-        }
-        let logged = host.process().until_logged(|line| line.contains("every invocation is refused")).await;
-        let record: Value = serde_json::from_str(&logged).unwrap();
-        assert_eq!(record["level"], "ERROR");
-        assert!(record["reason"].as_str().unwrap().contains(told), "{logged}");
-        assert!(host.process().stderr().contains(told), "the host makes an error of it: {}", host.process().stderr());
-        let logged = host.process().stdout().iter().filter(|line| line.contains("is refused")).count();
-        assert_eq!(logged, 1, "once a minute, not for each event");
-    }
-    // Corrected: what was refused is delivered again.
-    let host = FunctionsHost::start(cloud.root(), &good).await;
-    let answer = host.invoke("BlobCreated", "2", "event", &uploaded).await;
-    assert_eq!(answer.value()["accepted"].as_array().map(Vec::len), Some(1));
 }
 
 #[tokio::test]

@@ -9,6 +9,8 @@ const README: &str = include_str!("../README.md");
 const DATA_TEAMS: &str = include_str!("../handler/docs/data-teams.md");
 const OPERATIONS: &str = include_str!("../handler/docs/operations.md");
 const INFRASTRUCTURE: &str = include_str!("../handler/docs/infrastructure.md");
+const INFRA: &str = include_str!("../infra/README.md");
+const ALERTS: &str = include_str!("../infra/modules/alerts.bicep");
 const CONFIG: &str = include_str!("../handler/src/config/mod.rs");
 
 #[test]
@@ -84,7 +86,15 @@ fn every_capability_has_a_verdict_and_each_yes_a_test_that_exists() {
     let rows: Vec<Vec<&str>> = rows.filter(|cells| cells.len() == 7 && cells[1].parse::<u32>().is_ok()).collect();
     let numbers: Vec<usize> = rows.iter().map(|cells| cells[1].parse().unwrap()).collect();
     assert_eq!(numbers, (1..=43).collect::<Vec<_>>());
-    for cells in rows {
+    // The parameters of the how-to articles, each of which has a row of the same form.
+    let parameters = table.lines().skip_while(|line| !line.starts_with("| article |")).skip(2);
+    let parameters: Vec<Vec<&str>> = parameters
+        .map(|line| line.split('|').map(str::trim).collect())
+        .take_while(|cells: &Vec<&str>| cells.len() > 1)
+        .collect();
+    assert!(parameters.len() >= 19, "{}", parameters.len());
+    for cells in rows.into_iter().chain(parameters) {
+        assert_eq!(cells.len(), 7, "{cells:?}");
         let (capability, verdict) = (cells[2], cells[3]);
         assert!(["yes", "partly", "no"].contains(&verdict), "{capability}: {verdict}");
         let tests: Vec<&str> =
@@ -146,63 +156,6 @@ fn every_check_of_the_doctor_is_named_and_no_other() {
     assert_eq!(sorted, checks);
 }
 
-/// All pages that people read.
-fn pages() -> Vec<(std::path::PathBuf, String)> {
-    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let mut all = Vec::new();
-    for folder in ["", "handler", "handler/docs", "infra", "tests"] {
-        for entry in std::fs::read_dir(root.join(folder)).unwrap() {
-            let path = entry.unwrap().path();
-            if path.extension().is_some_and(|extension| extension == "md") {
-                let text = std::fs::read_to_string(&path).unwrap();
-                all.push((path, text));
-            }
-        }
-    }
-    assert!(all.len() > 12, "{}", all.len());
-    all
-}
-
-/// The page without what is shown of programs.
-fn prose(text: &str) -> String {
-    text.split("```").step_by(2).collect::<Vec<_>>().join("\n")
-}
-
-/// The anchors that GitHub makes of a page's headings.
-fn anchors(text: &str) -> Vec<String> {
-    let headings = prose(text).lines().filter_map(|line| line.strip_prefix('#').map(str::to_owned)).collect::<Vec<_>>();
-    let anchor = |heading: &String| {
-        let text = heading.trim_start_matches('#').trim().to_lowercase();
-        let kept = text.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
-        kept.map(|c| if c == ' ' { '-' } else { c }).collect()
-    };
-    headings.iter().map(anchor).collect()
-}
-
-#[test]
-fn every_link_leads_to_a_file_and_a_heading_that_are_there() {
-    let mut links = 0;
-    for (page, text) in pages() {
-        let prose = prose(&text);
-        let marked = prose.split("](").skip(1).filter_map(|rest| rest.split(')').next());
-        let named = prose.split("src=\"").skip(1).chain(prose.split("srcset=\"").skip(1));
-        for link in marked.chain(named.filter_map(|rest| rest.split('"').next())) {
-            if link.contains("://") || link.starts_with("mailto:") {
-                continue;
-            }
-            links += 1;
-            let (path, anchor) = link.split_once('#').unwrap_or((link, ""));
-            let file = if path.is_empty() { page.clone() } else { page.parent().unwrap().join(path) };
-            assert!(file.exists(), "{}: {link}", page.display());
-            if !anchor.is_empty() {
-                let there = anchors(&std::fs::read_to_string(&file).unwrap());
-                assert!(there.iter().any(|one| one == anchor), "{}: {link}: {there:?}", page.display());
-            }
-        }
-    }
-    assert!(links > 60, "{links}");
-}
-
 #[test]
 fn the_front_page_is_short_and_its_first_screen_has_the_two_commands() {
     assert!(README.lines().count() <= 150, "{} lines", README.lines().count());
@@ -212,84 +165,75 @@ fn the_front_page_is_short_and_its_first_screen_has_the_two_commands() {
     }
 }
 
-/// The quantities of the costs, which other tests count (`app/main.rs`, `supervised_host.rs`), times uploads.
+/// A number with commas between its thousands.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let groups = digits.as_bytes().rchunks(3).rev().map(|group| std::str::from_utf8(group).unwrap());
+    groups.collect::<Vec<_>>().join(",")
+}
+
+/// A row of the costs at so many uploads: name, price as it is told, quantity as it is told, cost.
+type Cost = (&'static str, &'static str, String, f64);
+
+/// The quantities, which other tests count (`app/main.rs`, `log_records.rs`), times their prices.
+#[expect(clippy::cast_precision_loss, reason = "quantities of a month")]
+fn costs(uploads: u64) -> [Cost; 8] {
+    let runs: u64 = 60 * 24 * 30;
+    let (of_a_run, of_an_event) = crate::log_records::sent();
+    let counted = |quantity: u64, price: f64, per: f64| (grouped(quantity), quantity as f64 * price / per);
+    let executions = counted(uploads + runs, 0.40, 1e6);
+    let gb_s = counted(u64::midpoint(runs, uploads), 0.000_026, 1.0);
+    let transactions = counted(37 * runs + 36 * uploads, 0.000_36, 1e4);
+    let of_the_host = counted(50_000 * 30, 0.004, 1e4);
+    let operations = counted(2 * uploads, 0.60, 1e6);
+    let gb = (of_a_run * runs + of_an_event * uploads) as f64 * 1e3 / 1e9;
+    let (often, seldom) = log_alerts();
+    let alerts = often as f64 * 1.50 + seldom as f64 * 0.50;
+    [
+        ("function executions", "0.40 for 1,000,000", executions.0, executions.1),
+        ("GB-s of instances of 512 MB", "0.000026 each", gb_s.0, gb_s.1),
+        ("table transactions", "0.00036 for 10,000", transactions.0, transactions.1),
+        ("the host's own storage requests", "0.004 for 10,000", of_the_host.0, of_the_host.1),
+        ("Event Grid operations", "0.60 for 1,000,000", operations.0, operations.1),
+        ("GB of log records, of 1 kB", "2.30 each", format!("{gb:.2}"), gb * 2.30),
+        ("alerts on logs", "1.50 and 0.50 each", format!("{often} and {seldom}"), alerts),
+        ("alerts on metrics", "0.10 each", "3".to_owned(), 0.30),
+    ]
+}
+
+/// Alerts on logs that the templates make where Event Grid pushes: asked every five minutes, and less often.
+fn log_alerts() -> (usize, usize) {
+    let always = ALERTS.split("var always = [").nth(1).and_then(|rest| rest.split("\nvar ").next()).expect("alerts");
+    let asked: Vec<&str> = always.lines().filter_map(|line| line.trim().strip_prefix("frequency: ")).collect();
+    let often = asked.iter().filter(|frequency| **frequency == "'PT5M'").count();
+    (often, asked.len() - often)
+}
+
 #[test]
 fn the_costs_are_the_arithmetic_that_they_name() {
-    let grouped = |number: u64| {
-        let digits = number.to_string();
-        let groups = digits.as_bytes().rchunks(3).rev().map(|group| std::str::from_utf8(group).unwrap());
-        groups.collect::<Vec<_>>().join(",")
-    };
-    let runs: u64 = 60 * 24 * 30;
-    let rows = |uploads: u64| {
-        [uploads + runs, u64::midpoint(runs, uploads), 37 * runs + 36 * uploads, 2 * uploads, runs + 3 * uploads]
-            .map(grouped)
-    };
-    let (few, many) = (rows(1_000), rows(1_000_000));
-    // The one price: of a GB-s, as its row says it.
-    let priced = README.lines().find_map(|line| line.strip_prefix("| at ")).expect("a row with a price");
-    let cells: Vec<&str> = priced.split('|').map(str::trim).collect();
-    let (price, of_what) = cells[0].split_once(" USD for a GB-s (").expect("a price");
-    for named in ["Flex Consumption on demand", "East US", " 2025)"] {
-        assert!(of_what.contains(named), "plan, region and date: {of_what}");
+    let section =
+        README.split("\n## What it costs a month\n").nth(1).and_then(|rest| rest.split("\n## ").next()).unwrap();
+    for named in ["Flex Consumption on demand", "East US", "prices of 2025 and 2026", "pay as you go"] {
+        assert!(section.contains(named), "plan, region and year: {named}");
     }
-    let price: f64 = price.parse().unwrap();
-    let cost = |gb_s: u32| format!("{:.2} USD", f64::from(gb_s) * price);
-    let timer = 21_600;
-    assert_eq!(cells[1..3], [cost(timer + 500), cost(timer + 500_000)]);
-    let told = [format!("{price:.6} USD for a GB-s"), cost(timer), cost(timer + 500), cost(timer + 500_000)];
-    assert!(told.iter().all(|text| INFRASTRUCTURE.contains(text.as_str())), "{told:?}");
-    for (few, many) in few.iter().zip(&many) {
-        let cells: Vec<Vec<&str>> = README.lines().map(|line| line.split('|').map(str::trim).collect()).collect();
-        let is_there = cells.iter().any(|cells| {
-            cells.get(2).is_some_and(|cell| cell.starts_with(few.as_str()))
-                && cells.get(3).is_some_and(|cell| cell.starts_with(many.as_str()))
-        });
-        assert!(is_there, "{few} | {many}");
-        assert!(INFRASTRUCTURE.contains(few.as_str()) && INFRASTRUCTURE.contains(many.as_str()), "{few}, {many}");
-    }
-}
-
-/// What paths of the repository end with, where a page names one.
-const ENDINGS: &[&str] = &[".rs", ".md", ".sh", ".bicep", ".bicepparam", ".toml", ".tsv", ".kql", ".py", ".json"];
-
-/// The repository's files, as `/PATH`.
-fn repository(folder: &std::path::Path, below: &str, found: &mut Vec<String>) {
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let entry = entry.unwrap();
-        let name = entry.file_name().into_string().unwrap();
-        let path = format!("{below}/{name}");
-        if !entry.file_type().unwrap().is_dir() {
-            found.push(path);
-        } else if !["target", ".git", "node_modules"].contains(&name.as_str()) {
-            repository(&entry.path(), &path, found);
+    let (few, many) = (costs(1_000), costs(1_000_000));
+    // Of what is told, so that whoever adds it up comes to the sum.
+    let cents = |cost: f64| (cost * 100.0).round();
+    let rows = few.iter().zip(&many).map(|((name, price, few, few_cost), (_, _, many, many_cost))| {
+        let [few_cost, many_cost] = [few_cost, many_cost].map(|cost| cents(*cost) / 100.0);
+        (format!("| {name} | {price} | {few}: {few_cost:.2} | {many}: {many_cost:.2} | "), *price)
+    });
+    for (row, price) in rows {
+        assert!(section.contains(&row), "the front page must hold\n{row}");
+        for price in price.split(" and ").map(|price| price.trim_end_matches(" each")) {
+            assert!(INFRASTRUCTURE.contains(price), "{price}");
         }
     }
-}
-
-/// Paths of the repository that a text names in backquotes. They may be short: what stands before `src`, or a file's name alone.
-fn named_paths(prose: &str) -> Vec<&str> {
-    let is_path = |text: &&str| {
-        let plain = |c: char| c.is_ascii_alphanumeric() || "_-./".contains(c);
-        text.chars().all(plain) && ENDINGS.iter().any(|ending| text.len() > ending.len() && text.ends_with(ending))
-    };
-    prose.split('`').skip(1).step_by(2).filter(is_path).collect()
-}
-
-#[test]
-fn each_path_of_the_repository_that_a_page_names_exists() {
-    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let mut files = Vec::new();
-    repository(&root, "", &mut files);
-    let exists = |path: &str| files.iter().any(|file| file.ends_with(&format!("/{path}")));
-    let mut named = 0;
-    for (page, text) in pages() {
-        for path in named_paths(&prose(&text)) {
-            // Made by a build, and by whoever deploys.
-            assert!(exists(path) || path.ends_with(".cdx.json"), "{}: {path} does not exist", page.display());
-            named += 1;
-        }
-    }
-    assert!(named > 50, "{named}");
-    assert!(!exists("app/src/admission.rs"));
+    let sum = |costs: &[Cost]| costs.iter().map(|(.., cost)| cents(*cost)).sum::<f64>() / 100.0;
+    let (few, many) = (sum(&few), sum(&many));
+    let row = format!("| **in all** | | **{few:.2}** | **{many:.2}** | |");
+    assert!(section.contains(&row), "the front page must hold\n{row}");
+    assert!(INFRASTRUCTURE.contains(&format!("**{few:.2} USD** and **{many:.2} USD**")), "{few}, {many}");
+    let alerts = costs(0)[6].3;
+    assert!(INFRA.contains(&format!(": {alerts} USD a month")), "infra/README.md tells another price of the alerts");
 }

@@ -132,7 +132,8 @@ fn full() -> Value {
                 "flag": { "type": "Literal", "value": false },
             },
             "outputs": {
-                "score": { "type": "UriFile", "uri": format!("{output}/p.csv"), "mode": "Upload", "description": "scores" },
+                "score": { "type": "UriFile", "uri": format!("{output}/p.csv"), "mode": "Upload", "description": "scores",
+                    "publish": { "uri": "azureml://datastores/blobs/paths/latest/{blob.path}", "ifExists": "version" } },
                 "more": { "type": "UriFolder", "uri": format!("azureml://subscriptions/s/resourcegroups/g/workspaces/w/datastores/d/paths/{{scoring.id}}/{{attempt}}/") },
             },
             "settings": {

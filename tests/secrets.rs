@@ -22,6 +22,7 @@ use azure::tokens::Tokens;
 use azure_core::credentials::{AccessToken, TokenCredential, TokenRequestOptions};
 use doctor::Cloud as _;
 use handler::cli::breaker::{self, BreakerArgs};
+use handler::cli::json::JsonArgs;
 use handler::cli::limit::{self, LimitArgs};
 use handler::cli::list::{self, Instead, ListArgs};
 use handler::cli::{doctor as examination, explain, show, status};
@@ -44,7 +45,7 @@ use crate::support::world::event;
 
 const NOW: OffsetDateTime = datetime!(2026-07-21 10:00:00 UTC);
 /// No option names the ledger.
-const HERE: WhichLedger = WhichLedger { ledger: None, data: None, task_hub: None };
+const HERE: WhichLedger = WhichLedger { ledger: None, data: None, profile: None, task_hub: None };
 /// What is planted. Nothing else of a test's looks like it.
 const SECRET: &str = "Zq7Xw9Kj2Vb5Nm8Rt4Yp6Lc3";
 
@@ -99,7 +100,7 @@ fn told_of(vars: &BTreeMap<String, String>) -> String {
     let ledger = ledger.map_or_else(|problems| problems.to_string(), |settings| settings.ledger.to_string());
     let mut shown = [config, ledger].join("\n").into_bytes();
     if let Err(report) = examination::settings(vars, cwd) {
-        for json in [false, true] {
+        for json in [JsonArgs::TEXT, JsonArgs::ALL] {
             let within = IsoDuration(Duration::MINUTE);
             let args = examination::DoctorArgs { settings: None, app: None, within, quiet: false, json };
             examination::print(&report, &args, &mut shown).unwrap();
@@ -114,6 +115,7 @@ fn no_setting_shows_a_secret_to_any_command() {
         "SCOREKEEPER_LEDGER",
         "SCOREKEEPER_TASK_HUB",
         "SCOREKEEPER_RULES",
+        "SCOREKEEPER_RULES_ALLOW_ENDPOINTS",
         "SCOREKEEPER_RESOURCE_MANAGER",
         "SCOREKEEPER_RETENTION",
         "SCOREKEEPER_ORPHAN_SCAN_INTERVAL",
@@ -122,7 +124,15 @@ fn no_setting_shows_a_secret_to_any_command() {
         "SCOREKEEPER_SIGN_IN",
         "SCOREKEEPER_LOG",
         "SCOREKEEPER_LOG_FORMAT",
+        "SCOREKEEPER_IDENTITY",
         "AZURE_CLIENT_ID",
+        "AZURE_TENANT_ID",
+        "AZURE_CLIENT_SECRET",
+        "AZURE_CLIENT_SECRET_FILE",
+        "AZURE_CLIENT_CERTIFICATE_PATH",
+        "AZURE_FEDERATED_TOKEN_FILE",
+        "AZURE_AUTHORITY_HOST",
+        "AZURE_CLOUD",
         "AzureWebJobsStorage",
         "AzureWebJobsStorage__accountName",
         "AzureWebJobsStorage__tableServiceUri",
@@ -275,20 +285,24 @@ async fn shown(ledger: &Ledger) -> String {
         })
         .await
         .unwrap();
-    for json in [false, true] {
-        status::status(ledger, &HERE, json, None, NOW, &mut out).await.unwrap();
-        let args = ListArgs { limit: 100, json, ..ListArgs::default() };
+    for json in [JsonArgs::TEXT, JsonArgs::ALL] {
+        status::status(ledger, &HERE, &json, None, NOW, &mut out).await.unwrap();
+        let args = ListArgs { limit: 100, json: json.clone(), ..ListArgs::default() };
         list::list(ledger, &args, NOW, &mut out).await.unwrap();
         for (skipped, quarantined) in [(true, false), (false, true)] {
             let instead = Instead { skipped, quarantined, ..Instead::default() };
-            let args = ListArgs { limit: 100, json, instead, ..ListArgs::default() };
+            let args = ListArgs { limit: 100, json: json.clone(), instead, ..ListArgs::default() };
             list::list(ledger, &args, NOW, &mut out).await.unwrap();
         }
-        limit::limit(ledger, &LimitArgs { json, ..LimitArgs::default() }, "ann", NOW, &mut out).await.unwrap();
-        breaker::breaker(ledger, &BreakerArgs { json, ..BreakerArgs::default() }, NOW, &mut out).await.unwrap();
+        limit::limit(ledger, &LimitArgs { json: json.clone(), ..LimitArgs::default() }, "ann", NOW, &mut out)
+            .await
+            .unwrap();
+        breaker::breaker(ledger, &BreakerArgs { json: json.clone(), ..BreakerArgs::default() }, NOW, &mut out)
+            .await
+            .unwrap();
         for id in &ids {
-            show::show(ledger, &HERE, id, json, NOW, &mut out).await.unwrap();
-            explain::explain(ledger, &HERE, id, json, NOW, &mut out).await.unwrap();
+            show::show(ledger, &HERE, id, &json, NOW, &mut out).await.unwrap();
+            explain::explain(ledger, &HERE, id, &json, NOW, &mut out).await.unwrap();
         }
     }
     let pages = ["/", "/api/scorings", "/api/limits", "/api/breakers"].map(str::to_owned).into_iter();

@@ -7,7 +7,10 @@ use simulation::{Faults, NO_VIOLATION, RunOptions, SimulateArgs, Total, VIOLATIO
 
 mod bad_inputs;
 mod guard_removal;
+mod publishing;
+mod storage_guard;
 mod sweep;
+mod swept;
 
 /// Seeds that every test run takes; `cargo xtask test` runs thousands more with the release binary.
 const SEEDS: u64 = 60;

@@ -12,7 +12,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use app::ledger::{Acceptance, Announced, Cap, Ledger, LedgerOptions, LimitScope, Recorded, rows};
 use app::ports::table_store::{ETag, Op, TableName, TableStore};
-use app::ports::{Answered, BlobPage, Blobs, Endpoint, Inconclusive, JobAddress, JobListing, JobSearch, ScanTarget};
+use app::ports::{
+    Answered, BlobPage, Blobs, Endpoint, Inconclusive, JobAddress, JobListing, JobSearch, PartPage, ScanTarget,
+};
 use app::{App, Parts};
 use async_trait::async_trait;
 use divan::Bencher;
@@ -21,7 +23,10 @@ use lifecycle::{
     Answer, BlobVersion, Entry, InputContent, InputSnapshot, Job, JobSnapshot, JobStatus, LedgerId, Observation,
     OutputPrint, OutputSnapshot, Rules, Scoring, SeenVersion, Step, StorageHosts, decide, intake,
 };
-use lifecycle::{BlobSnapshot, UnversionedBlob};
+use lifecycle::{
+    BlobPlace, BlobPrefix, BlobSnapshot, CopySource, PublicationMark, Published, PublishedBlob, UnversionedBlob,
+    WriteCondition,
+};
 use stores::embedded::EmbeddedStore;
 use stores::memory::MemoryStore;
 use time::OffsetDateTime;
@@ -145,12 +150,44 @@ impl Blobs for AtOnce {
         Err(Inconclusive::not_reachable("no blob of this bench is there"))
     }
 
-    async fn blobs_below(&self, _folder: &UnversionedBlob, _from: Option<&str>) -> Result<BlobPage, Inconclusive> {
+    async fn list(&self, _place: &BlobPrefix, _from: Option<&str>, _max: usize) -> Result<BlobPage, Inconclusive> {
         Err(Inconclusive::not_reachable("no blob of this bench is there"))
     }
 
     async fn outputs(&self, _scoring: &Scoring) -> Result<OutputSnapshot, Inconclusive> {
         Err(Inconclusive::not_reachable("no job of this bench ends"))
+    }
+
+    async fn locate(&self, _at: &BlobPlace) -> Result<UnversionedBlob, Inconclusive> {
+        Err(Inconclusive::not_reachable("nothing of this bench is published"))
+    }
+
+    async fn published(&self, _at: &BlobPlace) -> Result<Option<PublishedBlob>, Inconclusive> {
+        Err(Inconclusive::not_reachable("nothing of this bench is published"))
+    }
+
+    async fn parts(&self, _folder: &BlobPlace, _from: Option<&str>) -> Result<PartPage, Inconclusive> {
+        Err(Inconclusive::not_reachable("nothing of this bench is published"))
+    }
+
+    async fn publish(
+        &self,
+        _source: &CopySource,
+        _to: &BlobPlace,
+        _condition: &WriteCondition,
+        _mark: &PublicationMark,
+    ) -> Result<Answered<Published>, Inconclusive> {
+        Err(Inconclusive::not_reachable("nothing of this bench is published"))
+    }
+
+    async fn write_manifest(
+        &self,
+        _to: &BlobPlace,
+        _body: Vec<u8>,
+        _condition: &WriteCondition,
+        _mark: &PublicationMark,
+    ) -> Result<Answered<Published>, Inconclusive> {
+        Err(Inconclusive::not_reachable("nothing of this bench is published"))
     }
 }
 

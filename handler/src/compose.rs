@@ -10,7 +10,10 @@ use azure_core::Uuid;
 use azure_core::credentials::TokenCredential;
 use time::OffsetDateTime;
 
-use crate::config::{AzureCloudFacts, Config, LedgerLocation, LedgerSettings, TablesAuth, Warning};
+use crate::config::{
+    AzureCloudFacts, Config, LedgerLocation, LedgerSettings, MAX_RULES_BYTES, RulesAccess, TablesAuth, Warning,
+};
+use crate::rules_in_blob::{CurrentApp, Look, Outputs, look};
 use app::ledger::{Ledger, LedgerOptions};
 use app::ports::Clock;
 use app::ports::table_store::TableStore;
@@ -19,11 +22,14 @@ use azure::batch_endpoint::AzureMl;
 use azure::blobs::AzureBlobs;
 use azure::management::AzureCloud;
 use azure::resource_manager;
+use azure::rules_blob::RulesBlob;
 use azure::tables::{Auth, AzureTables};
-use azure::tokens::{Audience as _, CredentialKind, MachineLearning, ResourceManager, Storage, Tokens};
-use doctor::{AppFacts, Caller, Check, Doctor, Finding, Installation, LedgerNotOpened};
+use azure::tokens::{Audience as _, Identity, MachineLearning, ManagedIdentity, ResourceManager, Storage, Tokens};
+use doctor::{AppFacts, AppIdentity, Caller, Check, Doctor, Finding, Installation, LedgerNotOpened, UserAssigned};
+use lifecycle::storage_hosts::ForeignHost;
 use lifecycle::{LedgerId, StorageHosts};
 use stores::embedded::EmbeddedStore;
+use url::Url;
 
 /// Why the parts cannot be put together. Nothing was sent to anybody yet.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +46,9 @@ pub enum Error {
     /// The address of Azure Resource Manager cannot be used.
     #[error("Azure Resource Manager cannot be called")]
     ResourceManager(#[from] resource_manager::InvalidAddress),
+    /// No token goes to where the rules lie.
+    #[error("the rules (SCOREKEEPER_RULES) cannot be read")]
+    RulesBlob(#[from] ForeignHost),
 }
 
 /// The machine's time: the one place that reads it. Everything below takes a clock, so that tests have their own.
@@ -49,15 +58,16 @@ pub fn system_clock() -> Clock {
 }
 
 /// The application as the settings want it.
-pub fn app(config: &Config, clock: Clock) -> Result<App, Error> {
-    let source = CredentialKind::ManagedIdentity { client_id: config.client_id.clone() }.source();
+pub fn app(config: &Config, clock: Clock) -> Result<CurrentApp, Error> {
+    let source = source_of(&config.identity, Caller::App);
     let ledger = ledger(config, Arc::clone(&source), &clock, Access::Write)?;
     let (manager, ml) = cloud_tokens(config, &source, &clock);
     let manager = Arc::new(resource_manager::Client::new(config.resource_manager.as_str(), manager)?);
     let hosts = storage_hosts(config);
     let endpoint = AzureMl::new(ml, config.endpoint_hosts.clone(), Arc::clone(&manager)).with_logs_on(hosts.clone());
-    let blobs = AzureBlobs::new(manager, Tokens::new(source, Arc::clone(&clock)), hosts.clone());
-    Ok(App::new(Parts {
+    let storage = Tokens::new(source, Arc::clone(&clock));
+    let blobs = AzureBlobs::new(Arc::clone(&manager), storage.clone(), hosts.clone());
+    let parts = Parts {
         ledger,
         endpoint: Arc::new(endpoint),
         blobs: Arc::new(blobs),
@@ -66,21 +76,42 @@ pub fn app(config: &Config, clock: Clock) -> Result<App, Error> {
         clock,
         retention: config.retention,
         orphan_scan_interval: config.orphan_scan_interval,
-    }))
+    };
+    let Some(in_blob) = &config.rules_in_blob else { return Ok(App::new(parts).into()) };
+    let blob = RulesBlob::new(&in_blob.url, &parts.storage_hosts, storage, MAX_RULES_BYTES)?;
+    let allowed = in_blob.allowed(storage_hosts(config));
+    Ok(CurrentApp::in_blob(parts, (blob, allowed, Outputs::new(manager)), in_blob.interval))
+}
+
+/// Looks at the blob that the rules lie in; `None` if they lie in none.
+pub async fn rules_seen(config: &Config, caller: Caller, clock: &Clock) -> Result<Option<Look>, Error> {
+    let Some(in_blob) = &config.rules_in_blob else { return Ok(None) };
+    let tokens = Tokens::new(source_of(&config.identity, caller), Arc::clone(clock));
+    let blob = RulesBlob::new(&in_blob.url, &storage_hosts(config), tokens, MAX_RULES_BYTES)?;
+    Ok(Some(look(&blob, &in_blob.allowed(storage_hosts(config))).await))
+}
+
+/// The blob of this URL, for a command that reads or writes it.
+pub fn rules_blob(access: &RulesAccess, url: &Url, caller: Caller, clock: &Clock) -> Result<RulesBlob, Error> {
+    let tokens = Tokens::new(source_of(&access.identity, caller), Arc::clone(clock));
+    Ok(RulesBlob::new(url, &access.hosts, tokens, MAX_RULES_BYTES)?)
+}
+
+fn source_of(identity: &Identity, caller: Caller) -> Arc<dyn TokenCredential> {
+    match caller {
+        Caller::App => identity.source(),
+        Caller::Operator => Identity::SignedIn.source(),
+    }
 }
 
 /// An examination of what the settings describe, by the app's identity or by whoever is signed in.
 pub fn doctor(config: &Config, caller: Caller, facts: AppFacts, time: Duration, clock: Clock) -> Result<Doctor, Error> {
-    let source = match caller {
-        Caller::App => CredentialKind::ManagedIdentity { client_id: config.client_id.clone() },
-        Caller::Operator => CredentialKind::SignedIn,
-    }
-    .source();
+    let source = source_of(&config.identity, caller);
     let (manager, ml) = cloud_tokens(config, &source, &clock);
     let storage = (Tokens::new(Arc::clone(&source), Arc::clone(&clock)), storage_hosts(config));
     let hosts = config.endpoint_hosts.clone();
     let cloud = AzureCloud::new(config.resource_manager.as_str(), manager, (ml, hosts), storage)?;
-    let ledger = store(&config.ledger, source, &clock, Access::Write)
+    let ledger = store(&config.ledger, &Tokens::new(source, Arc::clone(&clock)), Access::Write)
         .and_then(|store| Ok((open(Arc::clone(&store), &config.task_hub, config.projection)?, store)))
         .map_err(|error| LedgerNotOpened(Box::new(error)));
     let ledger_account = match &config.ledger {
@@ -93,11 +124,12 @@ pub fn doctor(config: &Config, caller: Caller, facts: AppFacts, time: Duration, 
     let rules = config.rules.iter().count();
     let installation = Installation {
         rules: config.rules.clone(),
+        rules_blob: None,
         task_hub: config.task_hub.clone(),
         ledger_place: config.ledger.to_string(),
         queue_account: facts.queue_account.or_else(|| ledger_account.clone()),
         ledger_account,
-        client_id: config.client_id.clone(),
+        identity: examined(&config.identity),
         site: facts.site.or_else(|| config.host.resource_id.clone()),
         switched_off: facts.switched_off,
         sign_in_required: config.sign_in_required,
@@ -108,6 +140,18 @@ pub fn doctor(config: &Config, caller: Caller, facts: AppFacts, time: Duration, 
     };
     let nonce = Uuid::new_v4().simple().to_string();
     Ok(Doctor { installation, cloud: Arc::new(cloud), ledger, caller, clock, nonce, time })
+}
+
+/// The app's identity as the doctor looks for it.
+fn examined(identity: &Identity) -> AppIdentity {
+    match identity.clone() {
+        Identity::Managed(ManagedIdentity::SystemAssigned) => AppIdentity::SystemAssigned,
+        Identity::Managed(ManagedIdentity::ClientId(id)) => AppIdentity::UserAssigned(UserAssigned::ClientId(id)),
+        Identity::Managed(ManagedIdentity::ObjectId(id)) => AppIdentity::UserAssigned(UserAssigned::ObjectId(id)),
+        Identity::Managed(ManagedIdentity::ResourceId(id)) => AppIdentity::UserAssigned(UserAssigned::ResourceId(id)),
+        Identity::ServicePrincipal(principal) => AppIdentity::ServicePrincipal { client_id: principal.client_id },
+        Identity::SignedIn => AppIdentity::SignedIn,
+    }
 }
 
 fn settings_warning(warning: &Warning) -> Finding {
@@ -141,22 +185,47 @@ fn storage_domain(config: &Config) -> Option<String> {
 /// Hosts that blobs may lie on: the cloud's, and those that the settings name.
 fn storage_hosts(config: &Config) -> StorageHosts {
     let cloud = storage_domain(config).map(|domain| StorageHosts::of_cloud(&domain)).unwrap_or_default();
-    config.storage_hosts.iter().fold(cloud, |hosts, (host, reached)| hosts.and(host, reached.clone()))
+    let hosts = config.storage_hosts.iter().fold(cloud, |hosts, (host, reached)| hosts.and(host, reached.clone()));
+    config.watched_accounts.iter().fold(hosts, |hosts, account| hosts.watching(account))
 }
 
-/// The ledger alone, for commands that need nothing else of the app.
-pub fn ledger_alone(settings: &LedgerSettings, clock: &Clock, access: Access) -> Result<Ledger, Error> {
-    let kind = if settings.managed_identity {
-        CredentialKind::ManagedIdentity { client_id: settings.client_id.clone() }
-    } else {
-        CredentialKind::SignedIn
-    };
+/// Blobs of outputs, for whoever downloads them.
+pub fn outputs(access: &RulesAccess, caller: Caller, clock: &Clock) -> Result<AzureBlobs, Error> {
+    let source = source_of(&access.identity, caller);
+    let resource =
+        AzureCloudFacts::of(&access.resource_manager).map_or(ResourceManager::RESOURCE, |cloud| cloud.resource_manager);
+    let tokens = Tokens::of_resource(Arc::clone(&source), Arc::clone(clock), resource);
+    let manager = resource_manager::Client::new(access.resource_manager.as_str(), tokens)?;
+    Ok(AzureBlobs::new(Arc::new(manager), Tokens::new(source, Arc::clone(clock)), access.hosts.clone()))
+}
+
+/// A ledger, for commands that need nothing else of the app.
+pub struct LedgerAlone {
+    /// It.
+    pub ledger: Ledger,
+    /// By which it is reached, where it is by a token.
+    tokens: Option<Tokens<Storage>>,
+}
+
+impl LedgerAlone {
+    /// Who reaches it, where a token says so.
+    pub async fn holder(&self) -> Option<String> {
+        // Why there is none is told when the ledger is asked for something.
+        self.tokens.as_ref()?.get().await.ok()?.holder()
+    }
+}
+
+/// Opens a ledger alone.
+pub fn ledger_alone(settings: &LedgerSettings, clock: &Clock, access: Access) -> Result<LedgerAlone, Error> {
+    let tokens = Tokens::new(settings.identity.source(), Arc::clone(clock));
     if access == Access::Write {
         // A folder without a ledger is told of, not made into one.
-        store(&settings.ledger, kind.source(), clock, Access::Read)?;
+        store(&settings.ledger, &tokens, Access::Read)?;
     }
-    let store = store(&settings.ledger, kind.source(), clock, access)?;
-    open(store, &settings.task_hub, settings.projection)
+    let store = store(&settings.ledger, &tokens, access)?;
+    let ledger = open(store, &settings.task_hub, settings.projection)?;
+    let by_token = matches!(settings.ledger, LedgerLocation::Tables { auth: TablesAuth::Entra, .. });
+    Ok(LedgerAlone { ledger, tokens: by_token.then_some(tokens) })
 }
 
 /// What is to be done with a ledger.
@@ -169,7 +238,7 @@ pub enum Access {
 }
 
 fn ledger(config: &Config, source: Arc<dyn TokenCredential>, clock: &Clock, access: Access) -> Result<Ledger, Error> {
-    let store = store(&config.ledger, source, clock, access)?;
+    let store = store(&config.ledger, &Tokens::new(source, Arc::clone(clock)), access)?;
     open(store, &config.task_hub, config.projection)
 }
 
@@ -188,12 +257,7 @@ pub(crate) fn ledger_options(task_hub: &str, projection: bool) -> LedgerOptions 
     }
 }
 
-fn store(
-    location: &LedgerLocation,
-    source: Arc<dyn TokenCredential>,
-    clock: &Clock,
-    access: Access,
-) -> Result<Arc<dyn TableStore>, Error> {
+fn store(location: &LedgerLocation, tokens: &Tokens<Storage>, access: Access) -> Result<Arc<dyn TableStore>, Error> {
     match location {
         LedgerLocation::Embedded(folder) => {
             let opened = match access {
@@ -204,12 +268,53 @@ fn store(
         }
         LedgerLocation::Tables { url, auth } => {
             let auth = match auth {
-                TablesAuth::Entra => Auth::Entra(Tokens::<Storage>::new(source, Arc::clone(clock))),
+                TablesAuth::Entra => Auth::Entra(tokens.clone()),
                 TablesAuth::SharedKeyLite { account, key } => {
                     Auth::SharedKeyLite { account: account.clone(), key: key.expose().to_owned().into() }
                 }
             };
             Ok(Arc::new(AzureTables::new(url, auth)?))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use azure_core::credentials::{AccessToken, TokenRequestOptions};
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    use stores::memory::MemoryStore;
+    use time::macros::datetime;
+
+    /// Gives this token, or none.
+    #[derive(Debug)]
+    struct Source(Option<String>);
+
+    #[async_trait::async_trait]
+    impl TokenCredential for Source {
+        async fn get_token(
+            &self,
+            _scopes: &[&str],
+            _options: Option<TokenRequestOptions<'_>>,
+        ) -> azure_core::Result<AccessToken> {
+            let none = || azure_core::Error::with_message(azure_core::error::ErrorKind::Credential, "not signed in");
+            Ok(AccessToken::new(self.0.clone().ok_or_else(none)?, datetime!(2026-07-21 12:00 UTC)))
+        }
+    }
+
+    #[tokio::test]
+    async fn whoever_reaches_a_ledger_by_a_token_is_known_by_it_and_nobody_else_is() {
+        let clock: Clock = Arc::new(|| datetime!(2026-07-21 10:00 UTC));
+        let of = |source: Option<Source>| LedgerAlone {
+            ledger: open(Arc::new(MemoryStore::new()), "Scorekeeper", false).unwrap(),
+            tokens: source.map(|source| Tokens::new(Arc::new(source), Arc::clone(&clock))),
+        };
+        let claims = URL_SAFE_NO_PAD.encode(r#"{"upn":"ann@contoso.com","appid":"04b07795"}"#);
+        let ann = of(Some(Source(Some(format!("e30.{claims}.SIGNATURE")))));
+        assert_eq!(ann.holder().await.as_deref(), Some("ann@contoso.com"));
+        assert_eq!(of(Some(Source(Some("opaque".to_owned())))).holder().await, None);
+        assert_eq!(of(Some(Source(None))).holder().await, None);
+        assert_eq!(of(None).holder().await, None, "a folder asks for no token");
     }
 }

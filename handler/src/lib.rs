@@ -11,5 +11,6 @@ mod local;
 #[cfg(feature = "dev")] // only `local` serves it
 pub mod page;
 pub mod redacting;
+pub mod rules_in_blob;
 pub mod telemetry;
 mod version;

@@ -29,8 +29,11 @@ impl<W: Write> Redacting<W> {
     fn write_line(&mut self) -> io::Result<()> {
         // Taken first: a line that cannot be written is not tried again in the end.
         let line = std::mem::take(&mut self.line);
+        // The line end of RFC 4180: what moves a cursor back stands before what moves it on.
+        let (line, end) = line.strip_suffix(b"\r\n").map_or((&line[..], ""), |line| (line, "\r\n"));
         self.unless_unread(|inner| {
-            inner.write_all(visible_lines(&redacted(&String::from_utf8_lossy(&line))).as_bytes())
+            inner.write_all(visible_lines(&redacted(&String::from_utf8_lossy(line))).as_bytes())?;
+            inner.write_all(end.as_bytes())
         })
     }
 
@@ -81,6 +84,13 @@ mod tests {
         let mut kept = Vec::new();
         Redacting::new(&mut kept).write_all("a\u{1b}[2Jb\u{202e}c\n{\"d\": 1}\n".as_bytes()).unwrap();
         assert_eq!(String::from_utf8(kept).unwrap(), "a\\u001b[2Jb\\u202ec\n{\"d\": 1}\n");
+    }
+
+    #[test]
+    fn what_divides_values_is_written_as_it_is_and_a_return_within_a_line_is_not() {
+        let mut kept = Vec::new();
+        Redacting::new(&mut kept).write_all(b"a\tb\n\"c\rd\",e\r\n").unwrap();
+        assert_eq!(String::from_utf8(kept).unwrap(), "a\tb\n\"c\\u000dd\",e\r\n");
     }
 
     #[test]

@@ -1,7 +1,12 @@
-// What azd deploys: a resource group, and stage 1 in it.
+// What azd deploys: a resource group, and stage 1 in it. It takes what main.bicep takes, and hands it on.
 targetScope = 'subscription'
 
-import { rulesFile } from '../modules/types.bicep'
+import { appOptions, dataAccessOptions, deliveryOptions, existingResources, monitoringOptions, networkOptions, resourceNames, rulesFile, stateOptions, watchedAccount } from '../modules/types.bicep'
+
+@description('Begins the names of all resources. Lower-case letters and digits.')
+@minLength(2)
+@maxLength(12)
+param workload string = 'scorekeeper'
 
 @description('Name of the azd environment; a tag, and part of the names.')
 @minLength(2)
@@ -14,31 +19,56 @@ param location string
 @description('Name of the resource group to create.')
 param resourceGroupName string = 'rg-scorekeeper-${environmentName}'
 
+@description('Tags of everything that is made here, beside azd\'s own.')
+param tags object = {}
+
+@description('Names of single resources, where the made ones do not suit.')
+param names resourceNames = {}
+
 @description('The rules.')
 param rules rulesFile
 
-@description('ARM ids of the storage accounts whose blobs are scored.')
+@description('Storage accounts whose blobs are scored.')
 @minLength(1)
-param watchedAccountResourceIds string[]
+param watchedAccounts watchedAccount[]
+
+@description('ARM ids of the storage accounts behind the datastores that outputs go to.')
+param outputAccountResourceIds string[] = []
 
 @description('ARM ids of the machine learning workspaces whose endpoints the rules name.')
 @minLength(1)
 param workspaceResourceIds string[]
 
-@description('ARM ids of the storage accounts behind the datastores that outputs go to.')
-param outputAccountResourceIds string[]
+@description('How the app gets its rights on the workspaces.')
+param mlAccess ('dataScientist' | 'custom' | 'none') = 'dataScientist'
 
-@description('Object ids of the compute clusters\' identities, which read inputs too.')
-param computePrincipalIds string[]
+@description('Who gives the rights to read blobs, and to whom.')
+param dataAccess dataAccessOptions = {}
 
-var tags = {
-  'azd-env-name': environmentName
-}
+@description('How events reach the app.')
+param delivery deliveryOptions = {}
+
+@description('What others have made already and is used instead of something new.')
+param existing existingResources = {}
+
+@description('How app and state account are reached.')
+param network networkOptions = {}
+
+@description('Logs, alerts and the workbook.')
+param monitoring monitoringOptions = {}
+
+@description('The state account.')
+param state stateOptions = {}
+
+@description('The function app.')
+param app appOptions = {}
+
+var allTags = { ...tags, 'azd-env-name': environmentName }
 
 resource group 'Microsoft.Resources/resourceGroups@2025-04-01' = {
   name: resourceGroupName
   location: location
-  tags: tags
+  tags: allTags
 }
 
 module scorekeeper '../main.bicep' = {
@@ -46,23 +76,24 @@ module scorekeeper '../main.bicep' = {
   name: 'scorekeeper'
   scope: group
   params: {
+    workload: workload
     environmentName: environmentName
     location: location
-    tags: tags
-    app: {
-      tags: {
-        'azd-service-name': 'scorekeeper'
-      }
-    }
+    tags: allTags
+    names: names
     rules: rules
-    watchedAccounts: map(watchedAccountResourceIds, id => {
-      resourceId: id
-    })
-    workspaceResourceIds: workspaceResourceIds
+    watchedAccounts: watchedAccounts
     outputAccountResourceIds: outputAccountResourceIds
-    dataAccess: {
-      computePrincipalIds: computePrincipalIds
-    }
+    workspaceResourceIds: workspaceResourceIds
+    mlAccess: mlAccess
+    dataAccess: dataAccess
+    delivery: delivery
+    existing: existing
+    network: network
+    monitoring: monitoring
+    state: state
+    // azd finds the app by this tag.
+    app: { ...app, tags: { ...(app.?tags ?? {}), 'azd-service-name': 'scorekeeper' } }
   }
 }
 

@@ -20,7 +20,7 @@ param queueDelivery bool
 @description('ARM ids of the action groups that are told.')
 param actionGroupResourceIds string[]
 
-@description('Where the runbook of an alert is; its name follows as an anchor.')
+@description('Where the runbook of an alert is; its name follows as an anchor. Empty: nowhere.')
 param runbookUrl string
 
 var records = loadTextContent('../queries/records.kql')
@@ -150,7 +150,7 @@ resource logAlerts 'Microsoft.Insights/scheduledQueryRules@2026-03-01' = [
     kind: 'LogAlert'
     properties: {
       displayName: '${appName}: ${alert.title}'
-      description: 'Runbook: ${runbookUrl}#${alert.name}'
+      description: empty(runbookUrl) ? 'Scorekeeper: ${alert.name}' : 'Runbook: ${runbookUrl}#${alert.name}'
       enabled: true
       severity: alert.severity
       autoMitigate: alert.resolves

@@ -7,6 +7,7 @@ var functions = {
   event: 'BlobCreated'
   queue: 'BlobCreatedFromQueue'
   timer: 'Reconcile'
+  sweep: 'Sweep'
 }
 
 @description('Queues of queue delivery. The host itself appends `-poison`.')

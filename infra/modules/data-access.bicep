@@ -1,24 +1,51 @@
-// Who may read the blobs of one data account. Deployed into the account's resource group.
+// Who may read the blobs of one data account, or of the one container that the rules lie in; or write to a container that rules
+// publish to. Deployed into the account's resource group.
 //
 // A batch job runs as its invoker, which is the app. Where an input is a blob URL or lies on a datastore without stored
 // credentials, the invoker's identity reads it and the cluster's identity mounts it: both need the role.
 
 import { roles } from 'roles.bicep'
+import { dataAccessOptions } from 'types.bicep'
 
-@description('Name of the storage account.')
-param accountName string
+@description('ARM id of the storage account, or of one container in it.')
+param id string
+
+@description('Whether it is a container that rules publish to.')
+param writes bool
 
 @description('Object id of the app\'s identity.')
 param principalId string
 
-@description('Object ids of compute clusters\' identities.')
-param computePrincipalIds string[]
+@description('What the parameter file says of watched accounts; nothing for others.')
+param options dataAccessOptions
+
+@description('The rules that may watch the account.')
+param rules object[]
+
+@description('What makes a custom role\'s name unique in the tenant.')
+param suffix string
+
+// `/subscriptions/S/resourceGroups/G/providers/Microsoft.Storage/storageAccounts/NAME[/blobServices/default/containers/NAME]`
+var parts = split(id, '/')
+var isContainer = length(parts) > 9
+
+// Rules that ask for index tags, of this account or of any.
+var asking = filter(rules, rule => !empty(rule.match.?indexTags ?? {}) && (rule.match.?account ?? parts[8]) == parts[8])
+var indexTags = !isContainer && (options.?indexTags ?? !empty(asking))
 
 resource account 'Microsoft.Storage/storageAccounts@2025-06-01' existing = {
-  name: accountName
+  name: parts[8]
+
+  resource service 'blobServices' existing = {
+    name: 'default'
+
+    resource container 'containers' existing = {
+      name: last(parts)
+    }
+  }
 }
 
-resource reading 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
+resource reading 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (!isContainer) {
   scope: account
   name: guid(account.id, principalId, roles.storageBlobDataReader)
   properties: {
@@ -29,8 +56,30 @@ resource reading 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   }
 }
 
+resource readingRules 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (isContainer && !writes) {
+  scope: account::service::container
+  name: guid(id, principalId, roles.storageBlobDataReader)
+  properties: {
+    principalId: principalId
+    principalType: 'ServicePrincipal'
+    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles.storageBlobDataReader)
+    description: 'Function app on the container of the rules, where they lie in a blob: reads them'
+  }
+}
+
+resource publishing 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (isContainer && writes) {
+  scope: account::service::container
+  name: guid(id, principalId, roles.storageBlobDataContributor)
+  properties: {
+    principalId: principalId
+    principalType: 'ServicePrincipal'
+    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles.storageBlobDataContributor)
+    description: 'Function app on published containers: copies verified results to the paths that rules name'
+  }
+}
+
 resource mounting 'Microsoft.Authorization/roleAssignments@2022-04-01' = [
-  for computePrincipalId in computePrincipalIds: {
+  for computePrincipalId in options.?computePrincipalIds ?? []: {
     scope: account
     name: guid(account.id, computePrincipalId, roles.storageBlobDataReader)
     properties: {
@@ -41,3 +90,21 @@ resource mounting 'Microsoft.Authorization/roleAssignments@2022-04-01' = [
     }
   }
 ]
+
+module tagsRole 'tags-role.bicep' = if (indexTags) {
+  name: take('scorekeeper-tags-role-${suffix}', 64)
+  params: {
+    suffix: suffix
+  }
+}
+
+resource readingTags 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (indexTags) {
+  scope: account
+  name: guid(account.id, principalId, 'scorekeeper index tags', suffix)
+  properties: {
+    principalId: principalId
+    principalType: 'ServicePrincipal'
+    roleDefinitionId: tagsRole!.outputs.roleDefinitionId
+    description: 'Function app on watched accounts whose rules ask for index tags: reads them, with the action of tags-role.json alone (dataAccess.indexTags)'
+  }
+}

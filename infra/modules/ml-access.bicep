@@ -44,6 +44,6 @@ resource custom 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (acces
     principalId: principalId
     principalType: 'ServicePrincipal'
     roleDefinitionId: role!.outputs.roleDefinitionId
-    description: 'Function app on the workspaces of the rules: the same with the actions of modules/ml-role.bicep alone (mlAccess: custom)'
+    description: 'Function app on the workspaces of the rules: the same with the actions of ml-role.json alone, which read no key and no secret (mlAccess: custom)'
   }
 }

@@ -18,7 +18,7 @@ param subscriptionNames string[]
 @description('ARM ids of the action groups that are told.')
 param actionGroupResourceIds string[]
 
-@description('Where the runbook of an alert is; its name follows as an anchor.')
+@description('Where the runbook of an alert is; its name follows as an anchor. Empty: nowhere.')
 param runbookUrl string
 
 // `resolves`: whether the alert may say `resolved`. Events that were given up are not there again because time has passed.
@@ -62,7 +62,7 @@ resource metricAlerts 'Microsoft.Insights/metricAlerts@2026-01-01' = [
     location: 'global'
     tags: tags
     properties: {
-      description: '${appName}, ${accountName}: ${alert.title}. Runbook: ${runbookUrl}#${alert.name}'
+      description: '${appName}, ${accountName}: ${alert.title}. ${empty(runbookUrl) ? 'Scorekeeper: ' : 'Runbook: ${runbookUrl}#'}${alert.name}'
       enabled: true
       severity: alert.severity
       autoMitigate: alert.resolves

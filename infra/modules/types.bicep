@@ -13,14 +13,14 @@ type watchedAccount = {
   @description('Whether the account has a hierarchical namespace (Data Lake Storage, SFTP): files are renamed there, and their content may come after the event. Left out: as if it had, so that nothing is missed; `false` spares a subscription.')
   hierarchical: bool?
 
-  @description('Containers whose events are all let through, whatever the rules here say: for rules in the package, which the templates do not see.')
+  @description('Containers whose events are all let through, whatever the rules here say: for rules in the package or in a blob, which the templates do not see.')
   containers: string[]?
 }
 
 @description('The rules file, as the handler reads it. Only what the templates use is typed; the handler checks the rest.')
 @export()
 type rulesFile = {
-  @description('The rules, in the order of the file. Empty: those of the package (`cargo xtask package --rules FILE`); each watched account then names its `containers`.')
+  @description('The rules, in the order of the file. Empty: those of the package (`cargo xtask package --rules FILE`), or of a blob (`SCOREKEEPER_RULES` in `app.settings`); each watched account then names its `containers`.')
   rules: object[]
 
   @description('What holds for an endpoint whatever the rule.')
@@ -72,7 +72,7 @@ type resourceNames = {
   applicationInsights: string?
 }
 
-@description('Who gives the rights to read blobs, and to whom.')
+@description('Who gives the rights to blobs, and to whom.')
 @export()
 @sealed()
 type dataAccessOptions = {
@@ -81,6 +81,15 @@ type dataAccessOptions = {
 
   @description('Object ids of the compute clusters\' identities, which read inputs too.')
   computePrincipalIds: string[]?
+
+  @description('Whether the app may read index tags in the watched accounts. Left out: in those whose rules here ask for them (`match.indexTags`). Rules in the package or in a blob are not seen here: say `true` if they ask.')
+  indexTags: bool?
+
+  @description('ARM id of the container that the rules lie in, where `SCOREKEEPER_RULES` in `app.settings` names a blob: the app may read it and nothing beside it.')
+  rulesContainerResourceId: string?
+
+  @description('ARM ids of the containers that rules publish to (`publish` of an output; the datastore\'s container): the app may write there and nowhere else. Refused where no rule publishes, and needed where one does.')
+  publishedContainerResourceIds: string[]?
 }
 
 @description('What others have made already and is used instead of something new.')
@@ -93,7 +102,7 @@ type existingResources = {
   @description('ARM id of a Log Analytics workspace.')
   logAnalyticsResourceId: string?
 
-  @description('ARM ids of those watched and output accounts and machine learning workspaces on which others give the roles (to app and clusters): none is assigned there.')
+  @description('ARM ids of those watched and output accounts, published containers and machine learning workspaces on which others give the roles (to app and clusters): none is assigned there.')
   roleAssignmentScopes: string[]?
 }
 
@@ -147,7 +156,7 @@ type monitoringOptions = {
   @description('ARM ids of further action groups that alerts go to.')
   actionGroupResourceIds: string[]?
 
-  @description('Where your copy of infra/README.md is read; an alert\'s name follows as an anchor. Left out: alerts name the file.')
+  @description('Where your copy of infra/README.md is read; an alert\'s name follows as an anchor. Left out: alerts have no link.')
   runbookUrl: string?
 
   @description('Whether platform logs go to the Log Analytics workspace too (default false): the function app\'s, what was deleted in the state account, deliveries that failed.')
@@ -224,6 +233,9 @@ type appOptions = {
   @description('When the app looks at everything in flight: six fields, UTC (default `0 * * * * *`).')
   reconcileSchedule: string?
 
+  @description('When the app goes on with the sweeps that are due: six fields, UTC (default `30 */5 * * * *`). How often a place is swept, its rule says (`sweep`).')
+  sweepSchedule: string?
+
   @description('Further application settings by name, such as the handler\'s `SCOREKEEPER_RETENTION`. What is left out has the handler\'s own default. What the templates set cannot be replaced.')
   settings: {
     @description('Value by name.')
@@ -231,7 +243,7 @@ type appOptions = {
   }?
 
   @description('Functions that are switched off. Events wait in Event Grid for a day, in the queue for ever; without the timer nothing is looked at.')
-  disabledFunctions: ('BlobCreated' | 'BlobCreatedFromQueue' | 'Reconcile')[]?
+  disabledFunctions: ('BlobCreated' | 'BlobCreatedFromQueue' | 'Reconcile' | 'Sweep')[]?
 
   @description('Memory of an instance in megabytes (default 512).')
   instanceMemoryMB: (512 | 2048 | 4096)?
@@ -293,7 +305,7 @@ type firstStage = {
   @description('ARM ids of the action groups that are told.')
   actionGroupResourceIds: string[]
 
-  @description('Where the runbook of an alert is; its name follows as an anchor.')
+  @description('Where the runbook of an alert is; its name follows as an anchor. Empty: nowhere.')
   runbookUrl: string
 
   @description('ARM id of the Log Analytics workspace that platform logs go to; empty: they are not kept.')

@@ -1,7 +1,7 @@
 // A small environment: public endpoints, events pushed by Event Grid, one workspace, one account.
 using '../main.bicep'
 
-// What is yours. infra/README.md, "In short", looks it up and puts it in here, and the rule's part into dev.rules.json.
+// What is yours. infra/look-up.sh puts it in here, and the rule's part into dev.rules.json.
 
 // The storage account that is watched, and whether its namespace is hierarchical.
 var uploads = '/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/rg-data-dev/providers/Microsoft.Storage/storageAccounts/stuploadsdev'

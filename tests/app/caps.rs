@@ -380,6 +380,8 @@ async fn while_the_limits_cannot_be_read_nothing_is_submitted_and_nothing_is_los
     let world = World::with_rules(RULE);
     let app = world.app();
     app.ledger().id().await.unwrap();
+    // They are asked for whether anything was published, and for the limits.
+    world.store.push_read(Error::Unavailable("dark".into()));
     world.store.push_read(Error::Unavailable("dark".into()));
     let ids = deliver(&world, &app, &["a.csv"]).await;
     assert_eq!(world.get(&app, &ids[0]).await.status, Status::Queued);

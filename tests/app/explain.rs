@@ -6,7 +6,7 @@ use lifecycle::{JobStatus, Resolution, ScoringId};
 use serde_json::json;
 use time::Duration;
 
-use crate::support::world::{Fault, World, event};
+use crate::support::world::{Fault, World, event, resolved};
 
 async fn explained(app: &App, world: &World, wanted: &str) -> Explanation {
     reports::explain(app.ledger(), wanted, world.now(), || ()).await.unwrap()
@@ -138,7 +138,7 @@ async fn unconfirmed_held_failed_cancelled_and_gone_ones_say_why_and_what_is_nex
     says(&told, "held", "403");
     assert!(told.next.as_deref().is_some_and(|next| next.starts_with("scorekeeper resolve")), "{told:?}");
     world.blind(None);
-    app::resolve(app.ledger(), &held, Resolution::GiveUp, world.now()).await.unwrap();
+    app::resolve(app.ledger(), &held, &resolved(Resolution::GiveUp), world.now()).await.unwrap();
     says(&verdict(&app, &world, "held.csv").await, "failed", "given up by an operator");
 
     world.deliver(&app, &event("cancelled.csv", "1")).await;

@@ -1,8 +1,11 @@
 //! What needs attention: red when something is wrong now, and green when it is not any more.
 
 use app::App;
-use app::ledger::{Announced, Heartbeat, LimitChange, LimitScope};
+use app::ledger::{Announced, Heartbeat, LimitChange, LimitScope, RulesProblem};
 use app::reports::{self, FindingKind};
+use handler::cli::json::JsonArgs;
+use handler::cli::status::status;
+use handler::config::WhichLedger;
 use lifecycle::{BlobVersion, FailureCause, Job, Order, Scoring, Status, Verb};
 use time::{Duration, OffsetDateTime};
 
@@ -10,8 +13,21 @@ use crate::support::world::{Fault, RULE, World, event};
 
 type Kinds = Vec<(FindingKind, usize)>;
 
+/// What needs attention; `status` tells it as text and as JSON alike, and by its exit code.
 async fn kinds(app: &App, now: OffsetDateTime, events_within: Option<Duration>) -> Kinds {
     let report = reports::status(app.ledger(), now, events_within).await.unwrap();
+    let told = async |json: &JsonArgs| {
+        let (mut out, here) = (Vec::new(), WhichLedger::default());
+        let code = status(app.ledger(), &here, json, events_within, now, &mut out).await.unwrap();
+        (code, String::from_utf8(out).unwrap())
+    };
+    let ((code, text), (code_of_json, json)) = (told(&JsonArgs::TEXT).await, told(&JsonArgs::ALL).await);
+    assert_eq!((code, code), (code_of_json, u8::from(!report.findings.is_empty())), "{text}");
+    let lines: Vec<&str> = text.lines().skip_while(|line| *line != "Needs attention").skip(1).collect();
+    let expected: Vec<String> = report.findings.iter().map(|finding| format!("  {finding}")).collect();
+    assert_eq!(lines, expected, "{text}");
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["attention"], serde_json::to_value(&report.findings).unwrap());
     for finding in &report.findings {
         assert!(finding.next.starts_with("scorekeeper "), "each ends with the next command: {finding:?}");
     }
@@ -244,4 +260,45 @@ async fn an_open_breaker_is_told_while_somebody_waits_for_it() {
     assert!(!open(&kinds(&app, world.now(), None).await), "nobody waits");
     world.deliver(&app, &event("waits.csv", "1")).await;
     assert!(open(&kinds(&app, world.now(), None).await));
+}
+
+#[tokio::test]
+async fn events_that_are_refused_for_one_reason_are_one_finding_whatever_they_name() {
+    let world = World::new();
+    let app = world.app();
+    for path in ["eu/a.csv", "us/b.csv"] {
+        let mut bad = event(path, "1");
+        bad["data"]["url"] = serde_json::Value::from(format!("ftp://uploads.blob.core.windows.net/claims/{path}"));
+        world.deliver(&app, &bad).await;
+    }
+    let told = kinds(&app, world.now(), None).await;
+    assert!(told.contains(&(FindingKind::Quarantined, 2)), "{told:?}");
+}
+
+#[tokio::test]
+async fn rules_that_cannot_be_used_are_told_as_long_as_somebody_sees_it() {
+    let world = World::new();
+    let app = world.app();
+    beat(&app, world.now()).await;
+    let problem = RulesProblem {
+        blob: "https://acct.blob.core.windows.net/config/rules.json".to_owned(),
+        text: "the rules of ETag \"2\" are broken: rules[0].id (line 1, column 3) is missing".to_owned(),
+        kept: Some("\"1\"".to_owned()),
+        at: world.now(),
+    };
+    app.ledger().record_rules_problem(&problem).await.unwrap();
+    let found = reports::status(app.ledger(), world.now(), None).await.unwrap().findings;
+    assert_eq!(found[0].kind, FindingKind::RulesUnusable);
+    assert!(
+        found[0].reason.contains("rules[0].id") && found[0].reason.ends_with("those of ETag \"1\" are kept"),
+        "{found:?}"
+    );
+    assert_eq!(found[0].next, "scorekeeper rules check https://acct.blob.core.windows.net/config/rules.json");
+    // Whoever saw it writes each minute: it is gone, or its process is.
+    assert_eq!(kinds(&app, world.now() + Duration::minutes(11), None).await, [(FindingKind::RunOverdue, 1)]);
+    app.ledger().record_rules_problem(&RulesProblem { kept: None, ..problem }).await.unwrap();
+    let found = reports::status(app.ledger(), world.now(), None).await.unwrap().findings;
+    assert!(found[0].reason.ends_with("events are delivered again"), "the row is replaced whole: {found:?}");
+    app.ledger().forget_rules_problem().await.unwrap();
+    assert_eq!(kinds(&app, world.now(), None).await, []);
 }

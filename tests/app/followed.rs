@@ -4,7 +4,7 @@ use app::{App, resolve};
 use lifecycle::{JobStatus, Resolution, Scoring, Status};
 use time::Duration;
 
-use crate::support::world::{Fault, World, event};
+use crate::support::world::{Fault, World, event, resolved};
 
 /// Two rules want each blob, so that two scorings have equal inputs.
 const TWO_RULES: &str = r#"{"rules":[
@@ -131,7 +131,7 @@ async fn whoever_says_that_it_is_to_be_sent_again_is_held_against_the_output_pat
     ticks(&world, &app, 20).await;
     let scoring = world.get(&app, &ids[0]).await;
     assert_eq!(scoring.status, Status::Held);
-    resolve(app.ledger(), &scoring.id, Resolution::SendAgain, app.now()).await.unwrap();
+    resolve(app.ledger(), &scoring.id, &resolved(Resolution::SendAgain), app.now()).await.unwrap();
     world.place(scoring.output_uri().unwrap(), 7);
     ticks(&world, &app, 10).await;
     let scoring = world.get(&app, &ids[0]).await;
@@ -167,7 +167,7 @@ async fn a_list_that_lags_is_waited_for_and_the_job_is_followed_when_it_shows() 
     assert_eq!((scoring.status, scoring.submits, scoring.followed.len()), (Status::Held, 1, 1));
     // A person who knows names it.
     let job = scoring.followed[0].clone();
-    resolve(app.ledger(), &scoring.id, Resolution::JobIs(job.clone()), app.now()).await.unwrap();
+    resolve(app.ledger(), &scoring.id, &resolved(Resolution::JobIs(job.clone())), app.now()).await.unwrap();
     world.end_jobs(&JobStatus::Completed);
     ticks(&world, &app, 5).await;
     let scoring = world.get(&app, before.id.as_str()).await;

@@ -68,6 +68,38 @@ async fn a_move_whose_answer_was_lost_is_known_as_ours_and_driven_on() {
     assert_eq!(world.get(&app, &ids[0]).await.status, Status::Scored, "in the tick that saw the job complete");
 }
 
+/// A 500 or a reset: nobody knows whether it was done, and it was not, or comes later than whoever sent it looks.
+#[tokio::test]
+async fn a_write_that_was_not_done_is_sent_again_within_the_invocation_and_done_once() {
+    for fault in [Fault::LostRequest, Fault::Delayed(Duration::SECOND)] {
+        let world = World::new();
+        let app = world.app();
+        world.deliver(&app, &event("warm-up.csv", "1")).await;
+        world.store.push(fault.clone());
+        let ids = world.deliver(&app, &event("a.csv", "1")).await;
+        assert_eq!((ids.len(), world.jobs().len()), (1, 2), "{fault:?}: taken in and sent");
+        world.later(Duration::minutes(2));
+        world.end_jobs(&lifecycle::JobStatus::Completed);
+        world.store.push(fault.clone());
+        app.tick(soon(&world)).await.unwrap();
+        for id in &ids {
+            assert_eq!(world.get(&app, id).await.status, Status::Scored, "{fault:?}: moved in the tick that saw it");
+        }
+        assert_eq!(world.jobs().len(), 2, "{fault:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_event_that_was_not_written_twice_is_refused_so_that_it_comes_again() {
+    let world = World::new();
+    let app = world.app();
+    world.deliver(&app, &event("warm-up.csv", "1")).await;
+    world.store.push(Fault::LostRequest);
+    world.store.push(Fault::LostRequest);
+    assert!(app.accept(&event("a.csv", "1")).await.is_err());
+    assert_eq!(world.deliver(&app, &event("a.csv", "1")).await.len(), 1);
+}
+
 #[tokio::test]
 async fn of_two_moves_from_one_version_the_second_is_lost_and_changes_nothing() {
     let world = World::with_rules(UNVERIFIED);
@@ -105,10 +137,11 @@ async fn history_is_bounded_and_its_end_is_always_written() {
     }
     let full = usize::try_from(rows::MAX_HISTORY_ENTRIES).unwrap();
     let completed = lifecycle::JobSnapshot { status: lifecycle::JobStatus::Completed, error: None, studio: None };
-    let output = lifecycle::OutputSnapshot::Present { bytes: 1, modified: last };
+    let output =
+        lifecycle::OutputSnapshot::Present { bytes: 1, modified: last, print: lifecycle::OutputPrint::of([("", "1")]) };
     for (seen, status, lines) in [
         (Observation::Job(completed), Status::Verifying, full),
-        (Observation::Output(output), Status::Scored, full + 1),
+        (Observation::output(output), Status::Scored, full + 1),
     ] {
         let Step::Move { next, entry, .. } = decide(&scoring, rule, &seen, last) else { panic!("it goes on") };
         let recorded = app.ledger().record(&scoring, &etag, &next, &entry).await.unwrap();

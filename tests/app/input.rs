@@ -1,11 +1,11 @@
 //! The look at an input: what is gone, newer or the same content under another ETag, before a job, after a failed one, and
 //! before an output is shown as scored.
 
-use app::App;
 use app::ledger::MAX_UNANNOUNCED;
 use app::ports::Inconclusive;
+use app::{App, AskOutcome};
 use lifecycle::pending::{BlobSnapshot, CopyState};
-use lifecycle::{JobStatus, Rules, Scoring, SeenVersion, Status, UnversionedBlob};
+use lifecycle::{JobStatus, Rules, Scoring, ScoringId, SeenVersion, Status, UnversionedBlob};
 use serde_json::json;
 use time::Duration;
 
@@ -225,6 +225,48 @@ async fn a_mark_by_metadata_joins_the_scoring_and_so_does_its_event() {
     let scorings = all(&app).await;
     assert_eq!(by_etag(&scorings), [("1", Status::Scored), (marked.as_str(), Status::Superseded)]);
     assert_eq!((scorings[1].replaced_by.as_ref(), world.jobs().len()), (Some(&scoring.id), 1));
+}
+
+#[tokio::test]
+async fn a_mark_of_what_is_scored_is_not_scored_again_by_a_replay_and_another_content_is() {
+    let world = World::new();
+    let app = world.app();
+    let id = running(&world, &app).await;
+    end(&world, &app, JobStatus::Completed).await;
+    let blob = UnversionedBlob::read(URL).unwrap();
+    let replay = async |etag: &str| {
+        world.uploaded(|uploaded| uploaded.put_version(&blob, etag, 12));
+        app::replay(app.ledger(), blob.clone(), "ann", "is it in?", world.now()).await.unwrap();
+        world.tick_until_final(&app, 6).await;
+    };
+    let marked = mark(&world);
+    replay(&marked).await;
+    let scorings = all(&app).await;
+    assert_eq!(by_etag(&scorings), [("1", Status::Scored), (marked.as_str(), Status::Superseded)]);
+    assert_eq!((scorings[1].replaced_by.as_ref().map(ScoringId::as_str), world.jobs().len()), (Some(id.as_str()), 1));
+    put(&world, "2", 2);
+    replay("2").await;
+    assert_eq!((all(&app).await[2].status, world.jobs().len()), (Status::Scored, 2));
+}
+
+#[tokio::test]
+async fn what_was_marked_since_is_scored_once_more_as_the_generation_that_was_ordered() {
+    let world = World::new();
+    let app = world.app();
+    let id = running(&world, &app).await;
+    end(&world, &app, JobStatus::Completed).await;
+    let scored = world.get(&app, &id).await;
+    mark(&world);
+    assert_eq!(
+        app::rescore(app.ledger(), &scored, "ann", "model v8", world.now()).await.unwrap(),
+        AskOutcome::Recorded
+    );
+    world.tick_until_final(&app, 6).await;
+    let scorings = all(&app).await;
+    let by_generation: Vec<_> = scorings.iter().map(|scoring| (scoring.generation, scoring.status)).collect();
+    assert!(by_generation.contains(&(1, Status::Scored)), "{by_generation:?}");
+    let times = by_generation.iter().filter(|(_, status)| *status == Status::Scored).count();
+    assert_eq!((times, world.jobs().len()), (2, 2), "{by_generation:?}");
 }
 
 /// One process looked at version 1 and fell asleep, another one found the marked version and took it in; then the first went on.

@@ -34,6 +34,7 @@ mod caps;
 mod cases;
 mod cases_renames;
 mod clocks;
+mod deliveries;
 mod explain;
 mod findings;
 mod followed;
@@ -49,6 +50,7 @@ mod orphaned_jobs;
 mod overwrites;
 mod own_outputs;
 mod pending_looks;
+mod publishing;
 mod races;
 mod rate;
 mod record_refused;
@@ -59,6 +61,7 @@ mod rolled_back;
 mod shadow;
 #[path = "../support/mod.rs"]
 mod support;
+mod sweep;
 mod two_installations;
 mod upgrade;
 

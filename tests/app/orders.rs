@@ -5,6 +5,7 @@ use app::{App, AskOutcome, ResolveOutcome};
 use lifecycle::{JobStatus, Order, Rules, ScoringId, Status, UnversionedBlob, Verb};
 use time::Duration;
 
+use super::renames::tick;
 use crate::support::world::{Fault, RULE, World, event};
 
 fn order(verb: Verb) -> Order {
@@ -21,6 +22,7 @@ async fn prepared(verb: Verb) -> (World, App, ScoringId) {
     let app = world.app();
     match verb {
         Verb::Cancel => {}
+        Verb::Publish => return not_published().await,
         Verb::Retry | Verb::Acknowledge => world.next_faults([Fault::Refused { permanent: true }]),
         Verb::Skip | Verb::Hold | Verb::Release | Verb::Expedite => {
             world.next_faults([Fault::Refused { permanent: false }]);
@@ -33,12 +35,29 @@ async fn prepared(verb: Verb) -> (World, App, ScoringId) {
     (world, app, id)
 }
 
+/// One that is scored and could not be published, as something lies there.
+async fn not_published() -> (World, App, ScoringId) {
+    let place = "azureml://datastores/claims/paths/latest.csv";
+    let output =
+        r#","outputs":{"score":{"type":"UriFile","uri":"azureml://datastores/out/paths/{scoring.id}/{attempt}/p","#;
+    let output = format!(r#"{output}"publish":{{"uri":"{place}","ifExists":"refuse"}}}}}}}}]}}"#);
+    let world = World::with_rules(&RULE.replace(r#""maxAttempts":2}]}"#, &format!(r#""maxAttempts":2{output}"#)));
+    let app = world.app();
+    world.publications(|all| all.put_foreign(place, 3));
+    let id = world.deliver(&app, &event("a.csv", "1")).await[0].parse().unwrap();
+    world.end_jobs(&JobStatus::Completed);
+    for _ in 0..7 {
+        tick(&world, &app, Duration::minutes(2)).await;
+    }
+    (world, app, id)
+}
+
 #[tokio::test]
 async fn an_order_under_a_fault_of_its_write_is_done_once_or_not_at_all() {
     for verb in Verb::ALL {
         for (fault, done) in [
             (Fault::NotSent, false),
-            (Fault::LostRequest, false),
+            (Fault::LostRequest, true), // sent again
             (Fault::LostAnswer { times: 1 }, true),
             (Fault::Duplicated { times: 2 }, true),
             (Fault::Conflict, false),

@@ -13,7 +13,7 @@ use time::Duration;
 use tracing::Level;
 
 use super::state_rows;
-use crate::support::world::{Fault, OrphanScanCall, RULE, START, World, event};
+use crate::support::world::{Fault, OrphanScanCall, RULE, START, World, event, resolved};
 use crate::support::yielding::Yielding;
 
 /// A world whose apps orphan scan every ten minutes.
@@ -541,9 +541,9 @@ async fn a_rule_may_leave_lost_submissions_to_a_person() {
     }
     let scoring = world.get(&app, &ids[0]).await;
     assert_eq!((scoring.status, world.jobs().len()), (Status::Held, 0));
-    let again = resolve(app.ledger(), &scoring.id, Resolution::SendAgain, world.now()).await.unwrap();
+    let again = resolve(app.ledger(), &scoring.id, &resolved(Resolution::SendAgain), world.now()).await.unwrap();
     assert!(matches!(again, ResolveOutcome::Recorded { .. }));
-    let twice = resolve(app.ledger(), &scoring.id, Resolution::SendAgain, world.now()).await.unwrap();
+    let twice = resolve(app.ledger(), &scoring.id, &resolved(Resolution::SendAgain), world.now()).await.unwrap();
     assert!(matches!(&twice, ResolveOutcome::Refused(why) if why.to_string().contains("queued")), "{twice:?}");
     world.tick_until_final(&app, 6).await;
     assert_eq!(world.jobs().len(), 1);

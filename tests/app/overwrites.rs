@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use time::Duration;
 
 use super::renames::{jobs, ruled, skips, tick};
-use crate::support::world::{Fault, World, event};
+use crate::support::world::{Fault, World, event, resolved};
 
 const URL: &str = "https://uploads.blob.core.windows.net/claims/a.csv";
 
@@ -142,7 +142,7 @@ async fn an_earlier_version_gives_way_to_a_later_one_that_is_moved_meanwhile() {
     }
     let held = world.get(&app, &id).await;
     assert_eq!(held.status, Status::Held, "in flight it went on");
-    app::resolve(app.ledger(), &held.id, Resolution::SendAgain, world.now()).await.unwrap();
+    app::resolve(app.ledger(), &held.id, &resolved(Resolution::SendAgain), world.now()).await.unwrap();
     let touches = AtomicUsize::new(0);
     world.store.rule(move |_, ops| {
         let is_touch = ops.iter().any(|op| op.entity().is_some_and(|row| row.time("SeenAgainTime").is_some()));

@@ -187,6 +187,7 @@ async fn a_write_that_may_still_arrive_is_not_a_lost_race() {
         panic!("a slot is free")
     };
     world.store.push(Fault::LostRequest);
+    world.store.push(Fault::LostRequest);
     assert!(app.ledger().record(&scoring, &etag, &next, &entry).await.is_err());
     // The same after somebody else moved it is a lost race, whatever became of the write.
     app.ledger().record(&scoring, &etag, &next, &entry).await.unwrap();

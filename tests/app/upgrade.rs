@@ -6,15 +6,16 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use app::ResolveOutcome;
 use app::ledger::{SHARDS, rows};
 use app::ports::table_store::{Entity, Key, Op, Properties, Range, TableStore as _, Value};
-use lifecycle::{JobStatus, Resolution, Status};
+use lifecycle::{JobStatus, Order, Resolution, Status, Verb};
 use serde_json::{Map, Value as Json, json};
 use stores::memory::MemoryStore;
 use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime};
 
-use crate::support::world::{Fault, World, event};
+use crate::support::world::{Fault, World, event, resolved};
 
 fn file(schema: i32) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("../tests/fixtures/rows/schema-{schema}.json"))
@@ -157,14 +158,18 @@ async fn rows_of_every_schema_that_was_ever_written_are_seen_to_their_end() {
             .unwrap();
         assert_eq!(ends.len(), 3, "schema {schema}");
         for row in app.ledger().in_flight().await.unwrap().iter().filter(|row| row.status == Status::Held) {
-            app::resolve(app.ledger(), &row.id, Resolution::SendAgain, world.now()).await.unwrap();
+            app::resolve(app.ledger(), &row.id, &resolved(Resolution::SendAgain), world.now()).await.unwrap();
         }
         world.tick_until_final(&app, 40).await;
-        for end in ends {
-            assert_eq!(world.get(&app, end.id.as_str()).await, end, "what was final stays as it was");
+        for end in &ends {
+            assert_eq!(world.get(&app, end.id.as_str()).await, *end, "what was final stays as it was");
         }
         let after = world.statuses(&app).await;
         assert_eq!(after[&Status::Scored], 6 + held, "schema {schema}: {after:?}");
+        let failed = ends.iter().find(|end| end.status == Status::Failed).unwrap();
+        let order = Order { verb: Verb::Retry, by: "ann".to_owned(), reason: "it is known to all releases".to_owned() };
+        let outcome = app::order(app.ledger(), &failed.id, &order, world.now()).await.unwrap();
+        assert!(matches!(outcome, ResolveOutcome::Recorded { .. }), "schema {schema}: {outcome:?}");
         // An event that the older release took in is a repetition to this one.
         assert!(world.deliver(&app, &event("scored.csv", "1")).await.is_empty(), "schema {schema}");
     }

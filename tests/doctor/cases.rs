@@ -77,13 +77,8 @@ fn refused(route: &str, status: u16, matching: &str) -> Value {
     json!({ "faults": [{ "route": route, "fault": { "refused": { "status": status } }, "matching": matching }] })
 }
 
-const DATA_SCIENTIST: &[&str] = &[
-    "deploy with ",
-    "az role assignment create",
-    "--role 'AzureML Data Scientist'",
-    "--scope /subscriptions/",
-    "/workspaces/local",
-];
+const DATA_SCIENTIST: &[&str] =
+    &["deploy with ", "workspaceResourceIds, and mlAccess", "the role 'AzureML Data Scientist'", "/workspaces/local"];
 const EVENTS: &[&str] = &["az deployment group create", "--resource-group local", "infra/events.bicep"];
 
 /// All of them.
@@ -106,12 +101,7 @@ fn settings() -> Vec<Case> {
         Case::of_settings(
             "a ledger that may not be written",
             "ledger",
-            &[
-                "deploy with ",
-                "az role assignment create",
-                "--role 'Storage Table Data Contributor'",
-                azurite::OTHER_ACCOUNT,
-            ],
+            &["deploy with ", "the role 'Storage Table Data Contributor'"],
             |vars| {
                 let (url, account, _) = azurite::tables_of_other_account().unwrap();
                 let connection = format!("AccountName={account};AccountKey=bm90IHRoZSBrZXk=;TableEndpoint={url}");
@@ -216,12 +206,7 @@ fn data() -> Vec<Case> {
         Case::fault(
             "may not read inputs",
             "input",
-            &[
-                "deploy with ",
-                "az role assignment create",
-                "--role 'Storage Blob Data Reader'",
-                "/storageAccounts/local",
-            ],
+            &["deploy with local among watchedAccounts", "the role 'Storage Blob Data Reader'"],
             refused("storage", 403, "local/inbox"),
         ),
         Case::fault(
@@ -257,12 +242,7 @@ fn compute() -> Vec<Case> {
         Case::fault(
             "a compute that may not read inputs",
             "compute.input",
-            &[
-                "deploy with ",
-                "az role assignment create",
-                "--role 'Storage Blob Data Reader'",
-                "/storageAccounts/local",
-            ],
+            &["dataAccess.computePrincipalIds", "the role 'Storage Blob Data Reader'", "/storageAccounts/local"],
             // Outputs are written with the account's key, so that the compute needs no right for them.
             json!({ "resources": {
                 "changed": { "datastores/*": { "properties": { "credentials": { "credentialsType": "AccountKey" } } } },
@@ -349,12 +329,7 @@ fn delivery() -> Vec<Case> {
         Case::fault(
             "a topic that may not write dead letters",
             "delivery.deadLetter",
-            &[
-                "deploy with ",
-                "az role assignment create",
-                "--role 'Storage Blob Data Contributor'",
-                "/containers/dead-letters",
-            ],
+            &["deploy with ", "the role 'Storage Blob Data Contributor'"],
             json!({ "resources": { "unassigned": ["topic/*"] } }),
         ),
         Case::fault(

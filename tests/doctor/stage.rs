@@ -38,17 +38,35 @@ pub(super) struct Stage {
 impl Stage {
     /// A simulator with this fault plan and an app whose ledger is this task hub. Azurite must be installed.
     pub(super) async fn start(plan: &Value, task_hub: &str) -> Self {
+        Self::with(plan, task_hub, &[], json!({})).await
+    }
+
+    /// The same, whose rule publishes its results beside its outputs.
+    pub(super) async fn publishing(plan: &Value, task_hub: &str) -> Self {
+        let paths = "azureml://datastores/workspaceblobstore/paths";
+        let outputs = json!({ "score": {
+            "type": "UriFile", "uri": format!("{paths}/scores/{{scoring.id}}/{{attempt}}/predictions.csv"),
+            "publish": { "uri": format!("{paths}/published/{{blob.path}}") },
+        } });
+        Self::with(plan, task_hub, &["--publishes"], outputs).await
+    }
+
+    async fn with(plan: &Value, task_hub: &str, flags: &[&str], outputs: Value) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let plan = plan.to_string();
         let arguments = ["simulator", "--json", "--listen", "127.0.0.1:0", "--data", "cloud", "--faults", &plan];
+        let arguments = [&arguments, flags].concat();
         let mut process = Process::spawn(SCOREKEEPER, &arguments, folder.path(), &BTreeMap::new());
         let told: Value = serde_json::from_str(&process.until_logged(|line| line.starts_with('{')).await).unwrap();
         let told = |name: &str| told[name].as_str().unwrap().to_owned();
-        let rule = json!({
+        let mut rule = json!({
             "id": "claims",
             "match": { "account": "local", "container": "inbox", "prefix": "claims/" },
             "endpoint": { "uri": told("scoringUri"), "workspace": told("workspace") },
         });
+        if outputs != json!({}) {
+            rule["outputs"] = outputs;
+        }
         let mut vars: BTreeMap<String, String> =
             ["SCOREKEEPER_RESOURCE_MANAGER", "SCOREKEEPER_STORAGE_HOSTS", "IDENTITY_ENDPOINT", "IDENTITY_HEADER"]
                 .map(|name| (name.to_owned(), told(name)))

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use azure::tokens::{CredentialKind, MachineLearning, Storage};
+use azure::tokens::{Identity, MachineLearning, ManagedIdentity, Storage};
 use azure_core::error::{Error, ErrorKind};
 use reqwest::Url;
 use tokio::sync::Semaphore;
@@ -168,7 +168,7 @@ async fn an_endpoint_that_is_silent_is_waited_for_a_few_seconds() {
     let before = tokio::time::Instant::now();
     let error = tokens.get().await.unwrap_err().to_string();
     assert!(before.elapsed() < std::time::Duration::from_secs(5));
-    assert!(error.contains("https://storage.azure.com") && error.contains("managed identity"), "{error}");
+    assert!(error.contains("https://storage.azure.com") && error.contains("whoever asks next"), "{error}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -292,14 +292,22 @@ fn issued(token: &str, expires: OffsetDateTime) -> canned::Answer {
 #[expect(clippy::disallowed_methods, reason = "this process was started for its environment")]
 async fn in_a_function_app() {
     let Ok(check) = std::env::var("CHECK") else { return };
-    let kind = |client_id: Option<&str>| CredentialKind::ManagedIdentity { client_id: client_id.map(str::to_owned) };
+    let kind = |client_id: Option<&str>| {
+        client_id.map_or(ManagedIdentity::SystemAssigned, |id| ManagedIdentity::ClientId(id.to_owned()))
+    };
     let hands = Hands::at(NOW);
-    let tokens = |kind: CredentialKind| Tokens::<MachineLearning>::new(kind.source(), hands.clock());
+    let tokens =
+        |kind: ManagedIdentity| Tokens::<MachineLearning>::new(Identity::Managed(kind).source(), hands.clock());
     match check.as_str() {
         "cold" => {
             let tokens = tokens(kind(Some("client-7")));
             let all = futures::future::join_all((0..100).map(|_| text(&tokens))).await;
             assert!(all.iter().all(|text| text == "Bearer one"), "{all:?}");
+        }
+        "named" => {
+            for kind in [ManagedIdentity::ObjectId("object-7".into()), ManagedIdentity::ResourceId("/a/b c".into())] {
+                assert_eq!(text(&tokens(kind)).await, "Bearer one");
+            }
         }
         "failing" => {
             let tokens = tokens(kind(None));
@@ -330,6 +338,10 @@ async fn in_a_function_app() {
             assert!(error.contains("No identity client-7") && error.contains("AZURE_CLIENT_ID"), "{error}");
             assert!(!error.contains("SECRET"), "{error}");
         }
+        "limited" => {
+            let error = tokens(kind(None)).get().await.unwrap_err().to_string();
+            assert!(error.contains("429") && error.contains("tried again"), "{error}");
+        }
         other => panic!("{other}"),
     }
     println!("{check} was checked");
@@ -350,6 +362,17 @@ async fn a_user_assigned_identity_is_asked_once_for_a_hundred_callers() {
     {
         assert!(query.contains(&(name.to_owned(), value.to_owned())), "{query:?}");
     }
+}
+
+#[tokio::test]
+async fn an_identity_that_is_named_by_object_id_or_arm_id_is_asked_for_by_it() {
+    let server = Canned::start().await;
+    server.at("GET /msi/token", issued("one", NOW + Duration::hours(1)));
+    assert!(function_app(&server, "named").await.contains("named was checked"));
+    let targets: Vec<String> = server.requests().into_iter().map(|request| request.target).collect();
+    let [object, resource] = targets.as_slice() else { panic!("{targets:?}") };
+    assert!(object.ends_with("&principal_id=object-7"), "{object}");
+    assert!(resource.ends_with("&mi_res_id=%2Fa%2Fb+c"), "{resource}");
 }
 
 #[tokio::test]
@@ -385,4 +408,12 @@ async fn the_identity_endpoints_own_message_is_shown_without_secrets() {
     server.at("GET /msi/token", canned::json(400, &body));
     assert!(function_app(&server, "refused").await.contains("refused was checked"));
     assert_eq!(server.requests().len(), 1, "it is not repeated");
+}
+
+#[tokio::test]
+async fn an_identity_endpoint_that_asks_to_wait_long_is_not_asked_meanwhile() {
+    let server = Canned::start().await;
+    server.at("GET /msi/token", canned::text(429, "too many requests").header("Retry-After", "60"));
+    assert!(function_app(&server, "limited").await.contains("limited was checked"));
+    assert_eq!(server.requests().len(), 1, "it counts what comes too early");
 }

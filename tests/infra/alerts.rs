@@ -168,6 +168,18 @@ fn cases() -> Vec<Case> {
     ]
 }
 
+/// By alert: where the README says that this is shown.
+pub fn shown() -> Vec<(&'static str, String)> {
+    let told = |case: Case| {
+        let (fires, silent) = (case.fires.len(), case.silent.len());
+        (
+            case.alert,
+            format!("[alerts.rs](../tests/infra/alerts.rs), `{}` (fires: {fires}, silent: {silent})", case.alert),
+        )
+    };
+    cases().into_iter().map(told).collect()
+}
+
 /// ISO 8601 durations that alerts have.
 pub fn minutes(duration: &str) -> i64 {
     match duration {
@@ -218,6 +230,7 @@ fn each_alert_on_the_log_fires_on_its_records_and_on_nothing_else() {
     let mut expected = Vec::new();
     for (case, (name, alert)) in cases.iter().zip(&alerts) {
         assert_eq!(alert.get("properties/autoMitigate"), case.resolves, "{name}");
+        assert!(!case.fires.is_empty() && !case.silent.is_empty(), "{name}: neither half is shown by the other");
         let look_back = alert.get("properties/overrideQueryTimeRange").as_str();
         let window = look_back.or(alert.get("properties/windowSize").as_str()).unwrap();
         let query = &alert.get("properties/criteria/allOf")[0]["query"];

@@ -8,14 +8,33 @@ use serde_json::{Value, json};
 use super::project::{ENVIRONMENTS, Project};
 use super::snapshot::{Resource, Snapshot, list, substituted, texts};
 
+/// Why the templates leave out what goes with the URL of a blob.
+const IN_BLOB: &str = "rules in a blob are named in app.settings, and with them what they may name";
+
+const BY_CLIENT_ID: &str = "AZURE_CLIENT_ID names the app's identity";
+const NO_SERVICE_PRINCIPAL: &str = "the app has a managed identity, another one is named in app.settings";
+
 /// Settings of the handler that the templates leave out, with the reason.
-const LEFT_OUT: [(&str, &str); 8] = [
+const LEFT_OUT: [(&str, &str); 21] = [
+    ("SCOREKEEPER_IDENTITY", BY_CLIENT_ID),
+    ("AZURE_TENANT_ID", NO_SERVICE_PRINCIPAL),
+    ("AZURE_CLIENT_SECRET", NO_SERVICE_PRINCIPAL),
+    ("AZURE_CLIENT_SECRET_FILE", NO_SERVICE_PRINCIPAL),
+    ("AZURE_CLIENT_CERTIFICATE_PATH", NO_SERVICE_PRINCIPAL),
+    ("AZURE_FEDERATED_TOKEN_FILE", NO_SERVICE_PRINCIPAL),
+    ("AZURE_AUTHORITY_HOST", NO_SERVICE_PRINCIPAL),
+    ("AZURE_CLOUD", "SCOREKEEPER_RESOURCE_MANAGER says it, as the deployment knows it"),
     ("SCOREKEEPER_LEDGER", "the handler takes the account of the host's storage"),
     ("SCOREKEEPER_LOG_FORMAT", "the handler writes JSON under a host"),
     ("SCOREKEEPER_RETENTION", "the handler's own default, unless app.settings has it"),
     ("SCOREKEEPER_ORPHAN_SCAN_INTERVAL", "the handler's own default, unless app.settings has it"),
     ("SCOREKEEPER_STORAGE_HOSTS", "the hosts of the cloud's storage are known, others are named in app.settings"),
     ("SCOREKEEPER_ENDPOINT_HOSTS", "the hosts of the cloud's endpoints are known, others are named in app.settings"),
+    ("SCOREKEEPER_RULES_ALLOW_ENDPOINTS", IN_BLOB),
+    ("SCOREKEEPER_RULES_ALLOW_ACCOUNTS", IN_BLOB),
+    ("SCOREKEEPER_RULES_ALLOW_DATASTORES", IN_BLOB),
+    ("SCOREKEEPER_RULES_ALLOW_WORKSPACES", IN_BLOB),
+    ("SCOREKEEPER_RULES_INTERVAL", IN_BLOB),
     ("SCOREKEEPER_PROJECTION", "the handler's own default, unless app.settings has it"),
     ("SCOREKEEPER_LOG", "the handler's own default, unless app.settings has it"),
 ];
@@ -28,7 +47,7 @@ pub const SENT_WHERE: [(&str, &str); 3] = [
 ];
 
 /// Settings that are always sent, with the reason why no default of the code will do.
-const ALWAYS: [(&str, &str); 12] = [
+const ALWAYS: [(&str, &str); 14] = [
     ("APPLICATIONINSIGHTS_AUTHENTICATION_STRING", "names the app's identity"),
     ("APPLICATIONINSIGHTS_CONNECTION_STRING", "names the component"),
     ("AZURE_CLIENT_ID", "names the app's identity"),
@@ -40,6 +59,8 @@ const ALWAYS: [(&str, &str); 12] = [
     ("AzureWebJobsStorage__tableServiceUri", "names the state account"),
     ("RECONCILE_SCHEDULE", "the host reads it in Reconcile/function.json and knows no default"),
     ("SCOREKEEPER_RESOURCE_MANAGER", "the handler cannot know its cloud"),
+    ("SCOREKEEPER_WATCHED_ACCOUNTS", "the handler cannot know whose events are sent to it"),
+    ("SWEEP_SCHEDULE", "the host reads it in Sweep/function.json and knows no default"),
     ("SCOREKEEPER_TASK_HUB", "the templates make its tables; another default of the code would be another ledger"),
 ];
 
@@ -134,7 +155,12 @@ fn settings(project: &Project) -> Vec<String> {
 
 fn functions(project: &Project) -> Vec<String> {
     let mut findings = Vec::new();
-    let triggers = [("event", "eventGridTrigger"), ("queue", "queueTrigger"), ("timer", "timerTrigger")];
+    let triggers = [
+        ("event", "eventGridTrigger"),
+        ("queue", "queueTrigger"),
+        ("timer", "timerTrigger"),
+        ("sweep", "timerTrigger"),
+    ];
     let functions = project.contract("functions");
     let mut names = BTreeSet::new();
     for (role, trigger) in triggers {
@@ -188,6 +214,12 @@ fn storage(project: &Project) -> Vec<String> {
             findings.push(format!("{CONTRACT}: the handler's `{name}` are {ours:?}, not {theirs}"));
         }
     }
+    for (_, name) in project.contract("containers").as_object().into_iter().flatten() {
+        if !name.as_str().is_some_and(lifecycle::rule::is_apps_own) {
+            findings
+                .push(format!("{CONTRACT}: the handler would let a rule watch the container {name}, or write to it"));
+        }
+    }
     let queues = project.contract("queues");
     if queues["poison"] != format!("{}-poison", queues["events"].as_str().unwrap_or_default()) {
         findings.push(format!("{CONTRACT}: the host names the poison queue by appending `-poison`"));
@@ -204,9 +236,6 @@ fn storage(project: &Project) -> Vec<String> {
     let kept: Vec<&str> = sampled["excludedTypes"].as_str().unwrap_or_default().split(';').collect();
     if !["Request", "Exception", "Trace"].iter().all(|kind| kept.contains(kind)) {
         findings.push("host.json: alerts read requests and traces, which must not be sampled away".to_owned());
-    }
-    if host["logging"]["logLevel"]["Host.Function.Console"] != "Information" {
-        findings.push("host.json: the handler's log comes as information of Host.Function.Console".to_owned());
     }
     findings
 }

@@ -1,10 +1,14 @@
 //! The tables of `infra/README.md`, made of the templates. `cargo xtask docs` writes them.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use serde_json::{Map, Value};
 
+use super::alerts;
 use super::contract::{SENT_WHERE, setting_names};
+use super::figures;
+use super::metric_alerts;
 use super::project::{Project, root};
 use super::queries::runbook;
 use super::roles::assignments;
@@ -21,7 +25,8 @@ pub fn written(project: &Project) -> Result<String, String> {
         ("outputs", outputs(project)),
         ("settings", app_settings(project)),
         ("roles", roles(project)),
-        ("alerts", alerts(project)),
+        ("alerts", alert_rules(project)),
+        ("figures", figures::table(project)),
     ] {
         let begin = format!("<!-- generated: {name} -->\n");
         let (before, rest) =
@@ -87,10 +92,15 @@ fn literal(value: &Value) -> String {
 }
 
 /// What a parameter or a member takes.
-fn takes(of: &Value) -> String {
+fn takes(main: &Value, of: &Value) -> String {
+    // A named choice is shown by what can be chosen.
+    let of = match definition(main, of) {
+        (_, named) if of["items"].is_null() && named["allowedValues"].is_array() => named,
+        _ => of,
+    };
     let kind = match (of["type"].as_str(), of["$ref"].as_str()) {
         (Some("array"), _) if of["items"].is_null() => "list".to_owned(),
-        (Some("array"), _) => format!("{}[]", takes(&of["items"]).trim_matches('`')),
+        (Some("array"), _) => format!("{}[]", takes(main, &of["items"]).trim_matches('`')),
         (Some(kind), _) => kind.to_owned(),
         (None, Some(named)) => named.rsplit(['/', '.']).next().unwrap_or_default().to_owned(),
         (None, None) => "any".to_owned(),
@@ -112,30 +122,45 @@ fn takes(of: &Value) -> String {
 fn parameters(project: &Project) -> String {
     let mut table = "| parameter | default | takes | meaning |\n|---|---|---|---|\n".to_owned();
     let main = &project.templates["main"];
-    let types = project.files.get("infra/modules/types.bicep");
     for (name, param) in in_order(project.files.get(MAIN), "", "param ", &main["parameters"]) {
         let default = match &param["defaultValue"] {
             Value::Null => "required".to_owned(),
             value => format!("`{}`", literal(value)),
         };
         let meaning = text(&param["metadata"]["description"]);
-        let named = param["$ref"].as_str().or(param["items"]["$ref"].as_str());
-        let named = named.and_then(|path| path.rsplit('/').next()).unwrap_or_default();
-        let definition = &main["definitions"][named];
-        let is_object = definition["type"] == "object";
-        let of = if definition.is_null() || is_object { param } else { definition };
-        let _ = writeln!(table, "| `{name}` | {default} | {} | {meaning} |", cell(&takes(of)));
-        if !is_object {
-            continue;
-        }
-        let list = if param["items"].is_null() { "" } else { "[]" };
-        for (member, of) in in_order(types, &format!("type {named} = {{"), "  ", &definition["properties"]) {
-            let default = if of["nullable"] == true { "" } else { "required" };
-            let meaning = text(&of["metadata"]["description"]);
-            let _ = writeln!(table, "| `{name}{list}.{member}` | {default} | {} | {meaning} |", cell(&takes(of)));
-        }
+        let _ = writeln!(table, "| `{name}` | {default} | {} | {meaning} |", cell(&takes(main, param)));
+        members(&mut table, project, name, param);
     }
     table
+}
+
+/// The members of what a parameter or a member takes, and theirs in turn.
+fn members(table: &mut String, project: &Project, path: &str, of: &Value) {
+    let main = &project.templates["main"];
+    let types = project.files.get("infra/modules/types.bicep");
+    let list = if of["items"].is_null() { "" } else { "[]" };
+    let (named, object) = definition(main, of);
+    if object["additionalProperties"].is_object() {
+        let of = &object["additionalProperties"];
+        let meaning = text(&of["metadata"]["description"]);
+        let _ = writeln!(table, "| `{path}{list}.NAME` |  | {} | {meaning} |", cell(&takes(main, of)));
+    }
+    for (member, of) in in_order(types, &format!("type {named} = {{"), "  ", &object["properties"]) {
+        let path = format!("{path}{list}.{member}");
+        let default = if of["nullable"] == true { "" } else { "required" };
+        let meaning = text(&of["metadata"]["description"]);
+        let _ = writeln!(table, "| `{path}` | {default} | {} | {meaning} |", cell(&takes(main, of)));
+        members(table, project, &path, of);
+    }
+}
+
+/// The type that something refers to, itself or as what its list holds, with its name; else what it says itself.
+fn definition<'a>(main: &'a Value, of: &'a Value) -> (&'a str, &'a Value) {
+    match of["$ref"].as_str().or(of["items"]["$ref"].as_str()).and_then(|path| path.rsplit('/').next()) {
+        // What a type of another file refers to has that file's number before its name.
+        Some(named) => (named.rsplit('.').next().unwrap_or_default(), &main["definitions"][named]),
+        None => ("", of),
+    }
 }
 
 fn outputs(project: &Project) -> String {
@@ -165,7 +190,7 @@ fn app_settings(project: &Project) -> String {
 
 fn roles(project: &Project) -> String {
     let mut table = "| who | role | on | why | file |\n|---|---|---|---|---|\n".to_owned();
-    let mut rows = std::collections::BTreeMap::new();
+    let mut rows = BTreeMap::new();
     for assignment in assignments(project) {
         let (head, why) = assignment.description.split_once(": ").unwrap_or_default();
         let (who, on) = head.split_once(" on ").unwrap_or_default();
@@ -184,9 +209,11 @@ fn roles(project: &Project) -> String {
     table
 }
 
-/// When each alert fires and whether it closes by itself, from what would be deployed.
-fn alerts(project: &Project) -> String {
-    let mut table = "| alert | severity | fires when | asked | closes |\n|---|---|---|---|---|\n".to_owned();
+/// When each alert fires and whether it closes by itself, from what would be deployed; and the test that shows both.
+fn alert_rules(project: &Project) -> String {
+    let mut table =
+        "| alert | severity | fires when | asked | closes | shown by |\n|---|---|---|---|---|---|\n".to_owned();
+    let shown: BTreeMap<&str, String> = alerts::shown().into_iter().chain(metric_alerts::shown()).collect();
     let private = &project.snapshots["private"];
     let condition = |of: &Value| {
         let is = if of["operator"] == "LessThan" { "under" } else { "over" };
@@ -206,7 +233,7 @@ fn alerts(project: &Project) -> String {
         let span = if state { "newest run" } else { alert.get("properties/windowSize").as_str().unwrap_or_default() };
         (name, alert, format!("{title}: [its query](queries) gives {of} ({span})"))
     });
-    let mut on_metrics = std::collections::BTreeMap::new();
+    let mut on_metrics = BTreeMap::new();
     for alert in private.of("Microsoft.Insights/metricAlerts") {
         on_metrics.entry(runbook(alert)).or_insert(alert);
     }
@@ -219,7 +246,9 @@ fn alerts(project: &Project) -> String {
     for (name, alert, when) in on_log.chain(on_metrics) {
         let severity = alert.get("properties/severity");
         let every = plain(alert.get("properties/evaluationFrequency"));
-        let _ = writeln!(table, "| [{name}](#{name}) | {severity} | {} | {every} | {} |", cell(&when), closes(alert));
+        let shown = shown.get(&*name).map_or("nobody", |shown| shown);
+        let closes = closes(alert);
+        let _ = writeln!(table, "| [{name}](#{name}) | {severity} | {} | {every} | {closes} | {shown} |", cell(&when));
     }
     table
 }
@@ -236,4 +265,24 @@ pub fn spoken(role: &str) -> String {
         words.extend(if at == 0 { c.to_uppercase().collect::<Vec<_>>() } else { vec![c] });
     }
     words
+}
+
+#[test]
+fn each_member_of_each_type_has_a_row() {
+    let project = Project::load();
+    let table = parameters(&project);
+    let definitions = project.templates["main"]["definitions"].as_object().unwrap();
+    // What stage 1 tells stage 2 is nobody's to set.
+    let types: Vec<_> = definitions.iter().filter(|(name, _)| !name.ends_with("firstStage")).collect();
+    assert!(types.len() >= 14, "{:?}", definitions.keys());
+    for (named, of) in types {
+        for member in of["properties"].as_object().into_iter().flat_map(Map::keys) {
+            assert!(table.contains(&format!(".{member}` |")), "{named}: {member}");
+        }
+    }
+    for path in
+        ["app.alwaysReady[].instanceCount", "app.authentication.issuer", "network.privateDnsZoneResourceIds.sites"]
+    {
+        assert!(table.contains(&format!("| `{path}` |")), "{path}");
+    }
 }

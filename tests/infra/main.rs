@@ -15,14 +15,19 @@
 )]
 
 mod alerts;
+mod categories;
 mod compiler;
 mod contract;
+mod custom_roles;
 mod defects;
 mod delivery;
 mod docs;
 mod engine;
+mod figures;
 mod kusto;
 mod metric_alerts;
+mod page;
+mod pipeline;
 mod play;
 mod policy;
 mod predictions;
@@ -47,8 +52,18 @@ use crate::support::functions_host::FunctionsHost;
 
 /// What all checks find, for a project that may be spoilt.
 fn findings(project: &Project) -> Vec<String> {
-    let checks =
-        [policy::check, roles::check, contract::check, queries::check, delivery::check, docs::check, walk::check];
+    let checks = [
+        policy::check,
+        roles::check,
+        custom_roles::check,
+        contract::check,
+        queries::check,
+        categories::check,
+        delivery::check,
+        docs::check,
+        walk::check,
+        page::check,
+    ];
     checks.iter().flat_map(|check| check(project)).collect()
 }
 
@@ -171,6 +186,87 @@ fn azd_deploys_the_same_templates() {
     }
 }
 
+/// What one can be told, the other can be told in the same words.
+#[test]
+fn azd_takes_whatever_the_main_template_takes() {
+    let project = Project::load();
+    let parameters = |template: &str| project.templates[template]["parameters"].as_object().unwrap().clone();
+    let plain = |of: &Value| {
+        let mut of = of.clone();
+        // Its own words for what is the environment's, and no default for it.
+        for member in ["metadata", "defaultValue"] {
+            of.as_object_mut().unwrap().remove(member);
+        }
+        of
+    };
+    let (main, azd) = (parameters("main"), parameters("azd"));
+    for (name, of) in &main {
+        assert_eq!(azd.get(name).map(plain), Some(plain(of)), "{name}");
+        if !["environmentName", "location"].contains(&name.as_str()) {
+            assert_eq!(azd[name]["defaultValue"], of["defaultValue"], "{name}");
+        }
+    }
+    let own: Vec<&String> = azd.keys().filter(|name| !main.contains_key(*name)).collect();
+    assert_eq!(own, ["resourceGroupName"]);
+}
+
+/// And hands it on, as the compiler predicts; with watched accounts as ids or as JSON with all that is said of them.
+#[test]
+fn what_azd_is_told_reaches_what_is_deployed() {
+    let files = Files::load();
+    let Some(program) = compiler::find() else { return println!("left out: there is no Bicep compiler") };
+    let mut compiler = Compiler::start(&program, &files);
+    let path = "infra/azd/main.bicepparam";
+    let (variable, queue) =
+        ("readEnvironmentVariable('WATCHED_ACCOUNTS')", "param delivery = { mode: 'storageQueue' }\n");
+    let renames = |compiler: &mut Compiler, text: &str| {
+        compiler.write(path, text);
+        let predicted = Snapshot::read(&compiler.snapshot(path).unwrap());
+        let renames = predicted.of(SUBSCRIPTION).filter(|it| it.id.ends_with("-renames")).count();
+        (predicted, renames)
+    };
+    let as_it_is = files.get(path);
+    assert!(as_it_is.contains(variable), "{as_it_is}");
+    let (_, by_id) = renames(&mut compiler, &format!("{as_it_is}{queue}"));
+    assert_eq!(by_id, 1, "as if its namespace were hierarchical");
+    let [(.., id)] = compiler::AZD.into_iter().filter(|(name, _)| *name == "WATCHED_ACCOUNTS").collect::<Vec<_>>()[..]
+    else {
+        panic!()
+    };
+    let account = format!("'[{{\"resourceId\": \"{id}\", \"hierarchical\": false, \"systemTopicResourceId\": null}}]'");
+    let text = as_it_is.replace(variable, &account);
+    let told = "param workload = 'sk'
+param tags = { team: 'x' }
+param names = { functionApp: 'func-named' }
+param mlAccess = 'custom'
+param existing = { roleAssignmentScopes: ['/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/rg-ml-dev/providers/Microsoft.Storage/storageAccounts/stmlwdev'] }
+param network = { allowedIpRanges: ['203.0.113.0/24'] }
+param monitoring = { alerts: false }
+param state = { sku: 'Standard_ZRS' }
+param app = { concurrency: 7, tags: { of: 'app' } }
+";
+    let (predicted, by_json) = renames(&mut compiler, &format!("{text}{queue}{told}"));
+    assert_eq!(by_json, 0);
+    let site = predicted.one("Microsoft.Web/sites");
+    assert!(site.id.ends_with("/sites/func-named") && site.body["tags"]["of"] == "app", "{}", site.body);
+    assert!(
+        site.body["tags"]["team"] == "x" && site.body["tags"]["azd-service-name"] == "scorekeeper",
+        "{}",
+        site.body
+    );
+    assert_eq!(
+        site.get("properties/functionAppConfig/scaleAndConcurrency")["triggers"]["http"]["perInstanceConcurrency"],
+        7
+    );
+    assert!(site.get("properties/siteConfig").to_string().contains("203.0.113.0/24"), "{}", site.body);
+    let state = predicted.one("Microsoft.Storage/storageAccounts");
+    assert!(state.body["sku"]["name"] == "Standard_ZRS" && state.id.contains("/stsk"), "{}", state.body);
+    assert_eq!(predicted.of("Microsoft.Authorization/roleDefinitions").count(), 1, "mlAccess");
+    assert_eq!(predicted.of("Microsoft.Insights/scheduledQueryRules").count(), 0, "monitoring");
+    let scopes = predicted.of("Microsoft.Authorization/roleAssignments").map(Resource::scope);
+    assert_eq!(scopes.filter(|scope| scope.ends_with("/stmlwdev")).count(), 0, "existing");
+}
+
 /// azd looks for `azure.yaml` at the root, and goes by its paths from there.
 #[test]
 fn azd_finds_the_templates_the_package_and_the_second_stage_from_the_root() {
@@ -196,6 +292,7 @@ fn azd_finds_the_templates_the_package_and_the_second_stage_from_the_root() {
         let run = hook.lines().find(|line| line.trim().starts_with("run: ")).unwrap();
         assert!(run.ends_with(&format!(" infra/deploy.sh {verb}")) && run.contains("GROUP=\"$"), "{run}");
         assert!(run.contains("SUBSCRIPTION=\"$AZURE_SUBSCRIPTION_ID\""), "azd's, whatever az has selected: {run}");
+        assert_eq!(run.contains("DOCTOR=\"\" "), verb == "code", "before stage 2 the doctor would miss it: {run}");
     }
     let tags = &project.snapshots["azd"].one("Microsoft.Web/sites").body["tags"];
     assert!(yaml.contains(&format!("\n  {}:\n", tags["azd-service-name"].as_str().unwrap())), "{yaml}");
@@ -283,6 +380,49 @@ fn rules_of_the_package_get_all_events_of_the_containers_that_are_named() {
                 Some("data.api") => assert!(filter["values"].to_string().contains("CreateFile"), "{filter}"),
                 other => panic!("{other:?} keeps back what a rule may want"),
             }
+        }
+    }
+}
+
+/// Whoever can read the rules' container need not read the account that it lies in.
+#[test]
+fn rules_in_a_blob_are_read_by_a_role_on_their_container_alone() {
+    let packaged = &Project::load().snapshots["packaged"];
+    let reading = |scope: &str| {
+        let roles = packaged.of("Microsoft.Authorization/roleAssignments");
+        let is_it = |role: &&Resource| role.body.to_string().contains("2a2b9908-6ea1-4ae2-8e65-a410df84e7d1");
+        roles.filter(is_it).filter(|role| role.scope().ends_with(scope)).count()
+    };
+    assert_eq!(
+        (reading("/storageAccounts/st/blobServices/default/containers/config"), reading("/storageAccounts/st")),
+        (1, 1)
+    );
+    let project = Project::load();
+    let dev = &project.snapshots["dev"];
+    let on_containers =
+        dev.of("Microsoft.Authorization/roleAssignments").filter(|role| role.scope().contains("/containers/"));
+    assert_eq!(on_containers.count(), 0, "only where rules lie in a blob, or publish");
+}
+
+/// The app writes to data accounts only where a rule publishes, and there only to the containers that are named for it.
+#[test]
+fn the_right_to_write_is_on_published_containers_alone() {
+    let project = Project::load();
+    for (name, snapshot) in &project.snapshots {
+        let roles = snapshot.of("Microsoft.Authorization/roleAssignments");
+        let writes = |role: &&Resource| {
+            let body = role.body.to_string();
+            body.contains("ba92f5b4-2d11-453d-a403-e96b0029c9fe") && body.contains("Function app on")
+        };
+        let scopes: Vec<&str> = roles.filter(writes).map(Resource::scope).collect();
+        let expected = |account: &str| format!("/storageAccounts/{account}/blobServices/default/containers/published");
+        let of = |account: &str| matches!(scopes[..], [only] if only.ends_with(&expected(account)));
+        match name.as_str() {
+            // The other one's roles are given by others.
+            "packaged" => assert!(of("stresults"), "{scopes:?}"),
+            // By a rule that the deployment reads.
+            "branches" => assert!(of("sssssssssssssssssssssssd"), "{scopes:?}"),
+            _ => assert_eq!(scopes, [""; 0], "{name}: no rule publishes"),
         }
     }
 }

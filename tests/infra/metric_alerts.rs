@@ -5,6 +5,8 @@
 //! an alert fires once and is over when the criterion has not been met for three looks; without, it fires at each look that meets it and
 //! is never over.
 
+use std::collections::BTreeMap;
+
 use serde_json::json;
 
 use super::SUBSCRIPTION;
@@ -77,6 +79,24 @@ fn cases() -> Vec<(&'static str, Vec<Counted>, Vec<Told>)> {
         ("delivery-failing", steady, vec![Fired(25), Over(80)]),
         ("delivery-failing", vec![(failing, 2, 20), (failing, 32, 20), (dead, 2, 99), (dropped, 2, 99)], vec![]),
     ]
+}
+
+/// By alert: where the README says that this is shown.
+pub fn shown() -> Vec<(&'static str, String)> {
+    let mut by_alert = BTreeMap::<_, (usize, usize)>::new();
+    for (alert, _, told) in cases() {
+        let (fires, silent) = by_alert.entry(alert).or_default();
+        *if told.is_empty() { silent } else { fires } += 1;
+    }
+    let told = |(alert, (fires, silent))| {
+        (
+            alert,
+            format!(
+                "[metric_alerts.rs](../tests/infra/metric_alerts.rs), `{alert}` (fires: {fires}, silent: {silent})"
+            ),
+        )
+    };
+    by_alert.into_iter().map(told).collect()
 }
 
 /// What an alert says otherwise than it should, of the subscriptions that the deployment makes on its topic and of another's.

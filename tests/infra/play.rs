@@ -1,4 +1,5 @@
-//! A play: `infra/deploy.sh` against a fake `az`, whose each answer says where it is known from. What was called, answered and said
+//! A play: `infra/deploy.sh` against a fake `az`, whose each answer cites the public issue that it is taken from, or, where there is
+//! none, the documentation: those are named by [`DOCUMENTED`], and a transcript's head says so. What was called, answered and said
 //! is the transcript in `transcripts/`; `SCOREKEEPER_WRITE_TRANSCRIPTS=1 cargo test --test infra procedure` writes them again.
 
 use std::fmt::Write as _;
@@ -13,15 +14,30 @@ pub const APP: &str = "/subscriptions/s/resourceGroups/rg/providers/Microsoft.We
 /// The principal that `COMPILED` names as a cluster's.
 pub const CLUSTER: &str = "11111111-1111-1111-1111-111111111111";
 
-const DEPLOYMENT: &str = "https://learn.microsoft.com/cli/azure/deployment/group";
-const FUNCTIONAPP: &str = "https://learn.microsoft.com/cli/azure/functionapp";
-const FUNCTIONS: &str = "https://learn.microsoft.com/cli/azure/functionapp/function#az-functionapp-function-list";
-const ROLES: &str = "https://learn.microsoft.com/cli/azure/role/assignment#az-role-assignment-list";
-const REST: &str = "https://learn.microsoft.com/cli/azure/reference-index#az-rest";
-const SETTINGS: &str = "https://learn.microsoft.com/cli/azure/functionapp/config/appsettings";
-const ZIP: &str = "https://learn.microsoft.com/cli/azure/functionapp/deployment/source";
+/// A deployment that is made, and outputs that are read of it afterwards.
+const DEPLOYMENT: &str = "https://github.com/Azure/bicep/issues/4638";
+/// The level at which who may read may look.
+const LOOK: &str = "https://github.com/Azure/arm-template-whatif/issues/135";
+/// Names are `APP/FUNCTION`.
+const FUNCTIONS: &str = "https://github.com/Azure/azure-functions-host/issues/3502";
+/// The CLI adds names of roles to what Resource Manager lists.
+const ROLES: &str = "https://github.com/Azure/azure-rest-api-specs/issues/7460";
+pub const IDENTITY: &str = "https://github.com/Azure/ResourceModules/issues/3113";
+/// A topic may have an identity's principal, or none.
+pub const TOPIC: &str = "https://github.com/Azure/azure-cli/issues/28064";
+pub const APPS: &str = "https://github.com/Azure/azure-cli/issues/24799";
+const SIGN_IN: &str = "https://github.com/Azure/azure-functions-openapi-extension/issues/505";
+const SYNC: &str = "https://github.com/Azure/azure-functions-host/issues/10169";
+pub const SETTINGS: &str = "https://github.com/Azure/azure-functions-core-tools/issues/2419";
+const ZIP: &str = "https://github.com/Azure/Azure-Functions/issues/2496";
 /// `--outfile` holds the parameters alone.
-const COMPILER: &str = "https://github.com/Azure/bicep/issues/14186";
+pub const COMPILER: &str = "https://github.com/Azure/bicep/issues/14186";
+/// What the CLI shows of an app.
+const SHOW: &str = "https://learn.microsoft.com/cli/azure/functionapp#az-functionapp-show";
+/// Calls whose answers nobody reads.
+pub const INDEX: &str = "https://learn.microsoft.com/cli/azure/reference-index";
+/// Of these no public issue was found.
+const DOCUMENTED: [&str; 2] = [INDEX, SHOW];
 /// The text of it.
 const NO_DEPLOYMENT: &str = "https://github.com/Azure/azure-cli/issues/28834";
 
@@ -38,7 +54,7 @@ pub const COMPILED: &str = r#"{
 /// What `az` says to a call.
 #[derive(Debug, Clone)]
 pub struct Answer {
-    /// An issue or a page where somebody has seen it, or the CLI's documentation of its shape.
+    /// The public issue where somebody has seen it, or one of [`DOCUMENTED`].
     source: &'static str,
     /// `*`: each time.
     times: &'static str,
@@ -85,31 +101,37 @@ pub fn smooth() -> Vec<Answer> {
         answer(DEPLOYMENT, "*", "deployment group show*outputs.events.value --output json*", "0", stage_2),
         answer(DEPLOYMENT, "*", "deployment group create*--name scorekeeper --parameters*", "0", ""),
         answer(DEPLOYMENT, "*", "deployment group create*--name scorekeeper-events*", "0", ""),
-        answer(DEPLOYMENT, "*", "deployment group what-if*", "0", "Resource changes: 30 to create."),
+        answer(
+            LOOK,
+            "*",
+            "deployment group what-if*--validation-level ProviderNoRbac*",
+            "0",
+            "Resource changes: 30 to create.",
+        ),
         answer(COMPILER, "*", "bicep build-params*", "0", COMPILED),
         answer(
-            REST,
+            IDENTITY,
             "*",
             "rest --method get*userAssignedIdentities/id-given*",
             "0",
             "33333333-3333-3333-3333-333333333333",
         ),
         answer(
-            REST,
+            TOPIC,
             "*",
             "rest --method get*systemTopics/evgt-stuploads*",
             "0",
             "44444444-4444-4444-4444-444444444444",
         ),
         answer(ROLES, "*", "role assignment list --scope *", "0", ""),
-        answer(FUNCTIONAPP, "*", "functionapp list*", "0", APP),
-        answer(REST, "*", "rest --method get*authsettingsV2*", "0", "false"),
-        answer(REST, "*", "rest --method post*/host/default/sync*", "0", ""),
+        answer(APPS, "*", "functionapp list*", "0", APP),
+        answer(SIGN_IN, "*", "rest --method get*authsettingsV2*", "0", "false"),
+        answer(SYNC, "*", "rest --method post*/host/default/sync*", "0", ""),
         answer(ZIP, "*", "functionapp deployment source config-zip*", "0", ""),
         answer(FUNCTIONS, "*", "functionapp function list*", "0", "func/BlobCreated\nfunc/Reconcile"),
         answer(SETTINGS, "*", "functionapp config appsettings list*", "0", r#"[{ "name": "SCOREKEEPER_RULES" }]"#),
     ];
-    answers.extend(shown(FUNCTIONAPP, "Running"));
+    answers.extend(shown(SHOW, "Running"));
     answers
 }
 
@@ -117,7 +139,11 @@ pub fn smooth() -> Vec<Answer> {
 pub fn lines(answers: &[Answer]) -> String {
     let mut lines = String::new();
     for it in answers {
-        assert!(it.source.starts_with("https://"), "who has seen this answer? {it:?}");
+        let by_somebody = ["/issues/", "/pull/"].iter().any(|part| {
+            let number = it.source.strip_prefix("https://github.com/").and_then(|rest| rest.split_once(part));
+            number.is_some_and(|(_, number)| number.chars().all(|c| c.is_ascii_digit()))
+        });
+        assert!(by_somebody || DOCUMENTED.contains(&it.source), "who has seen this answer? {it:?}");
         let _ = writeln!(lines, "{}|{}|{}|{}", it.times, it.pattern, it.exit, it.text.replace('\n', "\\n"));
     }
     lines
@@ -198,7 +224,8 @@ impl Play {
             let _ = writeln!(head, "# {name}={value}");
         }
         for it in &self.answers {
-            let _ = writeln!(head, "# as in {}", it.source);
+            let told = if DOCUMENTED.contains(&it.source) { "documented (no public issue was found)" } else { "as" };
+            let _ = writeln!(head, "# {told} in {}", it.source);
         }
         fs::write(at("play.transcript"), head).unwrap();
         let output = || OpenOptions::new().append(true).open(at("play.transcript")).unwrap();

@@ -254,6 +254,17 @@ fn workflows(project: &Project) -> Vec<String> {
                 ".github/workflows/release.yml: all files, the bill of materials too, must be released".to_owned(),
             );
         }
+        // The file that names an image proves nothing of the image: that is known by its own digest.
+        let image = release.split("  container:\n").nth(1).and_then(|rest| rest.split("\n  collect:").next());
+        let attested = "subject-digest: ${{ steps.image.outputs.digest }}";
+        if !image.is_some_and(|image| image.contains(attested) && image.contains("attestations: write")) {
+            findings.push(".github/workflows/release.yml: the image must be attested by its own digest".to_owned());
+        }
+        let as_it_is = ["ghcr.io/$GITHUB_REPOSITORY", "ghcr.io/${{ github.repository"];
+        if as_it_is.iter().any(|name| release.contains(name)) {
+            findings
+                .push(".github/workflows/release.yml: the registry refuses capitals in the image's name".to_owned());
+        }
     }
     findings
 }

@@ -35,7 +35,7 @@ const TEMPLATES: [(&str, &str); 5] = [
 
 /// What must be refused, as further lines of the smallest parameter file, and a word of the remedy.
 #[rustfmt::skip] // a table
-pub const REFUSED: [(&str, &str, &str); 21] = [
+pub const REFUSED: [(&str, &str, &str); 23] = [
     ("pushed into a closed app", "param network = { publicNetworkAccess: 'Disabled' }", "storageQueue"),
     ("closed state without a way to it", "param network = { privateEndpointSubnetResourceId: '/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/g/providers/Microsoft.Network/virtualNetworks/v/subnets/s' }", "integrationSubnetResourceId"),
     ("zones without an instance for each", "param app = { zoneRedundant: true, alwaysReady: [{ name: 'http', instanceCount: 1 }] }", "set app.alwaysReady"),
@@ -55,7 +55,9 @@ pub const REFUSED: [(&str, &str, &str); 21] = [
     ("log workspace's name that ends with a hyphen", "param names = { logAnalytics: 'log-central-' }", "names.logAnalytics is `log-central-`: it takes 4 to 63"),
     ("component's name of other characters", "param names = { applicationInsights: 'appi/prod' }", "names.applicationInsights is `appi/prod`"),
     ("component's name that ends with a dot", "param names = { applicationInsights: 'appi.' }", "last one of `abc"),
-    ("others' roles on something else", "param existing = { roleAssignmentScopes: ['/subscriptions/s/resourceGroups/g/providers/Microsoft.Storage/storageAccounts/st2'] }", "no account and no workspace"),
+    ("others' roles on something else", "param existing = { roleAssignmentScopes: ['/subscriptions/s/resourceGroups/g/providers/Microsoft.Storage/storageAccounts/st2'] }", "no account, no published container and no workspace"),
+    ("a rule that publishes without the right to write", "param rules = { rules: [{ id: 'r', match: { container: 'c' }, outputs: { score: { type: 'UriFile', uri: 'u', publish: { uri: 'p' } } } }] }", "rule r publishes: name the containers in dataAccess.publishedContainerResourceIds"),
+    ("the right to write where no rule publishes", "param rules = { rules: [{ id: 'r', match: { container: 'c' } }] }\nparam dataAccess = { publishedContainerResourceIds: ['/subscriptions/s/resourceGroups/g/providers/Microsoft.Storage/storageAccounts/st2/blobServices/default/containers/c'] }", "no rule publishes: leave it out"),
     ("watched account that no rule names", "param rules = { rules: [{ id: 'r', match: { account: 'other', container: 'c' } }] }", "no rule names the watched account st"),
 ];
 
@@ -155,6 +157,8 @@ fn templates(compiler: &mut Compiler) -> Result<Value, String> {
         let told = if exports {
             json!({ "variables": template["variables"] })
         } else {
+            // azd's types are those of `main`.
+            let definitions = if name == "azd" { Value::Null } else { definitions };
             json!({
                 "parameters": template["parameters"], "definitions": definitions,
                 "outputs": of("outputs", &|output| output["metadata"]["description"].clone()),

@@ -4,12 +4,19 @@ use std::collections::BTreeSet;
 use std::fs;
 
 use super::compiler;
-use super::play::{APP, Answer, CLUSTER, COMPILED, answer, nothing_deployed, play, shown, told};
+use super::play::{
+    APP, APPS, Answer, CLUSTER, COMPILED, COMPILER, IDENTITY, SETTINGS, TOPIC, answer, nothing_deployed, play, shown,
+    told,
+};
 use super::project::{Files, Project, root};
 
 const SYNC: &str = "https://github.com/Azure/azure-functions-host/issues/10169";
 const REFUSED_UPLOAD: &str = "https://github.com/Azure/azure-functions-core-tools/issues/4346";
 const ENDLESS: &str = "https://github.com/Azure/azure-cli/pull/33388";
+const PARTIAL: &str = "https://github.com/Azure/azure-cli/issues/33184";
+const NO_PACKAGE: &str = "https://github.com/polymind-inc/acmebot/issues/908";
+/// "If a deployment fails, my outputs are not found."
+const NO_OUTPUTS: &str = "https://github.com/keesschollaart81/vsts-arm-outputs/issues/3";
 const EXISTS: &str = "https://github.com/Azure/azure-dev/issues/9253";
 const STOPPED: &str = "https://github.com/Azure/azure-functions-eventgrid-extension/issues/113";
 const AUTHENTICATION: &str = "https://github.com/Azure/azure-functions-eventgrid-extension/issues/103";
@@ -70,12 +77,14 @@ fn code_that_storage_refuses_is_sent_again_with_the_reason_shown() {
     assert_eq!(played.count("config-zip"), 3);
     let never = play("roles-never-in-force", "code").with(refused("*")).run();
     never.ends(1).says("does the app's identity have its roles");
-    let why = "ERROR: Zip deployment failed. InvalidAppSettingsException: The app settings WEBSITE_RUN_FROM_PACKAGE are not supported with this SKU.";
-    let source =
-        "https://learn.microsoft.com/azure/azure-functions/functions-app-settings#flex-consumption-plan-deprecations";
-    let other = play("code-refused", "code").with(answer(source, "*", zip, "1", why)).run();
-    other.ends(1).says("InvalidAppSettingsException");
+    let why = "ERROR: InvalidPackageContentException: Package content validation failed: Cannot find required .azurefunctions directory at root level in the .zip package.";
+    let other = play("code-refused", "code").with(answer(NO_PACKAGE, "*", zip, "1", why)).run();
+    other.ends(1).says("InvalidPackageContentException");
     assert_eq!(other.count("config-zip"), 1, "what will not pass by itself is not repeated");
+    // Nor for a number within an id.
+    let why = format!("{why} Resource: /subscriptions/14030000-0000-4403-8403-000000004030/Forbidden-403");
+    let other = play("code-refused", "code").with(answer(NO_PACKAGE, "*", zip, "1", &why)).not_written_down().run();
+    assert_eq!(other.ends(1).count("config-zip"), 1, "a number in an id is not a status");
 }
 
 /// `check_flex_app_after_deployment` asks again for ever what is not answered 2xx: its counter is not raised.
@@ -122,8 +131,13 @@ fn code_that_meets_a_busy_platform_is_sent_again_with_the_reason_shown() {
             "deployment-service-ill",
             "ERROR: An error occured during deployment. Status Code: 503, Details: The service is unavailable.",
         ),
+        (
+            "partially-successful",
+            "ERROR: Deployment was partially successful. These are the deployment logs: [{\"message\": \"Starting deployment pipeline.\"}]",
+        ),
     ] {
-        let busy = |times| answer(ENDLESS, times, "functionapp deployment source config-zip*", "1", why);
+        let source = if name == "partially-successful" { PARTIAL } else { ENDLESS };
+        let busy = |times| answer(source, times, "functionapp deployment source config-zip*", "1", why);
         let played = play(name, "code").with(busy("2")).run();
         played.ends(0).says(why).says("try 2 of 3");
         assert_eq!(played.count("config-zip"), 3);
@@ -238,10 +252,9 @@ fn a_role_of_the_topic_given_by_hand_is_named_before_the_second_stage() {
 /// Whoever follows the remedy is not told again, and neither is who has left all of them to others from the start.
 #[test]
 fn roles_that_the_parameter_file_leaves_to_others_are_in_nobodys_way() {
-    let source = "https://github.com/Azure/bicep/issues/14186";
     let compiled = |from: &str, to: &str| {
         assert!(COMPILED.contains(from), "{from}");
-        answer(source, "*", "bicep build-params*", "0", &COMPILED.replace(from, to))
+        answer(COMPILER, "*", "bicep build-params*", "0", &COMPILED.replace(from, to))
     };
     let one = format!(
         "{}\", \"roleAssignmentScopes\": [\"{}\"]",
@@ -262,15 +275,15 @@ fn roles_that_the_parameter_file_leaves_to_others_are_in_nobodys_way() {
 /// Who may not read role assignments deploys all the same.
 #[test]
 fn roles_that_cannot_be_looked_at_are_said_and_stop_nobody() {
-    let source = "https://learn.microsoft.com/azure/role-based-access-control/troubleshooting";
+    let source = "https://github.com/microsoft/planetary-computer-tasks/pull/294";
     let why = "ERROR: (AuthorizationFailed) The client does not have authorization to perform action 'Microsoft.Authorization/roleAssignments/read'";
     let closed = answer(source, "*", "role assignment list*", "1", why);
     let uncompiled = answer(
-        "https://learn.microsoft.com/azure/azure-resource-manager/bicep/diagnostics/bcp427",
+        "https://github.com/Azure/bicep/issues/12986",
         "*",
         "bicep build-params*",
         "1",
-        "Error BCP427: Environment variable \"AZURE_LOCATION\" does not exist and there's no default value set.",
+        "Error BCP338: Failed to evaluate parameter \"location\": Environment variable does not exist, and no default value set.",
     );
     let played = play("roles-not-to-be-read", "roles").with(closed).run();
     played.ends(0).says(&format!("not looked at for roles given by hand: {UPLOADS}"));
@@ -282,7 +295,6 @@ fn roles_that_cannot_be_looked_at_are_said_and_stop_nobody() {
 #[test]
 fn the_script_finds_accounts_workspaces_and_clusters_in_each_parameter_file() {
     let Some(compiler) = compiler::find() else { return println!("left out: there is no Bicep compiler") };
-    let source = "https://learn.microsoft.com/cli/azure/bicep#az-bicep-build-params";
     let [watched, outputs, workspaces] = ["stuploads", "stmlw", "workspaces/mlw-"];
     for (file, seen) in [
         ("infra/params/dev.bicepparam", &[watched, outputs, workspaces][..]),
@@ -291,11 +303,11 @@ fn the_script_finds_accounts_workspaces_and_clusters_in_each_parameter_file() {
         ("infra/params/private.bicepparam", &[]),
         ("infra/azd/main.bicepparam", &[watched, outputs, "stmodelsdev", workspaces]),
     ] {
-        let asked = play("compiled", "roles").with(answer(source, "*", "bicep build-params*", "compile", ""));
+        let asked = play("compiled", "roles").with(answer(COMPILER, "*", "bicep build-params*", "compile", ""));
         let asked = compiler::AZD.iter().fold(asked, |asked, (name, value)| asked.var(name, *value));
         let asked = asked.var("PARAMETERS", file).var("BICEP", compiler.display().to_string());
-        let identity = answer(source, "*", "rest --method get*userAssignedIdentities/id-scorekeeper*", "0", CLUSTER);
-        let topics = answer(source, "*", "rest --method get*systemTopics/*", "0", "");
+        let identity = answer(IDENTITY, "*", "rest --method get*userAssignedIdentities/id-scorekeeper*", "0", CLUSTER);
+        let topics = answer(TOPIC, "*", "rest --method get*systemTopics/*", "0", "");
         let played = asked.with(identity).with(topics).not_written_down().run();
         for part in seen {
             played.ends(0);
@@ -346,11 +358,36 @@ fn a_subscription_that_does_not_see_its_function_yet_is_made_again() {
     let played = play("function-not-seen-yet", "events").with(answer(NO_ENDPOINT, "2", events, "1", why)).run();
     played.ends(0).says("try 2 of 3");
     assert_eq!(played.count("--name scorekeeper-events"), 3);
-    let source = "https://learn.microsoft.com/azure/azure-resource-manager/troubleshooting/error-invalid-template";
-    let why = "ERROR: InvalidTemplate - Deployment template validation failed";
+    let source = "https://github.com/Azure-Samples/azure-functions-flex-consumption-samples/issues/7";
+    let why = "ERROR: InvalidTemplate - Deployment template validation failed: 'The template resource 'default/app-package' for type 'containers' has incorrect segment lengths.'";
     let other = play("second-stage-refused", "events").with(answer(source, "*", events, "1", why)).run();
     other.ends(1).says("InvalidTemplate");
     assert_eq!(other.count("--name scorekeeper-events"), 1);
+    let why = format!("{why} Resource: /subscriptions/14030000-0000-4403-8403-000000004030/privateEndpoints/NotFound");
+    let other = play("second-stage-refused", "events").with(answer(source, "*", events, "1", &why));
+    let other = other.not_written_down().run();
+    assert_eq!(other.ends(1).count("--name scorekeeper-events"), 1, "an id is no reason to wait");
+}
+
+/// Nothing seen is nothing proved.
+#[test]
+fn a_doctor_that_saw_nothing_is_no_success() {
+    let source = "https://github.com/microsoft/planetary-computer-tasks/pull/294";
+    let why = "ERROR: (AuthorizationFailed) The client does not have authorization to perform action 'Microsoft.Web/sites/config/list/action'";
+    let closed = || answer(source, "*", "functionapp config appsettings list*", "1", why);
+    for (name, verb) in [("settings-not-to-be-read", "doctor"), ("settings-not-read-after-all", "all")] {
+        let played = play(name, verb).with(closed()).doctor(0);
+        let played = if verb == "doctor" { played.run() } else { played.not_written_down().run() };
+        played.ends(1).says("AuthorizationFailed").says("the doctor has nothing to look at");
+        assert!(!played.said().any(|line| line.starts_with("doctor was asked")));
+        // Where nobody asked for a doctor, none is missed.
+        if verb == "all" {
+            play(name, verb).with(closed()).not_written_down().run().ends(0);
+        }
+    }
+    let empty = answer(APPS, "*", "functionapp list*", "0", "");
+    let none = play("no-app", "doctor").with(nothing_deployed()).with(empty).doctor(0).not_written_down().run();
+    none.ends(1).says("no app of this group could be found");
 }
 
 #[test]
@@ -370,12 +407,10 @@ fn the_doctor_looks_after_a_failure_too() {
 #[test]
 fn after_a_failed_stage_1_the_doctor_looks_at_the_app_that_is_there() {
     let failed = exists("deployment group create*--name scorekeeper --parameters*");
-    let outputs = "https://learn.microsoft.com/azure/azure-resource-manager/templates/outputs";
-    let none = answer(outputs, "*", "deployment group show*functionAppName.value*", "0", "");
+    let none = answer(NO_OUTPUTS, "*", "deployment group show*functionAppName.value*", "0", "");
     let apps = format!("{APP}\n{APP}-of-others");
-    let list = "https://learn.microsoft.com/cli/azure/functionapp#az-functionapp-list";
-    let apps = answer(list, "*", "functionapp list*", "0", &apps);
-    let others = answer(list, "*", "functionapp config appsettings list*func-of-others*", "0", "[]");
+    let apps = answer(APPS, "*", "functionapp list*", "0", &apps);
+    let others = answer(SETTINGS, "*", "functionapp config appsettings list*func-of-others*", "0", "[]");
     let played = play("stage-1-failed", "all").with(failed).with(none).with(apps).with(others).doctor(1).run();
     played.ends(1).says(&format!("--app {APP}"));
     assert_eq!(
@@ -383,17 +418,16 @@ fn after_a_failed_stage_1_the_doctor_looks_at_the_app_that_is_there() {
         1,
         "not at the app of others"
     );
-    let empty = answer(list, "*", "functionapp list*", "0", "");
+    let empty = answer(APPS, "*", "functionapp list*", "0", "");
     let failed = exists("deployment group create*--name scorekeeper --parameters*");
     let first = play("first-stage-1-failed", "all").with(nothing_deployed()).with(failed).with(empty).doctor(0);
-    let first = first.with(answer(outputs, "*", "deployment group show*functionAppName.value*", "0", "")).run();
+    let first = first.with(answer(NO_OUTPUTS, "*", "deployment group show*functionAppName.value*", "0", "")).run();
     first.ends(1).says("the doctor has nothing to look at");
 }
 
 #[test]
 fn no_code_is_sent_before_a_stage_1_has_succeeded() {
-    let outputs = "https://learn.microsoft.com/azure/azure-resource-manager/templates/outputs";
-    let none = answer(outputs, "*", "deployment group show*functionAppName.value*", "0", "");
+    let none = answer(NO_OUTPUTS, "*", "deployment group show*functionAppName.value*", "0", "");
     let played = play("code-without-stage-1", "code").with(none).run();
     played.ends(1).says("run stage 1 first");
     assert_eq!(played.count("config-zip"), 0);
@@ -523,8 +557,8 @@ fn every_variable_of_the_script_is_told_of_wherever_it_is_called() {
     for name in ["PARAMETERS", "ZIP", "PAUSE", "TRIES", "LIMIT", "DEADLINE"] {
         let (_, default) = script.split_once(&format!("{name}=${{{name}:-")).unwrap();
         let default = default.split('}').next().unwrap().replace("$here/../", "").replace("$here", "infra");
-        let of_block = block.lines().find_map(|line| line.strip_prefix(&format!("{name}=")));
-        assert_eq!(of_block.and_then(|value| value.split_whitespace().next()), Some(&*default), "{name}");
+        let of_block = block.split_whitespace().find_map(|word| word.strip_prefix(&format!("{name}=")));
+        assert_eq!(of_block, Some(&*default), "{name}");
         assert!(head.contains(&format!("(default: {default})")), "header: {name} is {default}");
     }
 }

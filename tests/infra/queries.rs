@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
+use super::predictions::PARAMETER_FILES;
 use super::project::{Files, Project};
 use super::snapshot::{Resource, list};
 
@@ -41,6 +42,31 @@ pub fn check(project: &Project) -> Vec<String> {
         expect(compared(query, "message"), &is_queue, "there is no queue {}");
     }
     findings.extend(uses(project));
+    findings.extend(links(project));
+    findings
+}
+
+/// Runbooks are where the parameter file says, and nowhere else: a place of ours would be a dead link in somebody's mail at night.
+fn links(project: &Project) -> Vec<String> {
+    let mut findings = Vec::new();
+    for (name, snapshot) in &project.snapshots {
+        let file = PARAMETER_FILES.iter().find(|(of, _)| Some(*of) == name.split('.').next()).map(|(_, file)| *file);
+        let file = file.map_or("", |file| project.files.get(file));
+        let named = file.split_once("runbookUrl: '").and_then(|(_, rest)| rest.split('\'').next());
+        let on_log = snapshot.of("Microsoft.Insights/scheduledQueryRules");
+        for alert in on_log.chain(snapshot.of("Microsoft.Insights/metricAlerts")) {
+            let said = alert.get("properties/description").as_str().unwrap_or_default();
+            match named {
+                None if said.contains('/') || said.contains('#') => {
+                    findings.push(format!("{name}: {} links a runbook that nobody has named: {said}", alert.id));
+                }
+                Some(url) if !said.ends_with(&format!(" {url}#{}", runbook(alert))) => {
+                    findings.push(format!("{name}: {} does not link its runbook at {url}: {said}", alert.id));
+                }
+                _ => {}
+            }
+        }
+    }
     findings
 }
 
@@ -82,10 +108,10 @@ pub fn deployed(project: &Project) -> BTreeMap<String, String> {
     all
 }
 
-/// The anchor of the runbook at the end of an alert's description, which is the alert's name.
+/// An alert's name, at the end of its description: the anchor of its runbook, or by itself where nobody says where runbooks are.
 pub fn runbook(alert: &Resource) -> String {
-    let description = alert.get("properties/description").as_str();
-    description.and_then(|text| text.rsplit_once('#')).map_or(String::new(), |(_, name)| name.to_owned())
+    let description = alert.get("properties/description").as_str().unwrap_or_default();
+    description.rsplit(['#', ' ']).next().unwrap_or_default().to_owned()
 }
 
 /// Queries are all used, begin with the prelude where they need it, and alerts have runbooks and give `value`.

@@ -1,17 +1,24 @@
 //! Role assignments: who gets what on what, and nothing besides.
 
+use serde_json::{Value, json};
+
 use super::project::Project;
 use super::snapshot::kind_of;
+
+/// What reading index tags takes.
+const INDEX_TAGS: &str = "Microsoft.Storage/storageAccounts/blobServices/containers/blobs/tags/read";
 
 /// Built-in roles with their GUIDs (Microsoft's list of built-in roles), who may have them on what, and the snapshots in which
 /// that must be so. Anything else is too much until somebody adds it here.
 #[rustfmt::skip] // a table
-const ROLES: [(&str, &str, &str, &str, &[&str]); 9] = [
+const ROLES: [(&str, &str, &str, &str, &[&str]); 11] = [
     ("azureMLDataScientist", "f6c7c914-8db3-469d-8ca1-694a8f32e121", "Function app", "workspaces", &["azd", "branches", "dev"]),
     ("monitoringMetricsPublisher", "3913510d-42f4-4e42-8a64-420c390055eb", "Function app", "components", &["azd", "branches", "dev", "private", "prod"]),
     ("storageBlobDataContributor", "ba92f5b4-2d11-453d-a403-e96b0029c9fe", "Event Grid topic", "containers", &["branches", "dev.events", "private", "prod.events"]),
+    ("storageBlobDataContributor", "ba92f5b4-2d11-453d-a403-e96b0029c9fe", "Function app", "containers", &["packaged"]),
     ("storageBlobDataOwner", "b7e6dc6d-f1e8-4753-8033-0f276bb0955b", "Function app", "storageAccounts", &["azd", "branches", "dev", "private", "prod"]),
     ("storageBlobDataReader", "2a2b9908-6ea1-4ae2-8e65-a410df84e7d1", "Function app", "storageAccounts", &["azd", "branches", "dev", "prod"]),
+    ("storageBlobDataReader", "2a2b9908-6ea1-4ae2-8e65-a410df84e7d1", "Function app", "containers", &["packaged"]),
     ("storageBlobDataReader", "2a2b9908-6ea1-4ae2-8e65-a410df84e7d1", "Compute cluster", "storageAccounts", &["prod"]),
     ("storageQueueDataContributor", "974c5e8b-45b9-4653-ba55-5f855dd0fb88", "Function app", "storageAccounts", &["branches", "private"]),
     ("storageQueueDataMessageSender", "c6a89b2d-59bc-44d0-9896-0f6e12d7b80a", "Event Grid topic", "queues", &["branches", "private"]),
@@ -82,8 +89,17 @@ pub fn check(project: &Project) -> Vec<String> {
         };
         let allowed =
             |(is, _, of, on, _): &(&str, &str, &str, &str, &[&str])| Some(*is) == *role && *of == who && on == scope;
-        let custom =
-            role.is_none() && who == "Function app" && scope == "workspaces" && made(project, snapshot, definition);
+        let actions = made(project, snapshot, definition);
+        let custom = role.is_none()
+            && who == "Function app"
+            && match scope.as_str() {
+                "workspaces" => actions.is_some_and(|it| it["dataActions"].as_array().is_none_or(Vec::is_empty)),
+                // Index tags and nothing else.
+                "storageAccounts" => {
+                    actions.is_some_and(|it| it["actions"] == json!([]) && it["dataActions"] == json!([INDEX_TAGS]))
+                }
+                _ => false,
+            };
         if !custom && !ROLES.iter().any(allowed) {
             say(format!("nobody allowed `{}` on {scope} to the {who}", role.unwrap_or(definition)));
         }
@@ -104,8 +120,20 @@ pub fn check(project: &Project) -> Vec<String> {
     findings
 }
 
-/// Whether a role is defined by the same deployment.
-fn made(project: &Project, snapshot: &str, definition: &str) -> bool {
+/// What a role may that is defined by the same deployment.
+fn made<'p>(project: &'p Project, snapshot: &str, definition: &str) -> Option<&'p Value> {
     let mut of = project.snapshots[snapshot].of("Microsoft.Authorization/roleDefinitions");
-    of.any(|role| role.body["name"] == definition)
+    of.find(|role| role.body["name"] == definition).map(|role| &role.body["properties"]["permissions"][0])
+}
+
+/// Only accounts whose rules ask for index tags, or those of which a parameter says so.
+#[test]
+fn the_right_to_read_index_tags_is_given_where_a_rule_asks_for_them_and_nowhere_else() {
+    let project = Project::load();
+    let all = assignments(&project);
+    let given = all.iter().filter(|it| it.role.is_none() && it.scope == "storageAccounts");
+    let given: Vec<(&str, bool)> = given
+        .map(|it| (it.snapshot.as_str(), it.id.to_ascii_lowercase().contains("/sssssssssssssssssssssssa'")))
+        .collect();
+    assert_eq!(given, [("branches", true), ("packaged", false)], "by a rule, and by dataAccess.indexTags");
 }

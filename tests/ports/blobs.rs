@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use app::ports::{BlobPage, MAX_PAGE};
 use lifecycle::job::{Output, OutputKind};
 use lifecycle::pending::BlobKind;
-use lifecycle::{Answer, BlobVersion, IndexTags, InputSnapshot, OutputSnapshot, Scoring, SeenVersion};
+use lifecycle::{
+    Answer, BlobPrefix, BlobSnapshot, BlobVersion, IndexTags, InputSnapshot, OutputSnapshot, Scoring, SeenVersion,
+};
 use time::{Duration, OffsetDateTime};
 
 use super::stage::{Ending, Stage, scoring};
@@ -21,7 +23,7 @@ async fn ended(stage: &dyn Stage, ending: Ending) -> Scoring {
 
 async fn present(stage: &dyn Stage, scoring: &Scoring) -> (u64, OffsetDateTime) {
     match stage.blobs().outputs(scoring).await.unwrap() {
-        OutputSnapshot::Present { bytes, modified } => (bytes, modified),
+        OutputSnapshot::Present { bytes, modified, .. } => (bytes, modified),
         absent @ OutputSnapshot::Absent { .. } => panic!("{absent:?}"),
     }
 }
@@ -167,34 +169,67 @@ pub async fn metadata_comes_with_a_look_and_index_tags_for_the_version_that_was_
     assert!(stage.blobs().index_tags(&blob, &seen.etag).await.is_err());
 }
 
+/// A place in the container of uploads.
+fn place(stage: &dyn Stage, prefix: &str) -> BlobPrefix {
+    let account = BlobPrefix::below(&stage.upload_name("x")).unwrap();
+    BlobPrefix::new(account.account_url(), "claims", prefix).unwrap()
+}
+
+/// All pages of a place, of so many blobs each.
+async fn listed(stage: &dyn Stage, place: &BlobPrefix, max: usize) -> (Vec<(String, BlobSnapshot)>, usize) {
+    let (mut seen, mut from, mut pages) = (Vec::new(), None, 0);
+    loop {
+        let page = stage.blobs().list(place, from.as_deref(), max).await.unwrap();
+        pages += 1;
+        assert!(page.blobs.len() <= max);
+        seen.extend(page.blobs);
+        from = page.next;
+        if from.is_none() {
+            return (seen, pages);
+        }
+    }
+}
+
 pub async fn a_folder_is_listed_page_by_page_whole_and_without_its_neighbours(stage: &dyn Stage) {
     let paths: Vec<String> = (0..MAX_PAGE + 2).map(|n| format!("eu/{n:04}.csv")).chain(["eu/z/y.csv".into()]).collect();
     for path in paths.iter().map(String::as_str).chain(["eu-2/a.csv", "eu.csv", "f/a.csv"]) {
         stage.upload(path, 3);
     }
-    let (mut seen, mut from, mut pages) = (Vec::new(), None, 0);
-    loop {
-        let page = stage.blobs().blobs_below(&stage.upload_name("eu"), from.as_deref()).await.unwrap();
-        pages += 1;
-        assert!(page.blobs.len() <= MAX_PAGE);
-        assert!(page.blobs.iter().all(|(_, shown)| shown.size == 3 && !shown.is_folder));
-        seen.extend(page.blobs.into_iter().map(|(path, _)| path));
-        from = page.next;
-        if from.is_none() {
-            break;
+    let folder = BlobPrefix::below(&stage.upload_name("eu")).unwrap();
+    let (seen, pages) = listed(stage, &folder, MAX_PAGE).await;
+    assert!(seen.iter().all(|(_, shown)| shown.size == 3 && !shown.is_folder));
+    assert_eq!((seen.into_iter().map(|(path, _)| path).collect::<Vec<_>>(), pages), (paths, 2));
+    let nothing = stage.blobs().list(&place(stage, "us/"), None, MAX_PAGE).await;
+    assert_eq!(nothing, Ok(BlobPage::default()));
+}
+
+pub async fn what_is_listed_is_the_version_that_its_event_and_a_look_at_it_name(stage: &dyn Stage) {
+    let paths = ["a%20b+c.csv", "e", "eu/ä #1.csv", "eu/ä&<1>.csv", "eua.csv"];
+    for path in paths {
+        stage.upload(path, 3);
+    }
+    for (prefix, max, expected) in [("", 2, &paths[..]), ("e", 9, &paths[1..]), ("eu/ä", 1, &paths[2..4])] {
+        let (seen, _) = listed(stage, &place(stage, prefix), max).await;
+        assert_eq!(seen.iter().map(|(path, _)| path.as_str()).collect::<Vec<_>>(), expected, "{prefix}");
+        for (path, shown) in seen {
+            let blob = place(stage, prefix).blob(&path).unwrap();
+            let as_event = BlobVersion::of_event(
+                &format!("/blobServices/default/containers/claims/blobs/{path}"),
+                &stage.upload_name(&path).url,
+                "0x1",
+            );
+            assert_eq!(blob.version("0x1"), as_event, "{path}");
+            let alone = stage.blobs().blob(&blob).await.unwrap().unwrap();
+            assert_eq!(blob.version(&shown.etag), blob.version(&alone.etag), "one version, however it is looked at");
+            let alike = |shown: BlobSnapshot| (shown.size, shown.modified, shown.kind, shown.copy, shown.archived);
+            assert_eq!(alike(shown), alike(alone), "{path}");
         }
     }
-    assert_eq!((seen, pages), (paths, 2));
-    let (path, listed) = stage.blobs().blobs_below(&stage.upload_name("f"), None).await.unwrap().blobs.remove(0);
-    let alone = stage.blobs().blob(&stage.upload_name(&path)).await.unwrap().unwrap();
-    assert_eq!(listed.etag.trim_matches('"'), alone.etag.trim_matches('"'), "one version, however it is looked at");
-    let nothing = stage.blobs().blobs_below(&stage.upload_name("us"), None).await;
-    assert_eq!(nothing, Ok(BlobPage::default()));
 }
 
 pub async fn an_upload_that_cannot_be_looked_at_is_an_error_and_never_none(stage: &dyn Stage) {
     let blob = stage.upload("eu/a.csv", 1);
     stage.deny_lookups();
     assert!(stage.blobs().blob(&blob).await.is_err());
-    assert!(stage.blobs().blobs_below(&stage.upload_name("eu"), None).await.is_err());
+    assert!(stage.blobs().list(&place(stage, "eu/"), None, MAX_PAGE).await.is_err());
 }

@@ -1,7 +1,7 @@
 //! One conformance suite for each port, run over every implementation: what the use cases rely on holds for the Azure
 //! adapters, for the stores, and for the fakes that tests and the simulation stand on.
 //!
-//! `table_store`, `endpoint` and `blobs` are the ports' meaning, written once. What only one implementation promises stands
+//! `table_store`, `endpoint`, `blobs` and `publishing` are the ports' meaning, written once. What only one implementation promises stands
 //! beside its run.
 
 // Tests fail by panicking and say on stdout what a failure needs to be understood; the lints that keep both out
@@ -17,7 +17,9 @@
 )]
 
 mod blobs;
+mod copies;
 mod endpoint;
+mod publishing;
 mod stage;
 mod stages;
 #[path = "../support/mod.rs"]
@@ -125,6 +127,19 @@ mod conforming {
         a_blob_that_is_not_there_is_none
         metadata_comes_with_a_look_and_index_tags_for_the_version_that_was_seen
         a_folder_is_listed_page_by_page_whole_and_without_its_neighbours
+        what_is_listed_is_the_version_that_its_event_and_a_look_at_it_name
         an_upload_that_cannot_be_looked_at_is_an_error_and_never_none
+    }
+
+    hold! { publishing:
+        a_copy_is_whole_marked_and_known_by_the_etag_of_its_answer
+        nothing_is_copied_over_what_should_not_be_there
+        of_two_copies_over_one_version_one_is_made
+        another_version_of_the_source_is_not_copied
+        a_write_without_an_answer_is_an_error_and_a_look_tells
+        a_write_that_is_forbidden_is_refused_and_nothing_is_there
+        a_document_is_written_on_the_same_conditions
+        what_lies_in_a_folder_is_listed_page_by_page_and_can_be_copied
+        a_published_place_that_cannot_be_looked_at_is_an_error_and_never_none
     }
 }

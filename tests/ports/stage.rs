@@ -40,6 +40,9 @@ pub trait Stage: Send + Sync {
     /// What becomes of the next submission.
     fn next(&self, fault: Fault);
 
+    /// What becomes of the next write to a published path: `LostRequest`, `LostAnswer` or `Refused`, which is the right to write.
+    fn next_write(&self, fault: Fault);
+
     /// Lets so much time pass.
     async fn pass(&self, by: Duration);
 

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use app::ports::{Blobs, Endpoint, Inconclusive};
 use async_trait::async_trait;
 use azure::batch_endpoint::AzureMl;
-use azure::blobs::AzureBlobs;
+use azure::blobs::{AzureBlobs, CopyLimits};
 use azure::resource_manager;
 use azure::tokens::Tokens;
 use lifecycle::{
@@ -90,6 +90,7 @@ impl Azure {
                 container: "scores".to_owned(),
                 folder: folder.path().join("scores"),
             }],
+            published: vec!["workspaceblobstore".to_owned()],
             timing,
             behaviour: simulator::Behaviour { omit_outputs, ..simulator::Behaviour::default() },
             nodes: 100,
@@ -109,11 +110,25 @@ impl Azure {
         let hosts = StorageHosts::default().and("127.0.0.1", None).and("uploads.blob.core.windows.net", Some(there));
         let endpoint =
             AzureMl::new(Tokens::new(source.clone(), read.clone()), EndpointHosts::default(), manager.clone());
-        let blobs = AzureBlobs::new(manager, Tokens::new(source, read), hosts);
+        // What is larger than this goes in blocks.
+        let limits = CopyLimits { one_call: 16, block: 10 };
+        let blobs = AzureBlobs::new(manager, Tokens::new(source, read), hosts).with_copy_limits(limits);
         Self { handle, hand, clock, endpoint, blobs, folder, endings: Mutex::default(), serving }
     }
 
-    fn file(&self, uri: &str) -> PathBuf {
+    /// Requests about this path, after so many of them, hang until the next fault plan.
+    pub fn hang(&self, path: &str, after: u64) {
+        let hanging = Planned::new(Route::Storage, FaultKind::Unanswered).matching(path).after(after);
+        self.handle.set_faults(vec![hanging]).unwrap();
+    }
+
+    /// Nothing goes wrong any more.
+    pub fn heal(&self) {
+        self.handle.set_faults(Vec::new()).unwrap();
+    }
+
+    /// The file that stands for what is at a URI.
+    pub fn file(&self, uri: &str) -> PathBuf {
         let path = uri.strip_prefix("azureml://datastores/workspaceblobstore/paths/").unwrap();
         self.folder.path().join("scores").join(path)
     }
@@ -175,6 +190,16 @@ impl Stage for Azure {
             other => panic!("{other:?} happens to no submission over HTTP"),
         };
         self.handle.set_faults(vec![Planned::new(Route::Invoke, kind).times(1)]).unwrap();
+    }
+
+    fn next_write(&self, fault: Fault) {
+        let kind = match fault {
+            Fault::LostRequest => FaultKind::LostRequest,
+            Fault::LostAnswer { .. } => FaultKind::Unheard { instead: Instead::Cut },
+            Fault::Refused { .. } => FaultKind::Refused { status: 403, body: simulator::BodyKind::Html },
+            other => panic!("{other:?} happens to no write"),
+        };
+        self.handle.set_faults(vec![Planned::new(Route::Storage, kind).times(1)]).unwrap();
     }
 
     async fn pass(&self, by: Duration) {
@@ -307,6 +332,10 @@ impl Stage for InTests {
         self.world.next_faults([fault]);
     }
 
+    fn next_write(&self, fault: Fault) {
+        self.world.next_publish_faults([fault]);
+    }
+
     async fn pass(&self, by: Duration) {
         self.world.later(by);
     }
@@ -398,6 +427,10 @@ impl Stage for InSimulation {
 
     fn next(&self, fault: Fault) {
         self.0.next_submission(fault);
+    }
+
+    fn next_write(&self, fault: Fault) {
+        self.0.next_write(fault);
     }
 
     async fn pass(&self, by: Duration) {

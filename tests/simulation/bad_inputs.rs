@@ -42,6 +42,8 @@ fn wrong(seed: u64, poison: Poison, wiring: &Wiring) -> Option<String> {
         Poison::RightTakenAway => (3, 120, "/two", TICKS),
         // A quarter of an hour, the pause behind it, and what was to be done meanwhile.
         Poison::BrokenModel => (10, 140, "", Duration::minutes(35)),
+        // Neither the rule nor its neighbour notices; some of the shadow's own end at their third attempt.
+        Poison::BrokenShadow => return wrong_beside_a_shadow(&with, &without),
     };
     let failed = with.ends.values().filter(|end| end.starts_with("failed")).count();
     let (late, usual) = (last(&with, whose), last(&without, whose));
@@ -52,6 +54,21 @@ fn wrong(seed: u64, poison: Poison, wiring: &Wiring) -> Option<String> {
         return Some(format!("{} jobs were made", with.jobs));
     }
     (late > usual + late_by).then(|| format!("the last one came at {late}, without these failures at {usual}"))
+}
+
+/// The same where the scorings of a shadow are beside the hundred.
+fn wrong_beside_a_shadow(with: &Outcome, without: &Outcome) -> Option<String> {
+    let of_shadow = |name: &str| name.ends_with("-shadow");
+    assert!(with.ends.keys().filter(|name| of_shadow(name)).count() > 10, "the first rule has uploads");
+    let attempts = with.ends.iter().filter(|(name, _)| !of_shadow(name));
+    let bad = attempts.filter(|(_, end)| !end.starts_with("scored at attempt 1 with")).count();
+    if bad > 0 {
+        return Some(format!("{bad} of the hundred are not scored at once"));
+    }
+    ["/one", "/two"].into_iter().find_map(|whose| {
+        let (late, usual) = (last(with, whose), last(without, whose));
+        (late > usual + TICKS).then(|| format!("{whose} came at {late}, without the shadow at {usual}"))
+    })
 }
 
 fn nothing_is_wrong(poison: Poison, seeds: u64) {
@@ -85,6 +102,24 @@ fn a_right_that_is_taken_away_fails_few_and_holds_up_no_other_rule() {
 #[test]
 fn a_model_that_is_broken_for_a_while_costs_few_jobs_and_no_upload_but_the_bad_ones() {
     nothing_is_wrong(Poison::BrokenModel, FEW);
+}
+
+#[test]
+fn a_shadow_that_is_broken_for_a_while_holds_up_no_scoring_of_its_rule_and_of_none_beside_it() {
+    nothing_is_wrong(Poison::BrokenShadow, FEW);
+}
+
+/// The shadow's jobs go to the deployment that it is the shadow of.
+#[test]
+fn a_shadow_on_the_deployment_of_its_rule_is_found() {
+    fn rules(rules: &Rules) -> Rules {
+        rules.clone().changed(|rule: &mut Rule| {
+            if rule.shadow_of.is_some() {
+                rule.endpoint.deployment = "v7".parse().ok();
+            }
+        })
+    }
+    is_found(Poison::BrokenShadow, &Wiring { rules, ..Wiring::default() }, "deployments");
 }
 
 #[test]

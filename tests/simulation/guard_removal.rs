@@ -1,32 +1,31 @@
 //! With one guard taken away, the simulation finds it: nothing here changes the product, each replacement stands between
 //! the app and its world and says why that equals a product without the guard.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use app::ports::table_store::{
     Continuation, ETag, Entity, Error, IfMatch, Key, Op, Page, Range, Row, TableName, TableStore,
 };
-use app::ports::{Answered, BlobPage, Blobs, Endpoint, Inconclusive, JobAddress, JobListing, JobSearch, ScanTarget};
+use app::ports::{Answered, Endpoint, Inconclusive, JobAddress, JobListing, JobSearch, ScanTarget};
 use async_trait::async_trait;
 use lifecycle::duration::IsoDuration;
-use lifecycle::rule::Overwrites;
 use lifecycle::rule::template::Template;
-use lifecycle::{
-    Answer, BlobSnapshot, BlobVersion, Event, InputContent, InputSnapshot, JobSnapshot, LedgerId, OutputPrint,
-    OutputSnapshot, Rule, Rules, Scoring, SeenVersion, TRANSITIONS, UnversionedBlob,
-};
+use lifecycle::rule::{AskedTags, Overwrites};
+use lifecycle::{Answer, Event, JobSnapshot, LedgerId, Rule, Rules, Scoring, TRANSITIONS};
 use serde_json::Value;
 use simulation::{Faults, Kind, RunOptions, Wiring, run};
 use stores::faulty::{Fault, Faulty};
 use time::{Duration, OffsetDateTime};
 
+use super::storage_guard::StorageGuard;
+
 /// Seeds within which a missing guard must show.
 const SEEDS: u64 = 100;
 
 /// Asserts that some seed breaks one of these promises, and that the first broken one is one of them.
-fn is_found(wiring: &Wiring, invariants: &[&str]) {
+pub(super) fn is_found(wiring: &Wiring, invariants: &[&str]) {
     is_found_among(RunOptions::new(1).events, wiring, invariants);
 }
 
@@ -231,6 +230,57 @@ fn writes_without_compare_and_swap_are_found() {
     is_found(&wiring, &["versions", "history", "final is final", "intent"]);
 }
 
+/// A history that keeps what was ordered, and not by whom and why.
+#[test]
+fn orders_that_leave_no_author_in_the_history_are_found() {
+    fn write(op: Op) -> Op {
+        match op {
+            Op::Insert(row)
+                if row.key.row.starts_with("H~") && row.string("Reason").is_some_and(|it| it.contains(" by ")) =>
+            {
+                Op::Insert(row.with("Reason", "ordered"))
+            }
+            other => other,
+        }
+    }
+    is_found(&Wiring { store: |it| bent(|row| row, write)(it), ..Wiring::default() }, &["orders"]);
+}
+
+/// A line of a limit's history that does not say who set it.
+#[test]
+fn limits_whose_history_has_no_author_are_found() {
+    fn write(op: Op) -> Op {
+        match op {
+            Op::Upsert(row) if row.key.row.starts_with("~limit~") => Op::Upsert(row.with("SetBy", "")),
+            other => other,
+        }
+    }
+    is_found(&Wiring { store: |it| bent(|row| row, write)(it), ..Wiring::default() }, &["orders"]);
+}
+
+/// Ends that no index by status has, or that it keeps though they were tried again.
+#[test]
+fn the_index_of_ends_that_is_not_written_or_not_removed_is_found() {
+    fn elsewhere(row: Entity) -> Entity {
+        let key = Key::new(row.key.partition.as_str(), row.key.row.replacen("E~", "e~", 1));
+        Entity { key, ..row }
+    }
+    fn unwritten(op: Op) -> Op {
+        match op {
+            Op::Upsert(row) if row.key.row.starts_with("E~") => Op::Upsert(elsewhere(row)),
+            other => other,
+        }
+    }
+    fn unremoved(op: Op) -> Op {
+        match op {
+            Op::Delete(key, _) if key.row.starts_with("E~") => Op::Upsert(Entity::new(Key::new(key.partition, "e~"))),
+            other => other,
+        }
+    }
+    is_found(&Wiring { store: |it| bent(|row| row, unwritten)(it), ..Wiring::default() }, &["index of ends"]);
+    is_found(&Wiring { store: |it| bent(|row| row, unremoved)(it), ..Wiring::default() }, &["index of ends"]);
+}
+
 /// The ledger's id is written over: of two processes that find none each goes on with its own.
 #[test]
 fn a_ledger_id_that_is_not_inserted_but_written_over_is_found() {
@@ -381,83 +431,60 @@ fn a_second_request_without_a_look_for_the_first_ones_job_is_found() {
     is_found(&Wiring { endpoint: |it| AnswersBent::NoSearch.of(it), ..Wiring::default() }, &["look first"]);
 }
 
-/// The guard that an app without it would have at the storage.
-#[derive(Clone, Copy)]
-enum StorageGuard {
-    /// An output is looked at before it is shown as scored. Without it, it is always there.
-    Output,
-    /// The attempt's output path is looked at before a request is sent again. Without it, nothing is ever there.
-    OutputPath,
-    /// A look at an upload that failed says nothing. Without it, it found nothing.
-    FailedUpload,
-    /// A folder is listed to its end. Without it, only its first page is asked for.
-    FurtherPages,
-    /// An input is looked at before its job. Without it, it is always the version that was named.
-    Input,
-    /// A look at an input that failed says nothing. Without it, it found nothing.
-    FailedInput,
-}
-
-/// A storage to an app without one guard: what the guard would ask is not asked, or its answer is bent.
-struct StorageWithout {
-    guard: StorageGuard,
-    inner: Arc<dyn Blobs>,
-}
-
-impl StorageGuard {
-    fn removed(self, inner: Arc<dyn Blobs>) -> Arc<dyn Blobs> {
-        Arc::new(StorageWithout { guard: self, inner })
-    }
-}
-
-#[async_trait]
-impl Blobs for StorageWithout {
-    async fn input(&self, blob: &BlobVersion) -> Result<InputSnapshot, Inconclusive> {
-        match self.guard {
-            StorageGuard::Input => {
-                let content = InputContent { bytes: 1, md5: None };
-                Ok(InputSnapshot::Present(SeenVersion { etag: blob.etag.clone(), content }))
-            }
-            StorageGuard::FailedInput => Ok(self.inner.input(blob).await.unwrap_or(InputSnapshot::Gone)),
-            _ => self.inner.input(blob).await,
-        }
-    }
-
-    async fn output_print(&self, scoring: &Scoring) -> Result<Option<OutputPrint>, Inconclusive> {
-        match self.guard {
-            StorageGuard::OutputPath => Ok(None),
-            _ => self.inner.output_print(scoring).await,
-        }
-    }
-
-    async fn blob(&self, blob: &UnversionedBlob) -> Result<Option<BlobSnapshot>, Inconclusive> {
-        let seen = self.inner.blob(blob).await;
-        if matches!(self.guard, StorageGuard::FailedUpload) { Ok(seen.unwrap_or(None)) } else { seen }
-    }
-
-    async fn index_tags(&self, blob: &UnversionedBlob, etag: &str) -> Result<BTreeMap<String, String>, Inconclusive> {
-        self.inner.index_tags(blob, etag).await
-    }
-
-    async fn blobs_below(&self, folder: &UnversionedBlob, from: Option<&str>) -> Result<BlobPage, Inconclusive> {
-        let mut page = self.inner.blobs_below(folder, from).await?;
-        if matches!(self.guard, StorageGuard::FurtherPages) {
-            page.next = None;
-        }
-        Ok(page)
-    }
-
-    async fn outputs(&self, scoring: &Scoring) -> Result<OutputSnapshot, Inconclusive> {
-        match self.guard {
-            StorageGuard::Output => Ok(OutputSnapshot::Present { bytes: 1, modified: scoring.updated }),
-            _ => self.inner.outputs(scoring).await,
-        }
-    }
-}
-
 #[test]
 fn scored_without_a_look_at_the_output_is_found() {
     is_found(&Wiring { blobs: |it| StorageGuard::Output.removed(it), ..Wiring::default() }, &["scored"]);
+}
+
+/// Tags that could not be read are none, so that the upload is skipped for good.
+#[test]
+fn index_tags_that_could_not_be_read_and_count_as_none_are_found() {
+    is_found(&Wiring { blobs: |it| StorageGuard::FailedTags.removed(it), ..Wiring::default() }, &["liveness"]);
+}
+
+#[test]
+fn uploads_that_are_taken_in_whatever_their_index_tags_are_found() {
+    fn rules(rules: &Rules) -> Rules {
+        rules.clone().changed(|rule| rule.matches.index_tags = AskedTags::default())
+    }
+    is_found(&Wiring { rules, ..Wiring::default() }, &["index tags"]);
+}
+
+/// Its scorings have the ids of the rule's own, so that one of the two is taken for a redelivery.
+#[test]
+fn a_shadow_without_an_id_of_its_own_is_found() {
+    fn rules(rules: &Rules) -> Rules {
+        rules.clone().changed(|rule| {
+            if let Some(of) = &rule.shadow_of {
+                rule.id = of.clone();
+            }
+        })
+    }
+    is_found(&Wiring { rules, ..Wiring::default() }, &["liveness"]);
+}
+
+/// Outputs of rule and shadow have one path for both where only the attempt tells them apart.
+#[test]
+fn a_shadow_that_writes_where_its_rule_does_is_found() {
+    fn rules(rules: &Rules) -> Rules {
+        rules.clone().changed(|rule| {
+            let template = "azureml://datastores/workspaceblobstore/paths/{blob.path}/{blob.etag8}/{attempt}";
+            let shadowed = rule.shadow_of.is_some() || rule.endpoint.shadow.is_some();
+            for output in rule.outputs.values_mut().filter(|_| shadowed) {
+                output.uri = Template::parse(template).unwrap();
+            }
+        })
+    }
+    is_found(&Wiring { rules, ..Wiring::default() }, &["output paths", "scored"]);
+}
+
+/// Each process has shares of its own, as if a change of the rules changed what was picked.
+#[test]
+fn a_split_that_is_not_the_rules_is_found() {
+    fn rules(rules: &Rules) -> Rules {
+        rules.clone().changed(|rule| rule.endpoint.deployments = None)
+    }
+    is_found(&Wiring { rules, ..Wiring::default() }, &["deployments"]);
 }
 
 #[test]

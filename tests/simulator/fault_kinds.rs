@@ -285,6 +285,15 @@ async fn half_an_answer_claims_to_be_whole() {
 }
 
 #[tokio::test]
+async fn half_of_no_body_leaves_the_length_that_is_told_instead_of_it() {
+    let (sim, _root) = with(Route::Storage, FaultKind::Truncated).await;
+    sim.put("x.csv", "0123456789");
+    let asked = sim.http.head(sim.url("/local/inbox/x.csv")).bearer_auth(sim.token(STORAGE).await);
+    let answer = asked.send().await.unwrap();
+    assert_eq!((answer.status(), &answer.headers()["content-length"]), (StatusCode::OK, &"10".parse().unwrap()));
+}
+
+#[tokio::test]
 async fn an_answer_trickles_and_is_whole_in_the_end() {
     let (sim, _root) = sim(|o| {
         o.clock = Clock::wall();

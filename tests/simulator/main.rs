@@ -28,6 +28,7 @@ mod resource_manager;
 mod run_history;
 mod started;
 mod storage;
+mod storage_writes;
 #[path = "../support/mod.rs"]
 mod support;
 mod tokens;

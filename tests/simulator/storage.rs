@@ -27,7 +27,7 @@ impl Policy for Shown {
     }
 }
 
-async fn with_token(sim: &Sim) -> ClientOptions {
+pub async fn with_token(sim: &Sim) -> ClientOptions {
     let shown: Arc<dyn Policy> = Arc::new(Shown(sim.token(STORAGE).await));
     ClientOptions { per_call_policies: vec![shown], ..ClientOptions::default() }
 }
@@ -125,8 +125,44 @@ async fn nothing_outside_of_the_containers_is_served() {
     assert_eq!(missing.headers()["x-ms-error-code"], "BlobNotFound");
     let listed = sim.get(&sim.url("/local/inbox?restype=container&comp=list"), STORAGE).await;
     assert!(!listed.text().await.unwrap().contains("link"));
-    let put = sim.http.put(sim.url("/local/inbox/new")).body("x").send().await.unwrap();
-    assert_eq!(put.status(), StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn a_blob_is_written_whole_by_whoever_may_and_never_outside_of_its_container() {
+    let (sim, _root) = sim(|_| {}).await;
+    sim.put("x", "old");
+    let answer = sim.http.put(sim.url("/local/inbox/x")).header("x-ms-blob-type", "BlockBlob").body("new");
+    let answer = answer.bearer_auth(sim.token(STORAGE).await).send().await.unwrap();
+    assert_eq!(answer.status(), StatusCode::FORBIDDEN, "the app may only read where it watches");
+    assert_eq!(std::fs::read_to_string(sim.root.join("inbox/x")).unwrap(), "old");
+
+    // The app owns the account of its state.
+    let (sim, _root) = self::sim(|o| o.app.state_account = "local".into()).await;
+    std::fs::create_dir(sim.root.join("other")).unwrap();
+    std::os::unix::fs::symlink(sim.root.join("other"), sim.root.join("inbox/link")).unwrap();
+    let put = async |path: &str, token: Option<String>| {
+        let request = sim.http.put(sim.url(path)).header("x-ms-blob-type", "BlockBlob").body("new");
+        let request = if let Some(token) = token { request.bearer_auth(token) } else { request };
+        request.send().await.unwrap().status()
+    };
+    assert_eq!(put("/local/inbox/a/new", None).await, StatusCode::UNAUTHORIZED);
+    assert_eq!(put("/local/inbox/a/new", Some(sim.token(ML).await)).await, StatusCode::UNAUTHORIZED);
+    assert!(!sim.root.join("inbox/a").exists());
+    assert_eq!(put("/local/inbox/a/new", Some(sim.token(STORAGE).await)).await, StatusCode::CREATED);
+    assert_eq!(std::fs::read_to_string(sim.root.join("inbox/a/new")).unwrap(), "new");
+    for path in [
+        "/local/inbox/%2E%2E%2Fnew",
+        "/local/inbox/a%2F..%2F..%2Fnew",
+        "/local/inbox/link/new",
+        "/local/inbox/link/deep/new",
+        "/local/nowhere/new",
+        "/other/inbox/new",
+    ] {
+        let status = put(path, Some(sim.token(STORAGE).await)).await;
+        assert!(!status.is_success(), "{path}: {status}");
+    }
+    assert!(!sim.root.join("new").exists());
+    assert_eq!(std::fs::read_dir(sim.root.join("other")).unwrap().count(), 0, "nothing is made behind a link");
 }
 
 #[tokio::test]

@@ -8,6 +8,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use simulator::{self, Container, Datastore, Handle, SimulatorOptions, Timing};
 
+use super::functions_host::SCOREKEEPER;
+
 /// A simulator and an app's folder. Both end with this value.
 pub struct Cloud {
     pub simulator: Handle,
@@ -19,11 +21,16 @@ pub struct Cloud {
 impl Cloud {
     /// Starts one.
     pub async fn start() -> Self {
-        Self::answering_within(Timing::default().answer).await
+        Self::with_timing(Timing::default()).await
     }
 
     /// Starts one whose endpoint takes this long to answer a submission; the job is there at once.
     pub async fn answering_within(answer: Duration) -> Self {
+        Self::with_timing(Timing { answer, ..Timing::default() }).await
+    }
+
+    /// Starts one whose jobs take this long.
+    pub async fn with_timing(timing: Timing) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let datastore = Datastore {
@@ -32,12 +39,12 @@ impl Cloud {
             container: "scores".to_owned(),
             folder: folder.path().join("scores"),
         };
-        let timing = Timing { answer, ..Timing::default() };
         let container =
             Container { account: "acct".to_owned(), container: "inbox".to_owned(), folder: folder.path().join("in") };
         let options = SimulatorOptions {
             containers: vec![container],
             datastores: vec![datastore],
+            published: vec!["workspaceblobstore".to_owned()],
             timing,
             ..SimulatorOptions::default()
         };
@@ -78,6 +85,20 @@ impl Cloud {
         .map(|(name, value)| (name.to_owned(), value))
         .into()
     }
+
+    /// What the command line tells of an app with these settings, as JSON: `status`, `list`, `doctor`.
+    pub async fn told(&self, vars: &BTreeMap<String, String>, command: &[&str]) -> Value {
+        let mut process = tokio::process::Command::new(SCOREKEEPER);
+        let output = process.args(command).arg("--json").current_dir(self.root()).env_clear().envs(vars).output().await;
+        let output = output.unwrap();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|why| panic!("{command:?}: no JSON ({why}): {errors}"))
+    }
+
+    /// How many scorings of an app with these settings are scored.
+    pub async fn scored(&self, vars: &BTreeMap<String, String>) -> u64 {
+        self.told(vars, &["status"]).await["counts"]["scored"].as_u64().unwrap()
+    }
 }
 
 impl Drop for Cloud {
@@ -91,6 +112,16 @@ pub fn event(path: &str) -> Value {
     let mut event: Value = serde_json::from_str(include_str!("../fixtures/event_grid.json")).unwrap();
     about(&mut event, path);
     event
+}
+
+/// These settings, with members of their one rule set to other values.
+pub fn with_rule(mut vars: BTreeMap<String, String>, members: &[(&str, Value)]) -> BTreeMap<String, String> {
+    let mut rules: Value = serde_json::from_str(&vars["SCOREKEEPER_RULES"]).unwrap();
+    for (member, value) in members {
+        rules["rules"][0][*member] = value.clone();
+    }
+    vars.insert("SCOREKEEPER_RULES".to_owned(), rules.to_string());
+    vars
 }
 
 /// The same in CloudEvents 1.0.

@@ -22,6 +22,8 @@ pub struct FunctionsHost {
     vars: BTreeMap<String, String>,
     process: Process,
     client: reqwest::Client,
+    /// Sent with each invocation, as the real host does with Application Insights only.
+    pub traceparent: Option<&'static str>,
 }
 
 /// What an invocation was answered with.
@@ -61,7 +63,7 @@ impl FunctionsHost {
             let port = free_port();
             let vars = given(root, port, vars);
             let process = Process::spawn(SCOREKEEPER, &["serve"], root, &vars);
-            let mut host = Self { port, vars, process, client: client() };
+            let mut host = Self { port, vars, process, client: client(), traceparent: None };
             match host.ready().await {
                 Ok(()) => return host,
                 Err(_) if host.process.stderr().contains("cannot be listened on") => {}
@@ -106,14 +108,7 @@ impl FunctionsHost {
         // A stream has no length, so it is sent chunked.
         let chunks: Vec<_> =
             body.chunks(16 * 1024).map(|chunk| Ok::<_, std::io::Error>(body.slice_ref(chunk))).collect();
-        let request = self
-            .client
-            .post(format!("http://127.0.0.1:{}/{function}", self.port))
-            .header("X-Azure-Functions-HostVersion", "4.1037.0.0")
-            .header("X-Azure-Functions-InvocationId", id)
-            .header("User-Agent", "Azure-Functions-Host/4.1037.0.0")
-            .header("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
-            .header("Content-Type", "application/json; charset=utf-8")
+        let request = invocation(&self.client, self.port, function, id, self.traceparent)
             .body(reqwest::Body::wrap_stream(futures::stream::iter(chunks)));
         answer(request.send().await.unwrap()).await
     }
@@ -130,6 +125,29 @@ async fn answer(response: reqwest::Response) -> Answer {
         status: response.status().as_u16(),
         content_type: content_type.unwrap_or_default(),
         body: response.bytes().await.unwrap().to_vec(),
+    }
+}
+
+/// `traceparent` of a host that traces.
+pub const TRACEPARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+
+/// An invocation with the headers of the real host, byte by byte those of `tests/cases/host`; its body is to be added, as a stream.
+pub fn invocation(
+    client: &reqwest::Client,
+    port: u16,
+    function: &str,
+    id: &str,
+    traceparent: Option<&str>,
+) -> reqwest::RequestBuilder {
+    let request = client
+        .post(format!("http://127.0.0.1:{port}/{function}"))
+        .header("X-Azure-Functions-HostVersion", "4.1037.0.0")
+        .header("X-Azure-Functions-InvocationId", id)
+        .header("User-Agent", "Azure-Functions-Host/4.1037.0.0")
+        .header("Content-Type", "application/json; charset=utf-8");
+    match traceparent {
+        Some(traceparent) => request.header("traceparent", traceparent),
+        None => request,
     }
 }
 

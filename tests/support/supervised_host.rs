@@ -27,7 +27,7 @@ use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
-use super::functions_host::{client, free_port, given};
+use super::functions_host::{client, free_port, given, invocation};
 use super::process::Process;
 
 /// Deaths that lie further back do not count.
@@ -51,7 +51,7 @@ pub struct SupervisedHost {
     client: reqwest::Client,
     function_timeout: Duration,
     /// As the real host sends it with Application Insights.
-    pub traceparent: Option<String>,
+    pub traceparent: Option<&'static str>,
 }
 
 /// How the handler stands.
@@ -166,17 +166,8 @@ impl SupervisedHost {
 
     async fn call_once(&self, function: &str, id: &str, body: String, starts: usize) -> Option<u16> {
         let chunks = futures::stream::iter([Ok::<_, std::io::Error>(body)]);
-        let mut request = self
-            .client
-            .post(format!("http://127.0.0.1:{}/{function}", self.port))
-            .header("X-Azure-Functions-HostVersion", "4.1037.0.0")
-            .header("X-Azure-Functions-InvocationId", id)
-            .header("User-Agent", "Azure-Functions-Host/4.1037.0.0")
-            .header("Content-Type", "application/json; charset=utf-8")
+        let request = invocation(&self.client, self.port, function, id, self.traceparent)
             .body(reqwest::Body::wrap_stream(chunks));
-        if let Some(traceparent) = &self.traceparent {
-            request = request.header("traceparent", traceparent);
-        }
         let answer = async {
             let response = match request.send().await {
                 Ok(response) => response,

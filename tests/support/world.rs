@@ -7,17 +7,20 @@ use std::sync::{Arc, Mutex};
 use app::ledger::{Ledger, LedgerOptions};
 use app::ports::table_store::{TableName, TableStore};
 use app::ports::{
-    Answered, BlobPage, Blobs, Endpoint, Inconclusive, JobAddress, JobListing, JobSearch, MAX_PAGE, ScanTarget,
+    Answered, BlobPage, Blobs, Endpoint, Inconclusive, JobAddress, JobListing, JobSearch, MAX_PAGE, PartPage,
+    ScanTarget,
 };
 use app::{App, Parts};
 use async_trait::async_trait;
 use futures::future::BoxFuture;
+use lifecycle::publication::{Refusal, RefusalKind};
 use lifecycle::{
-    Answer, BlobSnapshot, BlobVersion, InputSnapshot, Job, JobSnapshot, JobStatus, LedgerId, OutputPrint,
-    OutputSnapshot, Rules, Scoring, ScoringId, Status, StorageHosts, Submission, UnversionedBlob,
+    Answer, BlobPlace, BlobPrefix, BlobSnapshot, BlobVersion, CopySource, InputSnapshot, Job, JobSnapshot, JobStatus,
+    LedgerId, OutputPrint, OutputSnapshot, PublicationMark, Published, PublishedBlob, Resolution, ResolveOrder, Rules,
+    Scoring, ScoringId, Status, StorageHosts, Submission, UnversionedBlob, WriteCondition,
 };
 use serde_json::{Value, json};
-use simulation::{Cloud, CloudJob, End, Inputs, JobBehaviour, Uploaded, Written};
+use simulation::{Cloud, CloudJob, End, Inputs, JobBehaviour, Publications, Uploaded, Written};
 pub use stores::fault::Fault;
 use stores::faulty::Faulty;
 use stores::memory::MemoryStore;
@@ -62,6 +65,7 @@ struct State {
     search_shows: Option<Duration>,
     held_poll: Option<Arc<Gate>>,
     held_post: Option<Arc<Gate>>,
+    post_takes: std::time::Duration,
     orphan_scan_interval: Option<Duration>,
     orphan_scans: Vec<OrphanScanCall>,
     scan_limit: Option<usize>,
@@ -81,7 +85,12 @@ struct State {
     input_inconclusive: Option<Inconclusive>,
     input_looks: usize,
     during_input: Option<Act>,
+    list_limit: Option<usize>,
+    lists: usize,
     during_look: Option<Act>,
+    publish_faults: VecDeque<Fault>,
+    during_publish: Option<Act>,
+    publish_calls: usize,
     writers: usize,
 }
 
@@ -189,7 +198,7 @@ impl World {
             endpoint: Arc::new(self.clone()),
             blobs: Arc::new(self.clone()),
             rules: self.rules.clone(),
-            storage_hosts: StorageHosts::of_cloud("core.windows.net"),
+            storage_hosts: StorageHosts::of_cloud("core.windows.net").watching("uploads"),
             clock: Arc::new(move || clock(world.now())),
             orphan_scan_interval: self.state.lock().unwrap().orphan_scan_interval,
             retention: Duration::days(30),
@@ -230,6 +239,16 @@ impl World {
         change(&mut self.state.lock().unwrap().cloud.inputs, now)
     }
 
+    /// Blobs of one page of a list at most, from now on.
+    pub fn lists_give(&self, max: usize) {
+        self.state.lock().unwrap().list_limit = Some(max);
+    }
+
+    /// How many pages were listed.
+    pub fn lists(&self) -> usize {
+        self.state.lock().unwrap().lists
+    }
+
     /// What others do between the next look at an upload, or for a folder's files, and its answer.
     pub fn during_next_look<F: Future<Output = ()> + Send + 'static>(&self, act: impl FnOnce() -> F + Send + 'static) {
         self.state.lock().unwrap().during_look = Some(Box::new(|| Box::pin(act())));
@@ -238,6 +257,60 @@ impl World {
     /// What others do between the next look at an input and its answer.
     pub fn during_next_input<F: Future<Output = ()> + Send + 'static>(&self, act: impl FnOnce() -> F + Send + 'static) {
         self.state.lock().unwrap().during_input = Some(Box::new(|| Box::pin(act())));
+    }
+
+    /// What becomes of the next writes to published paths: `LostRequest`, `LostAnswer` and `Refused` happen to them, in their turn.
+    pub fn next_publish_faults(&self, faults: impl IntoIterator<Item = Fault>) {
+        self.state.lock().unwrap().publish_faults.extend(faults);
+    }
+
+    /// What others do after the app looked at a published path and before its write arrives there.
+    pub fn before_next_publish<F: Future<Output = ()> + Send + 'static>(
+        &self,
+        act: impl FnOnce() -> F + Send + 'static,
+    ) {
+        self.state.lock().unwrap().during_publish = Some(Box::new(|| Box::pin(act())));
+    }
+
+    /// What was published, and what lies there of others.
+    pub fn publications<T>(&self, change: impl FnOnce(&mut Publications) -> T) -> T {
+        change(&mut self.state.lock().unwrap().cloud.publications)
+    }
+
+    /// How often something was to be written to a published path.
+    pub fn publish_calls(&self) -> usize {
+        self.state.lock().unwrap().publish_calls
+    }
+
+    async fn write_blob(
+        &self,
+        write: impl FnOnce(&mut Cloud, OffsetDateTime) -> Published,
+    ) -> Result<Answered<Published>, Inconclusive> {
+        let act = self.state.lock().unwrap().during_publish.take();
+        if let Some(act) = act {
+            act().await;
+        }
+        let now = self.now();
+        let mut state = self.state.lock().unwrap();
+        state.publish_calls += 1;
+        let nth = state.publish_calls;
+        let refused = |kind, text: &str| Published::Refused(Refusal { kind, text: text.to_owned() });
+        if let Some(why) = &state.storage_inconclusive {
+            return Ok(answered("publish", nth, refused(RefusalKind::MayNotWrite, why)));
+        }
+        let fault = state.publish_faults.pop_front().unwrap_or(Fault::Pass);
+        match fault {
+            Fault::LostRequest => return Err(Inconclusive::not_reachable("the connection was reset")),
+            Fault::Refused { .. } => {
+                return Ok(answered("publish", nth, refused(RefusalKind::MayNotWrite, "403")));
+            }
+            _ => {}
+        }
+        let done = write(&mut state.cloud, now);
+        match fault {
+            Fault::LostAnswer { .. } => Err(Inconclusive::not_reachable("the connection was reset")),
+            _ => Ok(answered("publish", nth, done)),
+        }
     }
 
     /// What a look at the storage shows, once what others do meanwhile is done.
@@ -303,6 +376,11 @@ impl World {
         let held = Arc::<Gate>::default();
         self.state.lock().unwrap().held_post = Some(held.clone());
         held
+    }
+
+    /// Each POST is answered so long after it was carried out, by tokio's clock, which a test may pause.
+    pub fn posts_take(&self, time: std::time::Duration) {
+        self.state.lock().unwrap().post_takes = time;
     }
 
     /// Apps that are made from now on scan for orphaned jobs.
@@ -496,6 +574,11 @@ impl World {
 }
 
 /// An Event Grid event about `claims/{path}`.
+/// What a person says of a held scoring.
+pub fn resolved(resolution: Resolution) -> ResolveOrder {
+    ResolveOrder { resolution, by: "ann@contoso.com".to_owned(), reason: "no job in the studio".to_owned() }
+}
+
 pub fn event(path: &str, etag: &str) -> Value {
     json!({
         "id": "831e1650-001e-001b-66ab-eeb76e069631",
@@ -570,6 +653,10 @@ impl Endpoint for World {
         if let Some(held) = held {
             held.waits.notify_one();
             held.go.notified().await;
+        }
+        let takes = self.state.lock().unwrap().post_takes;
+        if !takes.is_zero() {
+            tokio::time::sleep(takes).await;
         }
         answered("post", usize::try_from(scoring.submits).unwrap_or_default(), answer)
     }
@@ -685,8 +772,13 @@ impl Blobs for World {
         state.cloud.index_tags(blob, etag, now)
     }
 
-    async fn blobs_below(&self, folder: &UnversionedBlob, from: Option<&str>) -> Result<BlobPage, Inconclusive> {
-        self.look(|state| state.cloud.uploaded.page(folder, from, MAX_PAGE)).await
+    async fn list(&self, place: &BlobPrefix, from: Option<&str>, max: usize) -> Result<BlobPage, Inconclusive> {
+        let max = {
+            let mut state = self.state.lock().unwrap();
+            state.lists += 1;
+            state.list_limit.unwrap_or(max).min(max)
+        };
+        self.look(|state| state.cloud.uploaded.page(place, from, max)).await
     }
 
     async fn outputs(&self, scoring: &Scoring) -> Result<OutputSnapshot, Inconclusive> {
@@ -696,5 +788,39 @@ impl Blobs for World {
             return Err(Inconclusive::not_reachable(why.clone()));
         }
         state.cloud.outputs(scoring, now).ok_or_else(|| Inconclusive::not_asked("the attempt has no output"))
+    }
+
+    async fn locate(&self, at: &BlobPlace) -> Result<UnversionedBlob, Inconclusive> {
+        Cloud::locate(at)
+    }
+
+    async fn published(&self, at: &BlobPlace) -> Result<Option<PublishedBlob>, Inconclusive> {
+        let now = self.now();
+        self.look(|state| state.cloud.published(at, now)).await
+    }
+
+    async fn parts(&self, folder: &BlobPlace, from: Option<&str>) -> Result<PartPage, Inconclusive> {
+        let now = self.now();
+        self.look(|state| state.cloud.parts(folder, from, MAX_PAGE, now)).await
+    }
+
+    async fn publish(
+        &self,
+        source: &CopySource,
+        to: &BlobPlace,
+        condition: &WriteCondition,
+        mark: &PublicationMark,
+    ) -> Result<Answered<Published>, Inconclusive> {
+        self.write_blob(|cloud, now| cloud.publish(source, to, condition, mark, now)).await
+    }
+
+    async fn write_manifest(
+        &self,
+        to: &BlobPlace,
+        body: Vec<u8>,
+        condition: &WriteCondition,
+        mark: &PublicationMark,
+    ) -> Result<Answered<Published>, Inconclusive> {
+        self.write_blob(|cloud, now| cloud.write_manifest(to, body, condition, mark, now)).await
     }
 }

@@ -27,6 +27,7 @@ use crate::ports::{Answered, Clock};
 mod driven;
 mod input;
 mod observed;
+mod publishing;
 mod services;
 
 pub use driven::{Driven, End};
@@ -144,8 +145,10 @@ impl Driver {
         by: ShownBy,
         now: OffsetDateTime,
     ) -> Result<TakenIn, Error> {
-        let mut entries = vec![queued.accepted_entry(reason)];
+        let mut entries = vec![self.accepted(&queued, reason)];
         let mut observed = match &self.reach {
+            // What a sweep found takes no slot from an upload that comes now: the tick gives it its turn.
+            Reach::Services { .. } if queued.found_by_sweep => Observed::of(Observation::Nothing, now),
             Reach::Services { admission, .. } => {
                 Observed::admitted(admission.admit_event(&queued, self.rule(&queued), now).await, now)
             }
@@ -261,6 +264,10 @@ impl Driver {
                 Step::LookAtInput => {
                     let reason = "the next reconcile run looks at its input".to_owned();
                     return Ok(Driven { scoring: loaded.scoring, moves, end: End::Waits { reason } });
+                }
+                Step::Publish(order) => {
+                    observed = Box::pin(self.publish(scoring, *order)).await;
+                    continue;
                 }
                 Step::Wait { reason } => {
                     tracing::debug!(scoring = %scoring.id, status = %scoring.status, "{}: {reason}", scoring.id);
@@ -394,9 +401,14 @@ impl Driver {
 
     /// Tells of a move that is on record: people by the log, others by the slots that it frees and the breaker.
     async fn announce(&self, before: &Scoring, after: &Scoring, entry: &Entry, at: OffsetDateTime) {
-        tracing::info!(scoring = %after.id, rule = after.rule.as_str(), from = %before.status, to = %after.status,
-            attempt = after.attempt, job = entry.job.as_deref(), blob = after.blob.url, reason = entry.reason,
-            "{} {} -> {}: {}", after.id, before.status, after.status, entry.reason);
+        if entry.event == Some(Event::Progressed) {
+            // Several for each job, on which nobody acts; the history has them.
+            tracing::debug!(scoring = %after.id, "{} {}: {}", after.id, after.status, entry.reason);
+        } else {
+            tracing::info!(scoring = %after.id, rule = after.rule.as_str(), from = %before.status, to = %after.status,
+                attempt = after.attempt, job = entry.job.as_deref(), blob = after.blob.url, reason = entry.reason,
+                "{} {} -> {}: {}", after.id, before.status, after.status, entry.reason);
+        }
         log_orphaned_jobs(before, after, &entry.reason);
         let Reach::Services { admission, services } = &self.reach else {
             // The slot is left to the tick, which frees what its owner does not hold any more.
@@ -431,6 +443,7 @@ impl Driver {
                 let answers = services.cancel(scoring, jobs).await;
                 ControlFlow::Continue(Observed::of(answers, self.clock.now()))
             }
+            Effect::Publish => ControlFlow::Continue(self.observe(scoring).await),
             // What has just come to stand there; what was noted beside it was seen a moment ago. A fresh job is not among
             // these: it has nothing to tell yet.
             Effect::None
@@ -452,7 +465,10 @@ impl Driver {
                 let now = self.clock.now();
                 Observed::admitted(admission.admit(scoring, self.rule(scoring), now).await, now)
             }
-            Reach::Services { services, .. } => services.observe(scoring).await,
+            Reach::Services { services, .. } if scoring.status == Status::Verifying && scoring.publishing.is_some() => {
+                Box::pin(self.look_at_destination(services, scoring)).await
+            }
+            Reach::Services { services, .. } => services.observe(scoring, self.rule(scoring)).await,
             // Nothing can be looked at, and nothing is concluded from that.
             Reach::LedgerOnly => Observed::of(Observation::Nothing, self.clock.now()),
         }
@@ -465,6 +481,14 @@ impl Driver {
         {
             Box::pin(admission.release(claims, self.clock.now())).await;
         }
+    }
+
+    /// The first entry of a history: why, and by which version of rules that may change while the process lives.
+    fn accepted(&self, scoring: &Scoring, reason: String) -> Entry {
+        scoring.accepted_entry(match self.rules.version() {
+            Some(version) => format!("{reason} (rules of ETag {version})"),
+            None => reason,
+        })
     }
 
     fn rule(&self, scoring: &Scoring) -> Option<&Rule> {

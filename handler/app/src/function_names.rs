@@ -7,5 +7,7 @@ pub const BLOB_CREATED: &str = "BlobCreated";
 pub const BLOB_CREATED_FROM_QUEUE: &str = "BlobCreatedFromQueue";
 /// Sees every scoring to its end, told by a timer.
 pub const RECONCILE: &str = "Reconcile";
+/// Holds what is listed in the rules' places against the ledger, told by a timer.
+pub const SWEEP: &str = "Sweep";
 /// All of them; each has a folder in `function-definitions/`.
-pub const NAMES: [&str; 3] = [BLOB_CREATED, BLOB_CREATED_FROM_QUEUE, RECONCILE];
+pub const NAMES: [&str; 4] = [BLOB_CREATED, BLOB_CREATED_FROM_QUEUE, RECONCILE, SWEEP];

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use futures::{StreamExt as _, stream};
 use lifecycle::digest::digest;
 use lifecycle::intake::{self, Classification, QuarantinedEvent, SkippedEvent};
-use lifecycle::pending::{Former, Judgement};
+use lifecycle::own_output::NEVER_TRIGGER;
+use lifecycle::pending::{Cause, Former, Judgement};
 use lifecycle::renamed::NameChange;
 use lifecycle::rule::{Overwrites, Renames};
 use lifecycle::{
@@ -342,7 +343,15 @@ impl Intake {
         {
             return Ok(Judgement::Done);
         }
-        let judgement = upload.judge(ledger, rule, seen, former.as_ref(), now);
+        let is_replayed = matches!(upload.cause, Cause::Replayed { .. });
+        let mut judgement = upload.judge(ledger, rule, seen, former.as_ref(), now);
+        if let Judgement::TakeIn { scoring, .. } = &mut judgement
+            && is_replayed
+        {
+            // No event tells of a version that is a mark of one that was scored: its content is compared before it is sent.
+            let beside = self.driver.latest_beside(scoring).await;
+            scoring.in_place_of = beside.map_err(during("reading the versions of a blob that is replayed"))?;
+        }
         if let (Some(event), Judgement::TakeIn { scoring, .. }) = (event, &judgement) {
             // Before the scoring: who dies in between finds none of this version, and begins again.
             let noted = self.ledger.note_brought(&event, &scoring.blob.etag, now).await;
@@ -382,7 +391,14 @@ impl Intake {
         now: OffsetDateTime,
     ) -> Result<Option<Former>, Error> {
         let reading = || during("reading what a blob was before it was renamed");
-        let mut names = Vec::new();
+        let (mut names, mut asked) = (Vec::new(), Vec::new());
+        // A sweep has no event that tells of names: what is noted of this one counts.
+        if matches!(upload.cause, Cause::Found { .. })
+            && let Ok(found) = upload.blob.version(&seen.etag)
+        {
+            names.extend(self.ledger.first_name(&found).await.map_err(reading())?);
+            asked.push(found);
+        }
         for before in upload.former_versions(seen) {
             let first = self.ledger.first_name(&before).await.map_err(reading())?;
             names.push(first.unwrap_or(before));
@@ -390,7 +406,8 @@ impl Intake {
         let sure = names.len() == 1;
         let mut former = self.known_among(&names, rule, &upload.blob.path, sure, |_| true).await?;
         // Moved before anybody looked, or by a name that no rule wants.
-        let (mut asked, mut moves) = (names.clone(), 0);
+        asked.extend(names.iter().cloned());
+        let mut moves = 0;
         while former.is_none() && !asked.is_empty() && moves < MAX_UNSEEN_MOVES {
             let mut earlier = Vec::new();
             for blob in std::mem::take(&mut asked) {
@@ -447,7 +464,8 @@ impl Intake {
 
     /// What the ledger knows of a version under a name that it had, or may have had if that is not `sure`.
     async fn known_as(&self, before: &BlobVersion, rule: &Rule, sure: bool) -> Result<Option<Former>, Error> {
-        let owner = own_outputs::owner_of(&self.ledger, before).await;
+        let owner =
+            own_outputs::owner_of(&self.ledger, before, self.driver.may_have_published(self.clock.now()).await).await;
         if let Some((of, _)) = owner.map_err(during("asking whose output a blob is"))? {
             return Ok(Some(Former::Output { of }));
         }
@@ -602,9 +620,9 @@ impl Intake {
         now: OffsetDateTime,
         outcome: &mut Outcome,
     ) -> Result<bool, Error> {
-        let owner = own_outputs::owner_of(&self.ledger, blob).await;
+        let owner = own_outputs::owner_of(&self.ledger, blob, self.driver.may_have_published(now).await).await;
         let Some((id, rule)) = owner.map_err(during("asking whose output a blob is"))? else { return Ok(false) };
-        let reason = format!("the blob is an output of scoring {id}; outputs never trigger");
+        let reason = format!("the blob is an output of scoring {id}; {NEVER_TRIGGER}");
         self.skip(&intake::skipped(blob, rule, &reason), event, now, outcome).await?;
         Ok(true)
     }

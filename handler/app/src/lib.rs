@@ -4,7 +4,7 @@
 //! observe again. The event only chooses *when*; the tick alone would get every scoring to its end.
 //!
 //! Read in this order: [`driver`](Driver), `intake` (what an event does), `admission` (who may go now), `tick` (what a timer
-//! does), `orphans` (jobs that nobody waits for), `operate` (what people do), [`reports`] (what they see), [`ledger`] (what is
+//! does), `sweep` (what no event told of), `orphans` (jobs that nobody waits for), `operate` (what people do), [`reports`] (what they see), [`ledger`] (what is
 //! remembered, and how), [`ports`] (what all of it needs of the world).
 
 use std::sync::Arc;
@@ -25,6 +25,7 @@ mod own_outputs;
 pub mod ports;
 pub mod reports;
 mod stuck;
+mod sweep;
 mod tick;
 mod workspaces;
 
@@ -32,7 +33,10 @@ pub use driver::{Driven, Driver, End, Evidence};
 pub use error::Error;
 pub use intake::{Accepted, AcceptedScoring, Delivery, Intake, Submissions};
 pub use lifecycle::text::error_chain;
-pub use operate::{AskOutcome, Refused, ResolveOutcome, order, refusal, replay, rescore, rescore_refusal, resolve};
+pub use operate::{
+    AskOutcome, Refused, ResolveOutcome, order, order_sweep, refusal, replay, rescore, rescore_refusal, resolve,
+};
+pub use sweep::{Pause, SweepReport};
 pub use tick::{BEGUN_WORK, StateCounts, Tick, TickReport};
 
 use admission::Admission;
@@ -41,9 +45,11 @@ use driver::Services;
 use ledger::Ledger;
 use orphans::Orphans;
 use ports::{Blobs, Clock, Endpoint};
+use sweep::Sweeper;
 use workspaces::Workspaces;
 
 /// What an app is made of.
+#[derive(Clone)]
 pub struct Parts {
     /// Its memory.
     pub ledger: Ledger,
@@ -71,6 +77,7 @@ pub struct App {
     driver: Driver,
     intake: Intake,
     tick: Arc<Tick>,
+    sweeper: Arc<Sweeper>,
 }
 
 impl App {
@@ -83,11 +90,13 @@ impl App {
         let driver =
             Driver::new(ledger.clone(), Arc::clone(&rules), clock.clone(), services.clone(), Arc::clone(&admission));
         let blobs = Arc::clone(&services.blobs);
+        let hosts = storage_hosts.clone();
         let intake =
             Intake::new(ledger.clone(), Arc::clone(&rules), storage_hosts, clock.clone(), blobs, driver.clone());
+        let sweeper = Sweeper::new(&ledger, &rules, &services, hosts, &intake, retention);
         let orphans = orphan_scan_interval.map(|interval| Orphans::new(&ledger, &rules, &services, &driver, interval));
         let tick = Arc::new(Tick::new(&ledger, &rules, &services, &intake, &admission, orphans, retention));
-        Self { ledger, clock, driver, intake, tick }
+        Self { ledger, clock, driver, intake, tick, sweeper: Arc::new(sweeper) }
     }
 
     /// Now, to the resolution that the ledger keeps.
@@ -113,5 +122,10 @@ impl App {
     /// See [`Tick::run`].
     pub async fn tick(&self, deadline: OffsetDateTime) -> Result<TickReport, Error> {
         self.tick.run(deadline).await
+    }
+
+    /// Sweeps the places of rules that are due. Begins nothing new after `deadline`; `pause` keeps it to its rate.
+    pub async fn sweep(&self, deadline: OffsetDateTime, pause: &Pause) -> Result<SweepReport, Error> {
+        self.sweeper.run(deadline, pause).await
     }
 }

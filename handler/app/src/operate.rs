@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use lifecycle::pending_order::{OrderedOf, PendingOrder};
-use lifecycle::{Effect, Observation, Order, Resolution, Scoring, ScoringId, Status, Step, UnversionedBlob};
+use lifecycle::{
+    Effect, Observation, Order, ResolveOrder, RuleId, Scoring, ScoringId, Status, Step, SweptPlace, UnversionedBlob,
+};
 use time::OffsetDateTime;
 
 use crate::driver::{Driven, Driver, End, Evidence};
@@ -12,6 +14,8 @@ use crate::ledger::{Ledger, Pending, Received};
 
 /// Versions and generations of a blob that are looked through, the newest.
 const MAX_BESIDE: usize = 100;
+/// Attempts against the process that sweeps meanwhile.
+const MAX_TRIES: usize = 5;
 
 /// What became of an operator's resolution.
 #[derive(Debug, Clone, PartialEq)]
@@ -46,10 +50,10 @@ pub enum Refused {
 pub async fn resolve(
     ledger: &Ledger,
     id: &ScoringId,
-    resolution: Resolution,
+    order: &ResolveOrder,
     now: OffsetDateTime,
 ) -> Result<ResolveOutcome, Error> {
-    say(ledger, id, Observation::Resolved(resolution), now).await
+    say(ledger, id, Observation::Resolved(order.clone()), now).await
 }
 
 /// Records what an operator orders of a scoring, with the ledger alone at hand: the next tick acts on it. The same order again
@@ -100,6 +104,33 @@ pub async fn rescore(
     }
 }
 
+/// Orders that the places of a rule, or of all, are swept now, and all of their versions asked about. Returns them; none where no run
+/// of sweeps has come to them yet.
+pub async fn order_sweep(
+    ledger: &Ledger,
+    rule: Option<&RuleId>,
+    now: OffsetDateTime,
+) -> Result<Vec<SweptPlace>, Error> {
+    let ordering = || during("ordering a sweep");
+    let mut ordered = Vec::new();
+    for _ in 0..MAX_TRIES {
+        let kept = ledger.swept_places().await.map_err(ordering())?.read;
+        let wanted = kept.into_iter().filter(|(place, _)| rule.is_none_or(|rule| place.rule == *rule));
+        let left: Vec<_> =
+            wanted.filter(|(place, _)| !ordered.iter().any(|done: &SweptPlace| done.key == place.key)).collect();
+        if left.is_empty() {
+            break;
+        }
+        for (place, etag) in left {
+            let place = place.ordered(now);
+            if ledger.keep_swept_place(&place, Some(&etag)).await.map_err(ordering())?.is_some() {
+                ordered.push(place);
+            }
+        }
+    }
+    Ok(ordered)
+}
+
 /// Why a scoring is not scored once more; `None`: it is, if that is ordered.
 pub async fn rescore_refusal(ledger: &Ledger, scoring: &Scoring) -> Result<Option<String>, Error> {
     match scoring.status {
@@ -132,7 +163,7 @@ pub fn refusal(ledger: &Ledger, scoring: &Scoring, order: &Order, now: OffsetDat
     let driver = Driver::over_ledger(ledger.clone(), Arc::new(move || now));
     match driver.preview(scoring, &Observation::Ordered(order.clone()), now) {
         Step::Wait { reason } => Some(reason),
-        Step::Move { .. } | Step::LookAtInput => None,
+        Step::Move { .. } | Step::LookAtInput | Step::Publish(_) => None,
     }
 }
 

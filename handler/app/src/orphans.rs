@@ -142,7 +142,7 @@ impl Orphans {
                 known.extend(names.iter().cloned());
                 known
             });
-            match self.scan_endpoint(&scan_target, known, now).await {
+            match Box::pin(self.scan_endpoint(&scan_target, known, now)).await {
                 Ok(orphaned_jobs) => found.orphaned_jobs += orphaned_jobs,
                 Err(error) => {
                     found.errors += 1;
@@ -202,7 +202,7 @@ impl Orphans {
         let listing =
             self.services.endpoint.jobs_created_since(scan_target, since, known).await.map_err(ScanError::List)?;
         self.remember(listing.elsewhere);
-        let checked = self.check_jobs(scan_target, listing.jobs).await?;
+        let checked = Box::pin(self.check_jobs(scan_target, listing.jobs)).await?;
         let through = match (listing.complete && !checked.busy, checked.running) {
             (true, false) => now - LIST_LAG,
             // A request to stop a job may be lost, or not be listened to: what still runs is to be listed again.

@@ -1,16 +1,17 @@
 //! Outputs of ours never trigger again, whatever the rules say today: the ledger knows the scoring whose id is in the path, as
-//! long as it remembers that.
+//! long as it remembers that. A path that a result is published to holds no id, and is noted as such.
 
 use lifecycle::own_output::{ids_in, is_output_of};
-use lifecycle::{BlobVersion, RuleId, Rules, ScoringId};
+use lifecycle::{BlobVersion, RuleId, Rules, ScoringId, UnversionedBlob};
 
 use crate::ledger::{self, Ledger};
 
 /// The scoring that a blob is an output of, and its rule if its row can be read. Asks the ledger only if the path has
-/// something in the form of an id.
+/// something in the form of an id, or if results may have been published.
 pub(crate) async fn owner_of(
     ledger: &Ledger,
     blob: &BlobVersion,
+    may_be_published: bool,
 ) -> Result<Option<(ScoringId, Option<RuleId>)>, ledger::Error> {
     for id in ids_in(&blob.path) {
         match ledger.get(&id).await {
@@ -21,7 +22,11 @@ pub(crate) async fn owner_of(
             Err(error) => return Err(error),
         }
     }
-    Ok(None)
+    if !may_be_published {
+        return Ok(None);
+    }
+    let published = ledger.published_at(&UnversionedBlob::from(blob.clone())).await?;
+    Ok(published.map(|id| (id, None)))
 }
 
 /// The rule whose outputs have the form of the path `before`, from which a blob was moved to `now_at`, if it may be one that the

@@ -2,7 +2,8 @@
 //! not shown of, what was not looked at here.
 //!
 //! Outputs are given as paths on a datastore of the workspace. Resource Manager says which account and container that
-//! is; the blob itself is read with Microsoft's client. Nothing is ever written, and only properties are read. A token goes to
+//! is; the blob itself is read with Microsoft's client. The app reads properties alone, the command line also what an output
+//! holds. Only results are written, copied by the storage itself to where rules publish them (`publishing.rs`). A token goes to
 //! hosts of the cloud's storage and to those that a setting names, whoever named the blob.
 
 use std::collections::BTreeMap;
@@ -14,15 +15,19 @@ use azure_core::credentials::TokenCredential;
 use azure_core::error::ErrorKind;
 use azure_core::http::Transport;
 use azure_storage_blob::models::{BlobClientGetPropertiesResultHeaders as _, BlobContainerClientListBlobsOptions};
-use azure_storage_blob::{BlobClient, BlobClientOptions, BlobContainerClient, BlobContainerClientOptions};
+use azure_storage_blob::{
+    BlobClient, BlobClientOptions, BlobContainerClient, BlobContainerClientOptions, BlockBlobClient,
+    BlockBlobClientOptions,
+};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use futures::TryStreamExt as _;
 use lifecycle::job::{Output, OutputKind};
 use lifecycle::storage_hosts::ForeignHost;
 use lifecycle::{
-    BlobSnapshot, BlobVersion, InputContent, InputSnapshot, OutputPrint, OutputSnapshot, Scoring, SeenVersion,
-    StorageHosts, UnversionedBlob,
+    BlobPlace, BlobPrefix, BlobSnapshot, BlobVersion, CopySource, InputContent, InputSnapshot, OutputPrint,
+    OutputSnapshot, PublicationMark, Published, PublishedBlob, Scoring, SeenVersion, StorageHosts, UnversionedBlob,
+    WriteCondition,
 };
 use reqwest::Url;
 use time::OffsetDateTime;
@@ -31,14 +36,22 @@ use crate::http;
 use crate::http::retry::{Tries, may_pass};
 use crate::resource_manager::{self, Datastore};
 use crate::tokens::{Storage, Tokens};
-use app::ports::{BlobPage, Blobs, Inconclusive};
+use app::ports::{Answered, BlobPage, Blobs, Inconclusive, PartPage};
 use lifecycle::datastore::DatastorePath;
 
+mod copy_limits;
+mod download;
 pub(crate) mod emulator;
+mod etag;
 mod properties;
+mod publish_answer;
+mod publishing;
 mod uploads;
 
+pub use self::copy_limits::CopyLimits;
+pub use self::download::OutputFile;
 use self::emulator::EmulatorAccess;
+use self::etag::unquoted;
 
 /// A look at an input, with all its tries: the writer of an event waits for it.
 const INPUT_TIME: Duration = Duration::from_secs(6);
@@ -59,6 +72,7 @@ pub struct AzureBlobs {
     transport: Transport,
     hosts: StorageHosts,
     emulator: Arc<EmulatorAccess>,
+    copy_limits: CopyLimits,
     /// By workspace and name.
     datastores: Mutex<BTreeMap<(String, String), (Datastore, OffsetDateTime)>>,
 }
@@ -88,29 +102,37 @@ impl AzureBlobs {
         hosts: StorageHosts,
     ) -> Self {
         let emulator = EmulatorAccess::new(tokens.clone(), hosts.clone());
-        Self { manager, tokens, transport, hosts, emulator, datastores: Mutex::default() }
+        let copy_limits = CopyLimits::default();
+        Self { manager, tokens, transport, hosts, emulator, copy_limits, datastores: Mutex::default() }
+    }
+
+    /// With other limits: for tests.
+    #[must_use]
+    pub fn with_copy_limits(self, copy_limits: CopyLimits) -> Self {
+        Self { copy_limits, ..self }
     }
 
     async fn look(&self, scoring: &Scoring, output: &Output) -> Result<Found, Inconclusive> {
-        let uri = &output.uri;
+        let (container, path) = self.resolved(&BlobPlace::of(scoring, &*output.uri)).await?;
+        match output.kind {
+            OutputKind::UriFile => self.file(below(&container, &path)?).await,
+            OutputKind::UriFolder => self.folder(container, &path).await,
+        }
+    }
+
+    /// The URL of the container that a place lies in, and its path there.
+    async fn resolved(&self, at: &BlobPlace) -> Result<(Url, String), Inconclusive> {
+        let uri = &at.uri;
         let place = DatastorePath::read(uri).ok_or_else(|| {
             Inconclusive::not_asked(format!("`{uri}` is not a path on a datastore, so nothing can be looked at there"))
         })?;
-        let known = || {
-            let job = scoring.job.as_ref().and_then(|job| job.id.as_deref());
-            scoring.workspace.as_deref().or_else(|| job.and_then(lifecycle::id::workspace_of)).map(str::to_owned)
-        };
-        let workspace = place.workspace.as_deref().map(str::to_owned).or_else(known).ok_or_else(|| {
+        let workspace = place.workspace.as_ref().or(at.workspace.as_ref()).ok_or_else(|| {
             Inconclusive::not_asked(format!(
                 "the workspace of `{uri}` is not known; set `endpoint.workspace` in the rule"
             ))
         })?;
-        let datastore = self.datastore(&workspace, &place.datastore).await?;
-        let container = container_url(&datastore)?;
-        match output.kind {
-            OutputKind::UriFile => self.file(below(&container, &place.path)?).await,
-            OutputKind::UriFolder => self.folder(container, &place.path).await,
-        }
+        let datastore = self.datastore(workspace.as_str(), &place.datastore).await?;
+        Ok((container_url(&datastore)?, place.path))
     }
 
     async fn datastore(&self, workspace: &str, name: &str) -> Result<Datastore, Inconclusive> {
@@ -156,6 +178,12 @@ impl AzureBlobs {
         let options = BlobClientOptions { client_options, ..BlobClientOptions::default() };
         // A client for each look: it would keep a token of its own, and ours is kept where it is renewed.
         BlobClient::new(url.clone(), self.credential(url)?, Some(options))
+    }
+
+    fn block_blob_client(&self, url: &Url) -> azure_core::Result<BlockBlobClient> {
+        let client_options = self.emulator.options(self.transport.clone());
+        let options = BlockBlobClientOptions { client_options, ..BlockBlobClientOptions::default() };
+        BlockBlobClient::new(url.clone(), self.credential(url)?, Some(options))
     }
 
     /// The version that a blob's URL names now, and why a job could not read it at the moment.
@@ -251,6 +279,11 @@ impl AzureBlobs {
     }
 }
 
+/// The print of all outputs of an attempt.
+fn print_of(outputs: &[(&str, OutputPrint)]) -> OutputPrint {
+    OutputPrint::of(outputs.iter().map(|(uri, print)| (*uri, print.as_str())))
+}
+
 /// Nothing is at a place that an output should be at, whatever of the way to it is missing.
 fn not_found(error: &azure_core::Error) -> bool {
     error.http_status().is_some_and(|status| u16::from(status) == 404)
@@ -279,11 +312,6 @@ fn failed(error: azure_core::Error, status: Option<u16>, place: &str) -> Result<
 /// Only the service's own word for it: a container that is missing, or a proxy's 404, says nothing about the blob.
 fn blob_not_found(error: &azure_core::Error) -> bool {
     matches!(error.kind(), ErrorKind::HttpResponse { error_code: Some(code), .. } if code == "BlobNotFound")
-}
-
-/// An ETag as events have it.
-fn unquoted(etag: &str) -> &str {
-    etag.trim_start_matches("W/").trim_matches('"')
 }
 
 fn code(error: &azure_core::Error) -> String {
@@ -358,8 +386,7 @@ impl Blobs for AzureBlobs {
         for output in scoring.submission.iter().flat_map(|submission| submission.outputs.values()) {
             prints.extend(self.look(scoring, output).await?.map(|seen| (output.uri.as_str(), seen.print)));
         }
-        let prints: Vec<_> = prints.iter().map(|(uri, print)| (*uri, print.as_str())).collect();
-        Ok((!prints.is_empty()).then(|| OutputPrint::of(prints)))
+        Ok((!prints.is_empty()).then(|| print_of(&prints)))
     }
 
     async fn blob(&self, blob: &UnversionedBlob) -> Result<Option<BlobSnapshot>, Inconclusive> {
@@ -370,18 +397,19 @@ impl Blobs for AzureBlobs {
         self.tags_of(blob, etag).await
     }
 
-    async fn blobs_below(&self, folder: &UnversionedBlob, from: Option<&str>) -> Result<BlobPage, Inconclusive> {
-        self.uploaded_below(folder, from).await
+    async fn list(&self, place: &BlobPrefix, from: Option<&str>, max: usize) -> Result<BlobPage, Inconclusive> {
+        self.listed(&self.reached(&place.container_url())?, place.prefix(), from, max).await
     }
 
     async fn outputs(&self, scoring: &Scoring) -> Result<OutputSnapshot, Inconclusive> {
         let outputs = scoring.submission.iter().flat_map(|submission| submission.outputs.values());
         let mut seen: Option<(u64, OffsetDateTime)> = None;
-        let mut empty = false;
+        let (mut empty, mut prints) = (false, Vec::new());
         for output in outputs {
-            let Some(Seen { bytes, modified, .. }) = self.look(scoring, output).await? else {
+            let Some(Seen { bytes, modified, print }) = self.look(scoring, output).await? else {
                 return Ok(OutputSnapshot::Absent { uri: output.uri.clone() });
             };
+            prints.push((output.uri.as_str(), print));
             // A sum would hide the empty one among several.
             empty |= bytes == 0;
             seen =
@@ -390,7 +418,39 @@ impl Blobs for AzureBlobs {
         let (bytes, modified) = seen.ok_or_else(|| {
             Inconclusive::not_asked("no output is recorded for this attempt, so none can be looked at")
         })?;
-        Ok(OutputSnapshot::Present { bytes: if empty { 0 } else { bytes }, modified })
+        Ok(OutputSnapshot::Present { bytes: if empty { 0 } else { bytes }, modified, print: print_of(&prints) })
+    }
+
+    async fn locate(&self, at: &BlobPlace) -> Result<UnversionedBlob, Inconclusive> {
+        self.named(at).await
+    }
+
+    async fn published(&self, at: &BlobPlace) -> Result<Option<PublishedBlob>, Inconclusive> {
+        self.lying_at(at).await
+    }
+
+    async fn parts(&self, folder: &BlobPlace, from: Option<&str>) -> Result<PartPage, Inconclusive> {
+        self.parts_of(folder, from).await
+    }
+
+    async fn publish(
+        &self,
+        source: &CopySource,
+        to: &BlobPlace,
+        condition: &WriteCondition,
+        mark: &PublicationMark,
+    ) -> Result<Answered<Published>, Inconclusive> {
+        self.copy(source, to, condition, mark).await
+    }
+
+    async fn write_manifest(
+        &self,
+        to: &BlobPlace,
+        body: Vec<u8>,
+        condition: &WriteCondition,
+        mark: &PublicationMark,
+    ) -> Result<Answered<Published>, Inconclusive> {
+        self.write_document(to, body, condition, mark).await
     }
 }
 

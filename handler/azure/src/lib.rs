@@ -5,6 +5,7 @@ pub mod blobs;
 pub mod http;
 pub mod management;
 pub mod resource_manager;
+pub mod rules_blob;
 pub mod tables;
 mod text;
 pub mod tokens;

@@ -135,6 +135,11 @@ impl Client {
         }
     }
 
+    /// Account and container of a datastore; `None` if the workspace has none of this name.
+    pub async fn container_of(&self, workspace: &str, name: &str) -> Result<Option<(String, String)>, Inconclusive> {
+        Ok(self.datastore(workspace, name).await?.map(|Datastore { account, container, .. }| (account, container)))
+    }
+
     /// Gets whatever lies at an id (`/subscriptions/…`), in a version of its provider's, whatever the answer's status.
     pub(crate) async fn get(&self, id: &str, version: &str, filter: Option<&str>) -> Result<HttpAnswer, Inconclusive> {
         let mut url = self.url_of(id, &[], version);

@@ -1,4 +1,4 @@
-//! Tokens, by audience, in front of `azure_identity`.
+//! Tokens, by audience, in front of whoever issues them.
 //!
 //! `azure_identity` keeps tokens too, but in the last five minutes of a token's life every caller goes to the identity
 //! endpoint, one by one, and a failing endpoint then makes all of them wait and fail although the token they have is
@@ -25,7 +25,14 @@
 //! A token's text leaves this module as a header value for a URL that may have it, see [`Token::bearer_for`], and for
 //! storage inside `azure_core`'s own credential trait. It is never printed.
 
+mod answer;
+mod certificate;
+mod claims;
+mod entra;
+mod entra_errors;
+mod identity;
 mod managed_identity;
+mod sources;
 
 use std::error::Error;
 use std::fmt;
@@ -44,10 +51,11 @@ use reqwest::header::HeaderValue;
 use time::OffsetDateTime;
 use tokio::task::AbortHandle;
 
-use self::managed_identity::IdentityEndpoint;
-use crate::http;
-use crate::http::retry::{self, Tries};
 use app::ports::Clock;
+
+use self::answer::{Refused, Unreadable};
+pub use self::identity::{Identity, ManagedIdentity, Proof, ServicePrincipal};
+use crate::http::retry::{self, Tries};
 
 /// Callers without any valid token wait for this long at most.
 const PATIENCE: Duration = Duration::from_millis(4_500);
@@ -81,69 +89,6 @@ audiences! {
     ResourceManager = "https://management.azure.com";
     /// Blobs and tables.
     Storage = "https://storage.azure.com";
-}
-
-/// Where tokens come from. Anything else that implements [`TokenCredential`] may be given to [`Tokens::new`] as well.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum CredentialKind {
-    /// The identity of the app, as App Service and virtual machines provide it.
-    ManagedIdentity {
-        /// Client id of a user-assigned identity; `None` is the system-assigned one.
-        client_id: Option<String>,
-    },
-    /// Whoever is signed in on this machine with the Azure CLI or the Azure Developer CLI: for operators.
-    SignedIn,
-}
-
-impl CredentialKind {
-    /// The source itself. Nothing is asked for yet.
-    pub fn source(&self) -> Arc<dyn TokenCredential> {
-        match self {
-            Self::ManagedIdentity { client_id } => Arc::new(ManagedIdentity { client_id: client_id.clone() }),
-            Self::SignedIn => Arc::new(SignedIn),
-        }
-    }
-}
-
-/// Asks App Service's endpoint where there is one, else builds a new `azure_identity` credential for each request. A kept one would answer from its own cache until five
-/// minutes before the end: a renewal from half life on, or after a 401, would get the old token back.
-#[derive(Debug)]
-struct ManagedIdentity {
-    client_id: Option<String>,
-}
-
-/// Built for each request as well: the tools that it runs keep a cache of their own.
-#[derive(Debug)]
-struct SignedIn;
-
-#[async_trait]
-impl TokenCredential for SignedIn {
-    async fn get_token(
-        &self,
-        scopes: &[&str],
-        options: Option<TokenRequestOptions<'_>>,
-    ) -> azure_core::Result<AccessToken> {
-        azure_identity::DeveloperToolsCredential::new(None)?.get_token(scopes, options).await
-    }
-}
-
-#[async_trait]
-impl TokenCredential for ManagedIdentity {
-    async fn get_token(
-        &self,
-        scopes: &[&str],
-        options: Option<TokenRequestOptions<'_>>,
-    ) -> azure_core::Result<AccessToken> {
-        if let Some(endpoint) = IdentityEndpoint::of_this_process() {
-            let resource = scopes.first().map_or("", |scope| scope.trim_end_matches("/.default"));
-            return endpoint.token(resource, self.client_id.as_deref()).await;
-        }
-        let settings = azure_identity::ManagedIdentityCredentialOptions {
-            user_assigned_id: self.client_id.clone().map(azure_identity::UserAssignedId::ClientId),
-            client_options: http::options(http::transport()),
-        };
-        azure_identity::ManagedIdentityCredential::new(Some(settings))?.get_token(scopes, options).await
-    }
 }
 
 /// There is no token. The text says for what, why, and what to do.
@@ -186,10 +131,15 @@ impl<A> fmt::Debug for Token<A> {
 }
 
 impl<A> Token<A> {
+    /// Who it was given to, if it says so: a person's sign-in name, else an application's id.
+    pub fn holder(&self) -> Option<String> {
+        claims::holder(self.secret.secret())
+    }
+
     /// The `Authorization` header for a request to `url`. Refused unless the token travels encrypted or stays on this
     /// machine.
     pub fn bearer_for(&self, url: &Url) -> Result<HeaderValue, BearerError> {
-        if url.scheme() != "https" && !(url.scheme() == "http" && lifecycle::uri::is_loopback(url)) {
+        if !lifecycle::uri::may_carry_secrets(url) {
             let host = url.host_str().unwrap_or_default().to_owned();
             return Err(BearerError::InTheClear { scheme: url.scheme().to_owned(), host });
         }
@@ -330,7 +280,7 @@ impl Cache {
         let landed = tokio::time::timeout(PATIENCE, landing).await.unwrap_or_else(|_| {
             let why =
                 format!("the identity endpoint gave none within {} s, and is still asked", PATIENCE.as_secs_f32());
-            Err(self.error(&why, IS_IT_ENABLED))
+            Err(self.error(&why, IT_IS_SLOW))
         });
         match landed {
             Ok(token) => Ok(token),
@@ -375,14 +325,14 @@ impl Cache {
             loop {
                 match self.source.get_token(&[&self.scope], None).await {
                     Ok(token) => return Ok(token),
-                    Err(error) if may_pass(&error) && tries.again(None).await => {}
+                    Err(error) if may_pass(&error) && tries.again(wished_pause(&error)).await => {}
                     Err(error) => return Err(self.explain(&error)),
                 }
             }
         };
         let late = || {
             let why = format!("the identity endpoint gave none within {} s", FETCH_LIMIT.as_secs());
-            Err(self.error(&why, IS_IT_ENABLED))
+            Err(self.error(&why, IT_IS_SLOW))
         };
         tokio::time::timeout(FETCH_LIMIT, tries).await.unwrap_or_else(|_| late())
     }
@@ -393,15 +343,22 @@ impl Cache {
 
     fn explain(&self, error: &azure_core::Error) -> TokenError {
         let (status, kind) = innermost(error);
-        // The endpoint's own words where they are known to be no token.
-        let own = causes(error).find_map(|cause| cause.downcast_ref::<managed_identity::Refused>());
+        // What cannot be sent as it is needs somebody at the settings.
+        if let Some(unfit) = causes(error).find_map(|cause| cause.downcast_ref::<entra::Unfit>()) {
+            return self.error(&error_chain(unfit), unfit.remedy());
+        }
+        // The issuer's own words where they are known to be no token.
+        let own = causes(error).find_map(|cause| cause.downcast_ref::<Refused>());
         let said =
             |status: u16| own.map_or_else(|| format!("the identity endpoint answered {status}"), ToString::to_string);
-        let unreadable = causes(error).find_map(|cause| cause.downcast_ref::<managed_identity::Unreadable>());
+        let unreadable = causes(error).find_map(|cause| cause.downcast_ref::<Unreadable>());
         match (status, kind) {
+            (Some(status), _) if own.is_some_and(|own| own.remedy().is_some()) => {
+                self.error(&said(status), own.and_then(Refused::remedy).unwrap_or(IS_IT_ENABLED))
+            }
             (Some(status @ (400 | 404)), _) => self.error(
                 &said(status),
-                "check that the app has this identity: AZURE_CLIENT_ID for a user-assigned one, else the system-assigned one",
+                "check that the app has this identity: AZURE_CLIENT_ID or SCOREKEEPER_IDENTITY for a user-assigned one, else the system-assigned one",
             ),
             (Some(status @ (401 | 403)), _) => self.error(
                 &said(status),
@@ -422,6 +379,8 @@ impl Cache {
     }
 }
 
+/// It was reached, so an identity is there; a missing one is refused at once.
+const IT_IS_SLOW: &str = "it is slow, as often just after a start: whoever asks next has what it gives; if it lasts, see the platform's health";
 const IS_IT_ENABLED: &str =
     "check that the app's managed identity is enabled, or sign in with a credential that works here";
 
@@ -439,6 +398,11 @@ fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn
 fn innermost(error: &azure_core::Error) -> (Option<u16>, &ErrorKind) {
     let inner = causes(error).filter_map(|cause| cause.downcast_ref::<azure_core::Error>());
     inner.fold((None, error.kind()), |(status, _), inner| (inner.http_status().map(u16::from).or(status), inner.kind()))
+}
+
+/// How long the identity endpoint asks to wait, where it says so: it limits requests, and one that comes too early counts.
+fn wished_pause(error: &azure_core::Error) -> Option<Duration> {
+    causes(error).find_map(|cause| cause.downcast_ref::<Refused>())?.retry_after
 }
 
 fn may_pass(error: &azure_core::Error) -> bool {

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde_json::Value;
 
+use crate::app_identity::AppIdentity;
 use crate::cloud::CloudQueries;
 use crate::finding::{Check, Finding};
 use crate::installation::{Caller, Installation};
@@ -65,13 +66,25 @@ impl Subject {
                 site.place()
             )
         });
-        let assignee =
-            installation.client_id.clone().or(by_command).unwrap_or_else(|| "PRINCIPAL_ID_OF_THE_APP".to_owned());
+        let named = installation.identity.assignee().map(str::to_owned);
+        let assignee = named.or(by_command).unwrap_or_else(|| "PRINCIPAL_ID_OF_THE_APP".to_owned());
         let subject = Self { caller, principal: None, assignee };
         if caller == Caller::App {
-            let which = installation.client_id.as_deref().unwrap_or("system-assigned");
-            let finding = Finding::ok(check, format!("the app's own identity looks ({which})"));
+            let finding = Finding::ok(check, format!("the app's own identity looks ({})", installation.identity));
             return (subject, finding);
+        }
+        if let AppIdentity::ServicePrincipal { client_id } = &installation.identity {
+            let seen = format!(
+                "the app is the service principal {client_id}, whose roles stand under an object id that no setting tells"
+            );
+            return (
+                subject,
+                Finding::unknown(
+                    check,
+                    seen,
+                    "the app's own AZURE_* settings in the environment: it looks itself then",
+                ),
+            );
         }
         let needed = "--app with the ARM id of the function app: az functionapp show --name APP --resource-group GROUP --query id --output tsv";
         let Some(site) = site else {
@@ -82,12 +95,15 @@ impl Subject {
         };
         match queries.resource(site, SITES).await {
             Ok(document) => {
-                let Some(principal) = principal_of(&document, installation.client_id.as_deref()) else {
-                    let which = installation.client_id.as_deref().unwrap_or("of its own");
+                let Some(principal) = installation.identity.principal_in(&document) else {
+                    let which = match &installation.identity {
+                        AppIdentity::UserAssigned(_) => installation.identity.to_string(),
+                        _ => "of its own".to_owned(),
+                    };
                     let fault = Finding::fault(
                         check,
                         format!("the function app has no identity {which}"),
-                        "AZURE_CLIENT_ID names an identity that the app does not have, so it gets no token",
+                        "the settings (AZURE_CLIENT_ID, SCOREKEEPER_IDENTITY) name an identity that the app does not have, so it gets no token",
                         format!(
                             "az functionapp identity show --ids {} shows those that it has; set AZURE_CLIENT_ID to one's client id",
                             shell(site)
@@ -102,16 +118,6 @@ impl Subject {
             Err(error) => (subject, Finding::unknown(check, error.to_string(), "the role Reader on the function app")),
         }
     }
-}
-
-/// Object id of the identity that the app uses.
-fn principal_of(site: &Value, client_id: Option<&str>) -> Option<String> {
-    let identity = site.get("identity")?;
-    let text = |value: &Value, name: &str| value.get(name).and_then(Value::as_str).map(str::to_owned);
-    let Some(client_id) = client_id else { return text(identity, "principalId") };
-    let assigned = identity.get("userAssignedIdentities")?.as_object()?;
-    let used = |one: &&Value| text(one, "clientId").is_some_and(|id| id.eq_ignore_ascii_case(client_id));
-    assigned.values().find(used).and_then(|one| text(one, "principalId"))
 }
 
 /// What the role assignments of a principal at a scope come to.
@@ -201,7 +207,6 @@ fn holds_at(assigned: &str, scope: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
 
     use super::*;
 
@@ -222,16 +227,6 @@ mod tests {
             assert_eq!(holds_at(assigned, account), expected, "{assigned}");
         }
         assert!(holds_at(account, &format!("{account}/blobServices/default/containers/claims")));
-    }
-
-    #[test]
-    fn the_identity_is_the_one_that_the_settings_name() {
-        let site = json!({"identity": {"type": "SystemAssigned, UserAssigned", "principalId": "own",
-            "userAssignedIdentities": {"/a": {"clientId": "C1", "principalId": "p1"}, "/b": {"clientId": "c2", "principalId": "p2"}}}});
-        assert_eq!(principal_of(&site, None).as_deref(), Some("own"));
-        assert_eq!(principal_of(&site, Some("c1")).as_deref(), Some("p1"));
-        assert_eq!(principal_of(&site, Some("c3")), None);
-        assert_eq!(principal_of(&json!({}), None), None);
     }
 
     #[test]

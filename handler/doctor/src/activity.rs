@@ -144,7 +144,7 @@ fn ago(at: OffsetDateTime, now: OffsetDateTime) -> String {
 async fn newest_event(ledger: &Ledger, now: OffsetDateTime) -> Result<Option<OffsetDateTime>, ledger::Error> {
     let since = now - EVENTS;
     // The first row that can be read: others are told of elsewhere.
-    let (mut newest, mut index) = (None, ledger.newest(None, 1));
+    let (mut newest, mut index) = (None, ledger.newest(None, None, 1));
     while let Some(row) = index.next().await? {
         if let Ok(row) = row {
             newest = Some(row.created);

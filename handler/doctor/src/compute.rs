@@ -10,7 +10,7 @@ use crate::datastore::{DatastoreInfo, targets};
 use crate::examination::Examination;
 use crate::finding::{Check, Finding};
 use crate::permissions::{READ_BLOBS, WRITE_BLOBS};
-use crate::remedy::{assign_to_principal, deploy_with, in_workspace, shell};
+use crate::remedy::{assign_to_principal, deploy_or_ask, in_workspace, shell};
 use crate::storage::ContainerName;
 use crate::unseen::Unseen;
 use crate::workspace::ML;
@@ -178,11 +178,10 @@ const READER: &str = "Storage Blob Data Reader";
 
 /// How a cluster's identity gets a role. The templates let it read watched accounts, and write nowhere.
 fn cluster_role(principal: &str, role: &str, scope: &str) -> String {
-    let command = assign_to_principal(principal, role, scope);
     if role == READER {
-        deploy_with(&format!("{} among dataAccess.computePrincipalIds", shell(principal)), command)
+        deploy_or_ask(&format!("{} among dataAccess.computePrincipalIds", shell(principal)), role, principal, scope)
     } else {
-        command
+        assign_to_principal(principal, role, scope)
     }
 }
 

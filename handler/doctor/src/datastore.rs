@@ -42,6 +42,12 @@ pub(super) fn targets(rule: &Rule) -> BTreeSet<Store> {
     rule.outputs.values().filter_map(|output| Store::named(rule, output.uri.source())).collect()
 }
 
+/// Datastores that the rule's results are published to.
+pub(super) fn published(rule: &Rule) -> BTreeSet<Store> {
+    let uris = rule.outputs.values().filter_map(|output| Some(output.publish.as_ref()?.uri.source()));
+    uris.filter_map(|uri| Store::named(rule, uri)).collect()
+}
+
 /// A datastore as Resource Manager shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct DatastoreInfo {

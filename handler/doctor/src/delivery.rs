@@ -9,7 +9,7 @@ use crate::coverage;
 use crate::examination::Examination;
 use crate::finding::{Check, Finding, Verdict};
 use crate::permissions::SEND_MESSAGES;
-use crate::remedy::{assign_to_principal, deploy_with, shell};
+use crate::remedy::{deploy_with, shell};
 use crate::storage::{Account, STORAGE};
 use crate::subscription::{Destination, Subscription, judge};
 use crate::workspace::PAGES;
@@ -112,7 +112,7 @@ impl Examination {
                 check,
                 format!("the topic's identity {principal} has no role that writes to {scope}"),
                 cause,
-                deploy_with("the same parameters", assign_to_principal(principal, role, scope)),
+                deploy_with("the same parameters", role),
             )),
             Ok(Permission::Unknown(why)) => Some(Finding::unknown(check, why, reader)),
             Err(error) => Some(Finding::unknown(check, error.to_string(), reader)),

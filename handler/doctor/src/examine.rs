@@ -61,20 +61,21 @@ impl Doctor {
         Report::new("nobody", findings)
     }
 
+    /// Whether what the rules watch is delivered to the app and nothing is written beside them, before they hold. Ends within its
+    /// time.
+    pub async fn deliveries(self) -> Report {
+        let Self { installation, cloud, caller, clock, nonce, time, .. } = self;
+        let (exam, _) = begun(installation, cloud, (caller, nonce, time)).await;
+        let (accounts, beside) = futures::join!(exam.accounts(clock()), exam.beside_rules());
+        Report::new(exam.subject.to_string(), [accounts, beside].concat())
+    }
+
     /// Makes it. Ends within its time.
     pub async fn examine(self) -> Report {
         let Self { installation, cloud, ledger, caller, clock, nonce, time } = self;
-        let queries = CloudQueries::new(cloud, time);
-        let mut findings = settings(&installation);
-        let (tokens, no_token) = tokens(&queries, caller, &installation).await;
-        findings.extend(tokens);
-        let (management, no_management) = management(&queries, caller, &no_token).await;
-        findings.push(management);
-        let seen = if no_management.is_none() { installation.site.as_deref() } else { None };
-        let (subject, finding) = Subject::find(&queries, caller, &installation, seen).await;
-        findings.push(finding);
-        let exam = Examination { at: installation, queries, subject, nonce, no_token, no_management };
-        let (ledger, workspaces, endpoints, rules, accounts, sign_in) = futures::join!(
+        let (exam, mut findings) = begun(installation, cloud, (caller, nonce, time)).await;
+        let (rules_blob, ledger, workspaces, endpoints, rules, accounts, sign_in) = futures::join!(
+            exam.rules_blob(),
             exam.ledger(ledger, &clock),
             exam.workspaces(),
             exam.endpoints(),
@@ -82,12 +83,30 @@ impl Doctor {
             exam.accounts(clock()),
             exam.sign_in(),
         );
-        for more in [ledger, workspaces, endpoints, rules, accounts] {
+        for more in [rules_blob, ledger, workspaces, endpoints, rules, accounts] {
             findings.extend(more);
         }
         findings.extend([sign_in, clocks(&exam.queries.clocks())]);
         Report::new(exam.subject.to_string(), findings)
     }
+}
+
+/// What all checks share, and what was found on the way there.
+async fn begun(
+    installation: Installation,
+    cloud: Arc<dyn Cloud>,
+    (caller, nonce, time): (Caller, String, Duration),
+) -> (Examination, Vec<Finding>) {
+    let queries = CloudQueries::new(cloud, time);
+    let mut findings = settings(&installation);
+    let (tokens, no_token) = tokens(&queries, caller, &installation).await;
+    findings.extend(tokens);
+    let (management, no_management) = management(&queries, caller, &no_token).await;
+    findings.push(management);
+    let seen = if no_management.is_none() { installation.site.as_deref() } else { None };
+    let (subject, finding) = Subject::find(&queries, caller, &installation, seen).await;
+    findings.push(finding);
+    (Examination { at: installation, queries, subject, nonce, no_token, no_management }, findings)
 }
 
 fn settings(installation: &Installation) -> Vec<Finding> {

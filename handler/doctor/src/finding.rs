@@ -76,6 +76,7 @@ checks! {
     Input = "input": "the watched container is there, and the app may read it";
     Output = "output": "the outputs go to a Blob datastore of the workspace";
     OutputRead = "output.read": "the container of the outputs is there, and the app may look into it";
+    OutputPublish = "output.publish": "the app may write where results are published";
     Compute = "compute": "the compute of the deployment is there and ready";
     ComputeInput = "compute.input": "the compute's identity may read the inputs";
     ComputeOutput = "compute.output": "the compute's identity may write the outputs";

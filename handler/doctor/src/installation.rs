@@ -2,8 +2,10 @@
 
 use lifecycle::Rules;
 
+use crate::app_identity::{AppIdentity, UserAssigned};
 use crate::finding::Finding;
 use crate::remedy::{ResourceId, shell};
+use crate::rules_seen::RulesSeen;
 
 /// Who looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +32,8 @@ pub struct AppFacts {
 pub struct Installation {
     /// The rules.
     pub rules: Rules,
+    /// The blob that they lie in, if they do.
+    pub rules_blob: Option<RulesSeen>,
     /// Prefix of the ledger's tables.
     pub task_hub: String,
     /// Where the ledger is, as settings have it.
@@ -38,8 +42,8 @@ pub struct Installation {
     pub ledger_account: Option<String>,
     /// Storage account of the Functions host's queues, which is also where the templates keep dead letters; `None`: not known.
     pub queue_account: Option<String>,
-    /// Client id of the app's user-assigned identity; `None`: the system-assigned one.
-    pub client_id: Option<String>,
+    /// Who the app is to Azure.
+    pub identity: AppIdentity,
     /// ARM id of the function app, if it is known.
     pub site: Option<String>,
     /// Functions that a setting switches off.
@@ -57,13 +61,26 @@ pub struct Installation {
 impl Installation {
     /// What fixes an identity that gets no token.
     pub(super) fn identity_remedy(&self) -> String {
+        match &self.identity {
+            AppIdentity::ServicePrincipal { .. } => {
+                return "correct AZURE_TENANT_ID, AZURE_CLIENT_ID and the secret, certificate or token file beside them".to_owned();
+            }
+            AppIdentity::SignedIn => return "az login".to_owned(),
+            AppIdentity::SystemAssigned | AppIdentity::UserAssigned(_) => {}
+        }
         let site = self.site.as_deref().and_then(ResourceId::read);
         let Some(site) = site else {
             return "az functionapp identity assign --resource-group GROUP --name APP, and AZURE_CLIENT_ID as the client id of an identity that the app has".to_owned();
         };
-        let which = self.client_id.as_ref().map_or_else(String::new, |client| {
-            format!(" --identities \"$(az identity list --query \"[?clientId=='{client}'].id\" --output tsv)\"")
-        });
+        let listed = |member: &str, id: &str| {
+            format!(" --identities \"$(az identity list --query \"[?{member}=='{id}'].id\" --output tsv)\"")
+        };
+        let which = match &self.identity {
+            AppIdentity::UserAssigned(UserAssigned::ClientId(id)) => listed("clientId", id),
+            AppIdentity::UserAssigned(UserAssigned::ObjectId(id)) => listed("principalId", id),
+            AppIdentity::UserAssigned(UserAssigned::ResourceId(id)) => format!(" --identities {}", shell(id)),
+            _ => String::new(),
+        };
         format!("az functionapp identity assign {} --name {}{which}", site.place(), shell(site.name))
     }
 }

@@ -9,7 +9,7 @@ use crate::examination::Examination;
 use crate::finding::{Check, Finding, Verdict};
 use crate::installation::Caller;
 use crate::permissions::WRITE_ROWS;
-use crate::remedy::{account_scope, assign, deploy_with, shell};
+use crate::remedy::{deploy_with, shell};
 use crate::storage::STORAGE;
 use app::ledger::Ledger;
 use app::ports::Clock;
@@ -126,15 +126,7 @@ impl Examination {
             Err(error) => return Finding::unknown(check, error.to_string(), "run it again"),
         };
         let account = self.at.ledger_account.as_deref();
-        let role = async || {
-            let account = account.unwrap_or_default();
-            let id = self.account(account).await.ok().map(|account| account.id);
-            let role = "Storage Table Data Contributor";
-            deploy_with(
-                "the same parameters",
-                assign(&self.subject.assignee, role, account_scope(account, id.as_deref())),
-            )
-        };
+        let role = || deploy_with("the same parameters", "Storage Table Data Contributor");
         let of_app = match account {
             Some(account) if self.subject.caller == Caller::Operator && place.starts_with("https:") => {
                 Some(self.app_may(account, |account| account.id.clone(), WRITE_ROWS).await)
@@ -143,7 +135,7 @@ impl Examination {
         };
         if of_app == Some(Permission::No) {
             let seen = format!("the app's identity has no role that writes rows at {place}");
-            return Finding::fault(check, seen, "no event can be taken in", role().await);
+            return Finding::fault(check, seen, "no event can be taken in", role());
         }
         match probe {
             Probe::Passed { made } => works(table, place, made, of_app),
@@ -164,7 +156,7 @@ impl Examination {
                 if of_app.is_some() {
                     return Finding::unknown(check, seen, "the role Storage Table Data Contributor for whoever looks");
                 }
-                let fix = if account.is_some() { role().await } else { format!("let the app write to {place}") };
+                let fix = if account.is_some() { role() } else { format!("let the app write to {place}") };
                 Finding::fault(
                     check,
                     seen,

@@ -14,6 +14,7 @@
 
 mod access;
 mod activity;
+mod app_identity;
 mod cloud;
 mod compute;
 mod coverage;
@@ -26,8 +27,11 @@ mod finding;
 mod installation;
 mod ledger;
 mod permissions;
+mod publishing;
 mod remedy;
 mod rules;
+mod rules_blob;
+mod rules_seen;
 mod sign_in;
 mod storage;
 mod subscription;
@@ -35,7 +39,9 @@ mod unseen;
 mod workspace;
 
 pub use app::ports::management::{Audience, Cloud, QueryError, ResourceList};
+pub use app_identity::{AppIdentity, UserAssigned};
 pub use examine::Doctor;
 pub use finding::{CHECKS, Check, Finding, Report, Verdict};
 pub use installation::{AppFacts, Caller, Installation};
 pub use ledger::LedgerNotOpened;
+pub use rules_seen::{RulesSeen, RulesState};

@@ -44,22 +44,8 @@ pub(super) fn in_workspace(workspace: &str) -> String {
     }
 }
 
-/// Gives a role. `assignee` and `scope` are words of a shell already.
-pub(super) fn assign(assignee: impl fmt::Display, role: &str, scope: impl fmt::Display) -> String {
-    format!("az role assignment create --assignee {assignee} --role {} --scope {scope}", shell(role))
-}
-
-/// Makes a role that reads index tags and nothing else, as no built-in one but Storage Blob Data Owner does, and gives it.
-pub(super) fn read_index_tags(assignee: impl fmt::Display, scope: impl fmt::Display) -> String {
-    const ROLE: &str = "Blob Index Tags Reader";
-    let action = crate::permissions::READ_INDEX_TAGS;
-    let definition = format!(
-        r#""{{\"Name\": \"{ROLE}\", \"AssignableScopes\": [\"/subscriptions/$(az account show --query id --output tsv)\"], \"DataActions\": [\"{action}\"]}}""#
-    );
-    format!("az role definition create --role-definition {definition} && {}", assign(assignee, ROLE, scope))
-}
-
-/// The same for an identity of a resource, by its object id: found at once, without the right to read the directory.
+/// Gives an identity of a resource a role that the templates do not give, by its object id: found at once, without the right to
+/// read the directory.
 pub(super) fn assign_to_principal(principal: &str, role: &str, scope: &str) -> String {
     format!(
         "az role assignment create --assignee-object-id {} --assignee-principal-type ServicePrincipal --role {} --scope {}",
@@ -69,20 +55,18 @@ pub(super) fn assign_to_principal(principal: &str, role: &str, scope: &str) -> S
     )
 }
 
-/// Gives a role that the templates give, too: by them, as the next deployment would meet one that was given by hand
-/// (`RoleAssignmentExists`). `command` is for those to whom the parameter file leaves these roles.
-pub(super) fn deploy_with(parameter: &str, command: impl fmt::Display) -> String {
-    format!(
-        "deploy with {parameter} (infra/deploy.sh all), which gives it; by hand only what the parameter file leaves to others: {command}"
-    )
+/// Has the templates give a role that they give. No command gives it: the next deployment would meet that assignment, and fail
+/// (`RoleAssignmentExists`).
+pub(super) fn deploy_with(parameter: &str, role: &str) -> String {
+    format!("deploy with {parameter} (infra/deploy.sh all), which gives the role '{role}'")
 }
 
-/// The scope of a storage account: its id if it is known, else a command that finds it.
-pub(super) fn account_scope(account: &str, id: Option<&str>) -> String {
-    match id {
-        Some(id) => shell(id),
-        None => format!("\"$(az storage account show --name {} --query id --output tsv)\"", shell(account)),
-    }
+/// The same of a role that a parameter file may leave to others: what these have to give.
+pub(super) fn deploy_or_ask(parameter: &str, role: &str, whom: impl fmt::Display, place: impl fmt::Display) -> String {
+    format!(
+        "{}; where the parameter file leaves it to others (existing.roleAssignmentScopes, dataAccess.assign, mlAccess), they give it to {whom} on {place}",
+        deploy_with(parameter, role)
+    )
 }
 
 #[cfg(test)]

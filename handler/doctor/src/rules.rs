@@ -16,8 +16,8 @@ use crate::access::Permission;
 use crate::datastore::{DatastoreInfo, Store, sources, targets};
 use crate::examination::Examination;
 use crate::finding::{Check, Finding, Verdict};
-use crate::permissions::READ_INDEX_TAGS;
-use crate::remedy::{account_scope, read_index_tags};
+use crate::permissions::{READ_INDEX_TAGS, STORED_CREDENTIALS};
+use crate::remedy::deploy_or_ask;
 use crate::storage::ContainerName;
 use crate::unseen::{NotLookedAt, Unseen};
 use crate::workspace::{ML, of_workspace};
@@ -30,7 +30,9 @@ impl Examination {
             let by_deployment = rule.by_deployment();
             let computes = futures::future::join_all(by_deployment.iter().map(|rule| self.compute(rule)));
             let (input, outputs, computes) = futures::join!(self.input(rule), self.outputs(rule), computes);
-            [vec![input], self.index_tags(rule).await, outputs, computes.concat()].concat()
+            let stored = self.stored_credentials(rule).await;
+            let published = self.publishes(rule).await;
+            [vec![input], self.index_tags(rule).await, outputs, published, stored, computes.concat()].concat()
         });
         futures::future::join_all(one).await.concat()
     }
@@ -77,8 +79,10 @@ impl Examination {
                 "name the account in match.account",
             ));
         };
-        // The app itself looks at each input before a job is made, whoever reads it then.
-        let looked_at = rule.policy.verify_input;
+        // The app itself looks at each input before a job is made, whoever reads it then; and it lists what lies there, by the same
+        // right (`blobs/read`, which *Storage Blob Data Reader* holds).
+        let swept = rule.sweep.every().is_some();
+        let looked_at = rule.policy.verify_input || swept;
         let by_identity = match self.read_by_identity(rule).await {
             Ok(false) if !looked_at => {
                 return by_rule(Finding::ok(check, "the inputs are read with the credentials of their datastore"));
@@ -92,7 +96,8 @@ impl Examination {
         if finding.verdict == Verdict::Fault && !by_identity {
             // The job gets at the blob all the same: so the look may be left out.
             finding.remedy = finding.remedy.map(|remedy| {
-                format!("{remedy}; or set \"verifyInput\": false in the rule {}, whose jobs read with their datastore's credentials", rule.id)
+                let unswept = if swept { " and \"sweep\": \"off\"" } else { "" };
+                format!("{remedy}; or set \"verifyInput\": false{unswept} in the rule {}, whose jobs read with their datastore's credentials", rule.id)
             });
         }
         finding.about(format!("container {}/{}", place.account, place.container))
@@ -106,18 +111,16 @@ impl Examination {
         let may = self.app_may(account, |account| account.container(container), READ_INDEX_TAGS).await;
         let finding = match may {
             Permission::Yes => Finding::ok(check, format!("the app may read index tags in {account}/{container}")),
-            Permission::No => {
-                let id = self.account(account).await.ok().map(|account| account.id);
-                Finding::fault(
-                    check,
-                    format!("the app has no role that reads index tags in {account}/{container}"),
-                    format!(
-                        "match.indexTags of the rule {} asks for them, and its uploads wait until they can be read",
-                        rule.id
-                    ),
-                    read_index_tags(&self.subject.assignee, account_scope(account, id.as_deref())),
-                )
-            }
+            Permission::No => Finding::fault(
+                check,
+                format!("the app has no role that reads index tags in {account}/{container}"),
+                format!(
+                    "match.indexTags of the rule {} asks for them, and its uploads wait until they can be read",
+                    rule.id
+                ),
+                // Of the built-in roles none but Storage Blob Data Owner holds it.
+                deploy_or_ask("dataAccess.indexTags", "Scorekeeper index tags reader", "the app's identity", account),
+            ),
             Permission::Unknown(why) => Finding::unknown(
                 check,
                 format!("whether the app may read index tags in {account}/{container} is not known: {why}"),
@@ -125,6 +128,27 @@ impl Examination {
             ),
         };
         vec![finding.about(format!("index tags of container {account}/{container}"))]
+    }
+
+    /// Datastores that keep an account key or a SAS, where the app's role leaves out the action with which a job gets at it.
+    async fn stored_credentials(&self, rule: &Rule) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        for store in sources(rule).0.union(&targets(rule)) {
+            let Ok(Some(DatastoreInfo { credentials: Some(kind), .. })) = self.datastore(store).await else { continue };
+            let workspace = store.workspace.as_deref().unwrap_or_default();
+            // Who has no right at all is told that.
+            if self.lacks(workspace, Check::Invoke).await || !self.lacks_any(workspace, STORED_CREDENTIALS).await {
+                continue;
+            }
+            let warning = Finding::warning(
+                Check::Datastores,
+                format!("the app's role leaves out {}, and the datastore keeps a stored {kind}", STORED_CREDENTIALS[0]),
+                "a job gets at stored credentials in its invoker's name, so it may fail to read or write there",
+                "deploy with mlAccess: dataScientist; or let the datastore keep no credentials, and give the compute's identity its roles",
+            );
+            findings.push(warning.about(format!("datastore {}, rule {}", store.name, rule.id)));
+        }
+        findings
     }
 
     async fn outputs(&self, rule: &Rule) -> Vec<Finding> {

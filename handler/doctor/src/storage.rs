@@ -8,7 +8,7 @@ use crate::examination::Examination;
 use crate::finding::{Check, Finding};
 use crate::installation::Caller;
 use crate::permissions::READ_BLOBS;
-use crate::remedy::{ResourceId, account_scope, assign, deploy_with, shell};
+use crate::remedy::{ResourceId, deploy_or_ask, shell};
 use crate::workspace::PAGES;
 use app::ports::Inconclusive;
 use app::ports::management::{Audience, QueryError};
@@ -127,7 +127,6 @@ impl Examination {
         if let Some(reason) = self.no_token_reason(Audience::Storage) {
             return Finding::skipped(check, reason);
         }
-        let id = self.account(account).await.ok().map(|account| account.id);
         let absent = || {
             Finding::fault(
                 check,
@@ -145,9 +144,11 @@ impl Examination {
                 check,
                 seen,
                 "the app's identity has no right to read blobs there, or has it for less than ten minutes",
-                deploy_with(
+                deploy_or_ask(
                     &format!("{} among watchedAccounts or outputAccountResourceIds", shell(account)),
-                    assign(&self.subject.assignee, "Storage Blob Data Reader", account_scope(account, id.as_deref())),
+                    "Storage Blob Data Reader",
+                    format_args!("the app's identity {}", self.subject.assignee),
+                    format_args!("the storage account {account}"),
                 ),
             )
         };

@@ -7,7 +7,7 @@ use crate::examination::Examination;
 use crate::finding::{Check, Finding};
 use crate::installation::Caller;
 use crate::permissions::{CAPABILITIES, Grant, RUN, missing};
-use crate::remedy::{ResourceId, assign, deploy_with, in_workspace, shell};
+use crate::remedy::{ResourceId, deploy_or_ask, in_workspace, shell};
 use crate::unseen::NotLookedAt;
 use app::ports::management::{Audience, QueryError};
 
@@ -116,9 +116,14 @@ impl Examination {
 
     /// Whether the app surely lacks something that a capability takes.
     pub(super) async fn lacks(&self, workspace: &str, capability: Check) -> bool {
-        let Ok((grants, doubtful)) = self.grants(workspace).await else { return false };
         let needed = CAPABILITIES.iter().filter(|(check, _)| *check == capability).flat_map(|(_, needed)| *needed);
-        doubtful.is_empty() && !missing(&grants, &needed.copied().collect::<Vec<_>>()).is_empty()
+        self.lacks_any(workspace, &needed.copied().collect::<Vec<_>>()).await
+    }
+
+    /// Whether the app surely lacks one of these actions.
+    pub(super) async fn lacks_any(&self, workspace: &str, needed: &[&str]) -> bool {
+        let Ok((grants, doubtful)) = self.grants(workspace).await else { return false };
+        doubtful.is_empty() && !missing(&grants, needed).is_empty()
     }
 
     async fn permissions(&self, workspace: &str) -> Vec<Finding> {
@@ -190,9 +195,12 @@ impl Examination {
 
     /// How to give the app its role on the workspace.
     pub(super) fn ml_role(&self, workspace: Option<&str>) -> String {
-        let scope = workspace.map_or_else(|| "WORKSPACE_ID".to_owned(), shell);
-        let command = assign(&self.subject.assignee, "AzureML Data Scientist", scope);
-        deploy_with("the workspace among workspaceResourceIds, and mlAccess", command)
+        deploy_or_ask(
+            "the workspace among workspaceResourceIds, and mlAccess",
+            "AzureML Data Scientist",
+            format_args!("the app's identity {}", self.subject.assignee),
+            workspace.unwrap_or("the workspace"),
+        )
     }
 }
 

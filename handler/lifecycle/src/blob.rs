@@ -132,6 +132,11 @@ impl BlobVersion {
     }
 }
 
+/// URL of the account that a blob's URL names, in one spelling and without a slash at its end.
+pub(crate) fn account_of(url: &str) -> Result<String, InvalidBlob> {
+    host::split(url).map(|host| host.base)
+}
+
 /// A path, percent-encoded as it stands in URLs.
 pub(crate) fn encoded(path: &str) -> impl std::fmt::Display {
     utf8_percent_encode(path, ENCODED)

@@ -30,6 +30,7 @@ use crate::digest::digest;
 use crate::duration::{IsoDuration, utc_text};
 use crate::failure::FailureCause;
 use crate::id::{DeploymentName, EndpointUri, RuleId, ScoringId};
+use crate::publishing::Publishing;
 use crate::rule::Rule;
 use crate::schedule::is_ahead;
 use crate::scoring::Scoring;
@@ -54,6 +55,7 @@ pub struct BreakerSettings {
     #[cfg_attr(feature = "schema", schemars(range(max = WINDOW)))]
     pub failures: u32,
     /// Time from its opening to the first probe, and between probes. Default 5 minutes.
+    #[cfg_attr(feature = "schema", schemars(transform = crate::rule::some_time))]
     pub pause: IsoDuration,
 }
 
@@ -435,6 +437,8 @@ pub struct Verdicts {
 pub fn verdicts(event: Event, next: &Scoring) -> Option<Verdicts> {
     let both = |verdict: Verdict| Some(Verdicts { deployment: verdict.clone(), rule: verdict });
     match event {
+        // What an operator ordered to be published was good long ago.
+        Event::OutputGood if next.publishing.as_ref().is_some_and(Publishing::is_ordered) => None,
         Event::OutputGood => both(Verdict::Succeeded),
         Event::AttemptFailed | Event::LastAttemptFailed | Event::RefusedPermanently => {
             let cause = next.failure.unwrap_or(FailureCause::Unknown);

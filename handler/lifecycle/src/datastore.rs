@@ -75,12 +75,24 @@ impl DatastorePath {
     }
 
     fn is(&self, other: &Self) -> bool {
+        self.is_on_datastore_of(other) && same_path(&self.path, &other.path)
+    }
+
+    fn is_on_datastore_of(&self, other: &Self) -> bool {
         let elsewhere = match (&self.workspace, &other.workspace) {
             (Some(one), Some(other)) => one != other,
             _ => false,
         };
-        !elsewhere && self.datastore.eq_ignore_ascii_case(&other.datastore) && same_path(&self.path, &other.path)
+        !elsewhere && self.datastore.eq_ignore_ascii_case(&other.datastore)
     }
+}
+
+/// Whether a URI names the place of another one or one below it, both on a datastore.
+pub fn lies_within(inner: &str, outer: &str) -> bool {
+    let (Some(inner), Some(outer)) = (DatastorePath::read(inner), DatastorePath::read(outer)) else { return false };
+    let depth = outer.path.trim_matches('/').split('/').count();
+    let above: Vec<&str> = inner.path.trim_matches('/').split('/').take(depth).collect();
+    inner.is_on_datastore_of(&outer) && same_path(&above.join("/"), &outer.path)
 }
 
 /// Whether two URIs name the same place.
@@ -141,6 +153,21 @@ mod tests {
         ] {
             assert!(!same_place(LONG, other), "{other}");
         }
+    }
+
+    #[test]
+    fn a_place_lies_within_itself_and_what_is_above_it_and_in_nothing_beside_it() {
+        let at = |path: &str| format!("azureml://datastores/d/paths/{path}");
+        for (inner, outer, within) in [
+            ("a/b", "a", true),
+            ("a/b", "a/b/", true),
+            ("a/b%20c/d", "a/b c", true),
+            ("a", "a/b", false),
+            ("a/bc", "a/b", false),
+        ] {
+            assert_eq!(lies_within(&at(inner), &at(outer)), within, "{inner} in {outer}");
+        }
+        assert!(!lies_within(&at("a/b"), "azureml://datastores/e/paths/a"));
     }
 
     #[test]

@@ -19,11 +19,13 @@ mod job;
 mod observation;
 mod operator;
 mod output;
+mod publish;
 mod step;
 mod unknown;
 
-pub use observation::{CancelAnswer, Observation, Order, Resolution, Verb};
-pub use step::{Effect, Step};
+pub use observation::{CancelAnswer, Observation, Order, Resolution, ResolveOrder, Verb};
+pub use publish::PublishAnswer;
+pub use step::{Effect, PublishOrder, Step};
 
 /// Decides. `rule` is `None` when the rules no longer hold the scoring's rule: what is under way is seen to its end
 /// with default times, what is queued waits, and nothing is sent again: nobody says that it may.
@@ -41,13 +43,13 @@ pub fn decide(scoring: &Scoring, rule: Option<&Rule>, observation: &Observation,
         None => Some("its rule is not in the rules any more"),
         Some(rule) => (rule.policy.on_unknown == OnUnknown::Hold).then_some("the rule says onUnknown: hold"),
     };
-    let on = DecideContext { scoring, policy, forbids_resend, input, verifies, stop_at, now };
+    let on = DecideContext { scoring, policy, rule, forbids_resend, input, verifies, stop_at, now };
     match (scoring.status, observation) {
         // First, and in every status: a job that we pay for must be adopted or stopped, also if its scoring is final.
         (_, Observation::UnexpectedJob { attempt, job, status }) => on.made(*attempt, job, status),
         (_, Observation::CancelAnswered(answers)) => on.cancel_answered(answers),
         (_, Observation::Ordered(order)) => on.ordered(order),
-        (Status::Held, Observation::Resolved(resolution)) => on.resolved(resolution),
+        (Status::Held, Observation::Resolved(order)) => on.resolved(order),
         // Elsewhere the scoring moves by itself, and what an operator says of it may be out of date by the time it
         // arrives.
         (status, Observation::Resolved(_)) => {
@@ -91,7 +93,9 @@ pub fn decide(scoring: &Scoring, rule: Option<&Rule>, observation: &Observation,
         // Also while it is stopped: one look that does not find it must not begin an attempt beside it.
         (Status::Running | Status::Cancelling, Observation::JobMissing) => on.missing(),
 
-        (Status::Verifying, Observation::Output(output)) => on.verify(output),
+        (Status::Verifying, Observation::Output { output, sources }) => on.verify(output, sources),
+        (Status::Verifying, Observation::Destination(look)) => on.destination(look),
+        (Status::Verifying, Observation::PublishAnswered { to, answer }) => on.publish_answered(to, answer),
 
         (status, _) if status.is_terminal() => wait(format!("{status} is final")),
         // A running job is not written to because it could not be looked at: that would be a write for each job and

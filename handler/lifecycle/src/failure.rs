@@ -80,7 +80,7 @@ impl FailureCause {
 
 /// A word that is not the name of a [`FailureCause`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is an invalid cause of a failure")]
+#[error("`{0}` is an invalid cause of a failure; the causes are {words}", words = FailureCause::ALL.map(FailureCause::name).join(", "))]
 pub struct InvalidFailureCause(pub String);
 
 impl std::str::FromStr for FailureCause {

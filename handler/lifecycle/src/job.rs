@@ -306,6 +306,8 @@ pub enum OutputSnapshot {
         bytes: u64,
         /// The oldest modification among the outputs.
         modified: OffsetDateTime,
+        /// Which versions of which blobs they are.
+        print: OutputPrint,
     },
     /// At least one output has nothing at its URI.
     Absent {

@@ -4,7 +4,7 @@
 //! world looks like arrives as [`Observation`]. `Cargo.toml` is the guard: there is nothing here to do I/O with.
 //!
 //! Read in this order: [`status`] (the states and the one table of moves), [`decide`](mod@decide) (which move, when),
-//! [`scoring`] (what is remembered), [`rule`], [`intake`], [`payload`], [`pending`] and [`renamed`] (how an upload becomes a scoring), [`schedule`]
+//! [`scoring`] (what is remembered), [`rule`], [`intake`], [`payload`], [`pending`], [`renamed`] and [`listing`] (how an upload becomes a scoring), [`sweep`] (what no event told of), [`schedule`]
 //! (whose turn it is, and when), [`breaker`], [`job`] and [`datastore`] (Azure ML's words).
 //!
 //! Invariants, always true of every [`Step`]:
@@ -18,6 +18,7 @@ pub mod blob;
 pub mod breaker;
 pub mod datastore;
 pub mod decide;
+pub mod destination;
 pub mod digest;
 pub mod duration;
 pub mod endpoint_hosts;
@@ -26,10 +27,13 @@ pub mod id;
 pub mod input;
 pub mod intake;
 pub mod job;
+pub mod listing;
 pub mod own_output;
 pub mod payload;
 pub mod pending;
 pub mod pending_order;
+pub mod publication;
+pub mod publishing;
 pub mod redact;
 pub mod renamed;
 pub mod rule;
@@ -38,6 +42,7 @@ pub mod scoring;
 pub mod skipped;
 pub mod status;
 pub mod storage_hosts;
+pub mod sweep;
 pub mod text;
 pub mod unversioned;
 pub mod uri;
@@ -45,7 +50,10 @@ pub mod watched_output;
 
 pub use blob::BlobVersion;
 pub use breaker::{Breaker, BreakerSettings};
-pub use decide::{CancelAnswer, Effect, Observation, Order, Resolution, Step, Verb, decide, stop_at};
+pub use decide::{
+    CancelAnswer, Effect, Observation, Order, PublishAnswer, PublishOrder, Resolution, ResolveOrder, Step, Verb,
+    decide, stop_at,
+};
 pub use endpoint_hosts::{EndpointHosts, MlDomains};
 pub use failure::FailureCause;
 pub use id::{
@@ -56,12 +64,17 @@ pub use job::{
     Answer, Candidate, Job, JobSnapshot, JobStatus, JobsFound, LostLook, OutputFound, OutputPrint, OutputSnapshot,
     Submission,
 };
+pub use listing::BlobPrefix;
 pub use payload::Payload;
 pub use pending::{BlobSnapshot, IndexTags, PendingUpload};
+pub use publication::{
+    BlobPlace, CopySource, PublicationMark, PublicationOrder, Published, PublishedBlob, WriteCondition,
+};
 pub use renamed::{NameChange, PendingFolder};
 pub use rule::{EndpointSettings, Policy, Rule, Rules};
 pub use schedule::QueuePosition;
 pub use scoring::{Entry, Scoring};
 pub use status::{Event, Status, TRANSITIONS};
 pub use storage_hosts::StorageHosts;
+pub use sweep::SweptPlace;
 pub use unversioned::UnversionedBlob;

@@ -10,6 +10,9 @@ use crate::datastore::DatastorePath;
 use crate::id::ScoringId;
 use crate::scoring::Scoring;
 
+/// How the reason ends for which an output is skipped: nothing that is done makes an upload of it.
+pub const NEVER_TRIGGER: &str = "outputs never trigger";
+
 /// Digits of a scoring id.
 const DIGITS: usize = 32;
 
@@ -18,7 +21,7 @@ const DIGITS: usize = 32;
 pub const MIN_RETENTION: Duration = Duration::days(8);
 
 /// Whether the ledger may have forgotten the scoring whose output an event of this time tells of. One without a time may be of any.
-pub(crate) fn may_be_forgotten(event_time: Option<OffsetDateTime>, now: OffsetDateTime) -> bool {
+pub fn may_be_forgotten(event_time: Option<OffsetDateTime>, now: OffsetDateTime) -> bool {
     event_time.is_none_or(|at| now - at >= MIN_RETENTION)
 }
 

@@ -92,6 +92,11 @@ pub enum Cause {
         /// Who ordered it, and why.
         order: String,
     },
+    /// A sweep has listed it in a version that the ledger did not know.
+    Found {
+        /// ETag of the version of this path that was scored last, if one was.
+        taken: Option<String>,
+    },
     /// It was another version when it was looked at once more, and no event has told of that one.
     Changed {
         /// ETag of the version that was taken in.
@@ -107,6 +112,7 @@ impl Cause {
             Self::Created { .. } => "created",
             Self::Taken => "taken",
             Self::Replayed { .. } => "replayed",
+            Self::Found { .. } => "found",
             Self::Changed { .. } => "changed",
         }
     }
@@ -115,7 +121,7 @@ impl Cause {
 /// A blob as the storage shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BlobSnapshot {
-    /// Its ETag, with or without quotes.
+    /// Its ETag, unquoted: a list shows it so, and a look with quotes.
     pub etag: String,
     /// Length in bytes.
     pub size: u64,
@@ -245,7 +251,11 @@ impl PendingUpload {
     pub fn new(rule: &Rule, blob: UnversionedBlob, cause: Cause, now: OffsetDateTime) -> Self {
         let from = match &cause {
             Cause::Renamed { from } => from.join("\n"),
-            Cause::Created { .. } | Cause::Taken | Cause::Changed { .. } | Cause::Replayed { .. } => String::new(),
+            Cause::Created { .. }
+            | Cause::Taken
+            | Cause::Found { .. }
+            | Cause::Changed { .. }
+            | Cause::Replayed { .. } => String::new(),
         };
         // One row for all that is begun, however often and by whichever operation; one for each rename.
         let key = digest(&["pending", &rule.id, &blob.url, cause.name(), &from]);
@@ -253,6 +263,7 @@ impl PendingUpload {
             Cause::Renamed { .. } => "it was renamed, and which version it is was not looked at yet".to_owned(),
             Cause::Created { api } => format!("the content of a blob may come after `{}`", one_line(api, 64)),
             Cause::Replayed { order } => order.clone(),
+            Cause::Found { .. } => "found by sweep: no event told of it".to_owned(),
             Cause::Taken | Cause::Changed { .. } => "it is looked at once more".to_owned(),
         };
         let rule = rule.id.clone();
@@ -271,6 +282,19 @@ impl PendingUpload {
             reason,
             event: None,
         }
+    }
+
+    /// What a sweep has listed, unchanged since it was written; `taken` is the version of its path that was scored last.
+    pub fn found(
+        rule: &Rule,
+        blob: UnversionedBlob,
+        seen: &BlobSnapshot,
+        taken: Option<String>,
+        now: OffsetDateTime,
+    ) -> Self {
+        let since = seen.modified.filter(|modified| *modified < now).unwrap_or(now);
+        let seen = Some(Sighting { etag: seen.etag.clone(), since });
+        Self { since, seen, ..Self::new(rule, blob, Cause::Found { taken }, now) }
     }
 
     /// Stands for its event, which names no version: the same when that event comes again, and no other's. None where nothing was told
@@ -328,7 +352,7 @@ impl PendingUpload {
         let upload = self.by_this_clock(now);
         let Some(rule) = rule else { return upload.without_rule(now) };
         let Some(seen) = seen else {
-            if matches!(upload.cause, Cause::Taken | Cause::Changed { .. }) {
+            if matches!(upload.cause, Cause::Taken | Cause::Changed { .. } | Cause::Found { .. }) {
                 return Judgement::Done;
             }
             if let Cause::Replayed { order } = &upload.cause {
@@ -340,6 +364,13 @@ impl PendingUpload {
         };
         let UnversionedBlob { account, container, path, .. } = &upload.blob;
         if let Some(why) = rule.refuses_name(account, container, path) {
+            return upload.skip(&why);
+        }
+        if matches!(upload.cause, Cause::Found { .. }) && !rule.matches.apis.is_empty() {
+            let why = format!(
+                "{}; by which operation it was written no list tells, and the rule asks (match.apis)",
+                upload.told()
+            );
             return upload.skip(&why);
         }
         let output = match former {
@@ -437,7 +468,8 @@ impl PendingUpload {
         blob.event_time = self.event_time;
         let reason = format!("rule `{}` wants this blob version: {}", rule.id, self.told());
         let mut scoring = Scoring::accept(ledger, rule, blob, now);
-        let unannounced = if let Cause::Changed { taken } = &self.cause {
+        scoring.found_by_sweep = matches!(self.cause, Cause::Found { .. });
+        let unannounced = if let Cause::Changed { taken } | Cause::Found { taken: Some(taken) } = &self.cause {
             // The same content under another ETag, as after a change of metadata, is not scored twice where that can be told.
             let taken = self.blob.version(taken).ok();
             scoring.in_place_of = taken.map(|taken| rule.scoring_id(ledger, &taken));
@@ -485,7 +517,7 @@ impl PendingUpload {
     fn judge_empty(self, rule: &Rule, now: OffsetDateTime) -> Judgement {
         let may_come = match &self.cause {
             Cause::Renamed { .. } | Cause::Replayed { .. } => matches!(rule.complete, Complete::UnchangedFor(_)),
-            Cause::Created { .. } | Cause::Taken | Cause::Changed { .. } => true,
+            Cause::Created { .. } | Cause::Taken | Cause::Found { .. } | Cause::Changed { .. } => true,
         };
         if !may_come {
             return self.skip("the blob has no bytes (emptyBlobs is skip)");
@@ -503,7 +535,7 @@ impl PendingUpload {
             Cause::Renamed { .. } | Cause::Replayed { .. } | Cause::Taken => {
                 (kind == BlobKind::Append).then(|| unchanged_for(rule)).flatten()
             }
-            Cause::Created { .. } | Cause::Changed { .. } => {
+            Cause::Created { .. } | Cause::Found { .. } | Cause::Changed { .. } => {
                 unchanged_for(rule).or((kind == BlobKind::Page).then_some(PAGES_UNCHANGED_FOR))
             }
         }
@@ -533,6 +565,7 @@ impl PendingUpload {
             Cause::Renamed { from } => format!("it was renamed from {}", from.join(" or ")),
             Cause::Created { api } => format!("it was created by `{}` and is whole now", one_line(api, 64)),
             Cause::Replayed { order } => order.clone(),
+            Cause::Found { .. } => "found by sweep: no event told of it".to_owned(),
             Cause::Taken => "it was taken in before".to_owned(),
             Cause::Changed { .. } => "it has changed since it was taken in, and rests now".to_owned(),
         }

@@ -96,7 +96,11 @@ impl PendingOrder {
     ) -> (Scoring, String) {
         let generation = rule.generation.max(scored.generation.saturating_add(1));
         let rule = Rule { generation, ..rule.clone() };
-        let scoring = Scoring::accept(ledger, &rule, scored.blob.clone(), now);
+        let mut scoring = Scoring::accept(ledger, &rule, scored.blob.clone(), now);
+        // Whoever marked the blob since has left its content as it was: known as that, it is scored as this generation, and not
+        // as a newer version that takes its place.
+        scoring.input.clone_from(&scored.input);
+        scoring.aliases.clone_from(&scored.aliases);
         let reason = format!("{}: generation {generation} of what {} has scored", self.order, scored.id);
         (scoring, reason)
     }

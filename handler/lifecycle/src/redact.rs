@@ -280,7 +280,14 @@ impl Scan<'_> {
         if quoted && !is_assigned {
             return None;
         }
+        // A field that is masked already: a row of several is read once more as a line.
+        if self.is(MASK, from) && self.byte(from + MASK.len()) == Some(b',') {
+            return Some((from, from + MASK.len()));
+        }
         let to = self.end(from, self.units[at].layer, in_query);
+        if before == Some(b'/') && is_assigned && !in_query {
+            return Some((from, self.end_of_segment(from, to, self.units[at].layer)));
+        }
         let scheme: String =
             self.units[from..to].iter().map(|unit| char::from(unit.byte.to_ascii_lowercase())).collect();
         match SCHEMES.contains(&scheme.as_str()) {
@@ -332,6 +339,16 @@ impl Scan<'_> {
             at += 1;
         }
         at.min(self.units.len())
+    }
+
+    /// The end of a value in a segment of a path, as partitions of data have it (`/token=eu/part.csv`): before the next slash, or the
+    /// whole text where that ends as Base64 does, which has slashes of its own.
+    fn end_of_segment(&self, from: usize, to: usize, layer: u8) -> usize {
+        if to == from || self.byte(to - 1) == Some(b'=') || self.key(from).is_some() {
+            return to;
+        }
+        let is_slash = |unit: &Unit| unit.byte == b'/' && unit.layer <= layer;
+        self.units[from..to].iter().position(is_slash).map_or(to, |length| from + length)
     }
 
     /// Before the quote that closes the one at `open`, which has so many backslashes before it: none in JSON, one in JSON
@@ -506,6 +523,11 @@ mod tests {
             ("https://h/p?sv=azureml://d&y=abc".into(), "https://h/p?sv=azureml://d&y=***".into()),
             ("azureml://datastores/d/paths/q?sig=abc".into(), "azureml://datastores/d/paths/q?sig=***".into()),
             ("https://h/c/q%3Fsv=1&sig=abc".into(), "https://h/c/q%3Fsv=1&sig=***".into()),
+            ("ren/token=eu/x/part.csv, ren/sig=3/p".into(), "ren/token=***/x/part.csv, ren/sig=***/p".into()),
+            (format!("c/key={KEY}"), "c/key=***".into()),
+            ("https://h/c/token=ab/cd==".into(), "https://h/c/token=***".into()),
+            ("x/password%3Deu%2Fx".into(), "x/password%3D***%2Fx".into()),
+            ("7,ren/password=***,scored,2".into(), "7,ren/password=***,scored,2".into()),
             ("secret abc8Q~aB3aB3aB3aB3aB3aB3aB3aB3aB3aB3aB".into(), "secret ***".into()),
         ] {
             assert_eq!(redacted(&text), expected, "{text}");

@@ -110,15 +110,16 @@ fn spread(id: &ScoringId, salt: u32) -> f64 {
     f64::from(high) / 2_f64.powi(32)
 }
 
-/// A place in the queue of an endpoint; the least goes first. Compared by an operator's order to go first, priority (higher first), arrival, id.
+/// A place in the queue of an endpoint; the least goes first. Compared by an operator's order to go first, priority (higher first), whether
+/// a sweep found it (last), arrival, id.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct QueuePosition(Reverse<bool>, Reverse<i32>, OffsetDateTime, ScoringId);
+pub struct QueuePosition(Reverse<bool>, Reverse<i32>, bool, OffsetDateTime, ScoringId);
 
 impl QueuePosition {
     /// The place of a scoring that was accepted at `created` under a rule of this priority. Of two that came at the same
     /// instant the id decides, so that all processes agree.
-    pub fn new(expedited: bool, priority: i32, created: OffsetDateTime, id: ScoringId) -> Self {
-        Self(Reverse(expedited), Reverse(priority), created, id)
+    pub fn new(expedited: bool, priority: i32, found_by_sweep: bool, created: OffsetDateTime, id: ScoringId) -> Self {
+        Self(Reverse(expedited), Reverse(priority), found_by_sweep, created, id)
     }
 }
 
@@ -227,7 +228,7 @@ mod tests {
     fn priority_goes_before_arrival_and_arrival_before_the_id() {
         let at = |expedited, priority, second, n: u32| {
             let id = ScoringId::read(&format!("{n:032x}")).expect("32 hex digits");
-            QueuePosition::new(expedited, priority, OffsetDateTime::UNIX_EPOCH + Duration::seconds(second), id)
+            QueuePosition::new(expedited, priority, false, OffsetDateTime::UNIX_EPOCH + Duration::seconds(second), id)
         };
         let place = |priority, second, n| at(false, priority, second, n);
         let order =

@@ -8,6 +8,7 @@ use crate::failure::{self, FailureCause};
 use crate::id::{DeploymentName, EndpointUri, JobName, LedgerId, RuleId, ScoringId, ServiceRequestId, WorkspaceId};
 use crate::input::{InputContent, Likeness, SeenVersion};
 use crate::job::{Job, MAX_SUBMISSION_UNITS, OutputPrint, Submission, units_of_json};
+use crate::publishing::{PublicationEnd, Publishing};
 use crate::rule::Rule;
 use crate::rule::template::Values;
 use crate::schedule::{believable_due_in, is_ahead};
@@ -25,6 +26,7 @@ pub const MAX_FOLLOWED: usize = 40;
 pub const MAX_ALIASES: usize = 20;
 
 /// One blob version to be scored under one rule: the unit of work and the row that everything else hangs on.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, and none rules out another")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Scoring {
     /// Names it in rows, logs, output paths and commands.
@@ -105,6 +107,8 @@ pub struct Scoring {
     pub on_hold: Option<String>,
     /// An operator ordered that it goes before all others of its endpoint, until its request was answered.
     pub expedited: bool,
+    /// A sweep has found its version, and no event told of it: fresh uploads of its priority go before it.
+    pub found_by_sweep: bool,
     /// An operator ordered its job to stop: however that ends without a result, no attempt follows.
     pub stop_ordered: bool,
     /// When a person acknowledged that it failed, or that it has orphaned jobs; none: not since the last of these.
@@ -112,6 +116,10 @@ pub struct Scoring {
 
     /// Size of the verified output.
     pub output_bytes: Option<u64>,
+    /// Which versions of which blobs the verified output was: who fetches it later knows whether it is that still.
+    pub output_print: Option<OutputPrint>,
+    /// What is published of the verified output, and what became of that.
+    pub publishing: Option<Publishing>,
     /// Why the last attempt ended badly.
     pub error: Option<String>,
     /// Whose fault that was; `None` where no attempt failed, or where the scoring ended otherwise.
@@ -156,7 +164,11 @@ impl Scoring {
 
     /// It needs a person's attention until they acknowledge it.
     pub fn needs_acknowledgement(&self) -> bool {
-        self.acknowledged.is_none() && (self.status == Status::Failed || self.orphaned_job_count > 0)
+        let not_published = || self.publishing.as_ref().is_some_and(|publishing| publishing.needs_person().is_some());
+        self.acknowledged.is_none()
+            && (self.status == Status::Failed
+                || self.orphaned_job_count > 0
+                || self.status == Status::Scored && not_published())
     }
 
     /// The same scoring with the times at which something happened to it moved to `now`, where they lie ahead of that: a clock told
@@ -173,6 +185,9 @@ impl Scoring {
         }
         if let Some(seen) = &mut next.output_seen {
             moved |= ahead(&mut seen.at);
+        }
+        if let Some(publishing) = &mut next.publishing {
+            moved |= ahead(&mut publishing.since);
         }
         (moved && !self.status.is_terminal()).then_some(next)
     }
@@ -221,9 +236,12 @@ impl Scoring {
             in_place_of: None,
             on_hold: None,
             expedited: false,
+            found_by_sweep: false,
             stop_ordered: false,
             acknowledged: None,
             output_bytes: None,
+            output_print: None,
+            publishing: None,
             error: None,
             failure: None,
             last_error: None,
@@ -271,6 +289,18 @@ impl Scoring {
     pub fn output_uris(&self) -> impl Iterator<Item = (&str, &str)> {
         let outputs = self.submission.iter().flat_map(|sent| &sent.outputs);
         outputs.map(|(name, output)| (name.as_str(), output.uri.as_str()))
+    }
+
+    /// Where its results are read, by the outputs' names: where they are published, else where the attempt wrote them.
+    pub fn result_uris(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.output_uris().map(|(name, uri)| {
+            let all = self.publishing.iter().flat_map(|publishing| &publishing.outputs);
+            let end = all.filter(|one| one.output == name).find_map(|one| one.end.as_ref());
+            match end {
+                Some(PublicationEnd::Published { uri, .. }) => (name, uri.as_str()),
+                Some(PublicationEnd::NotPublished { .. }) | None => (name, uri),
+            }
+        })
     }
 
     /// What a person does about its failure, where that is recognised.

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 
 use url::Url;
 
+use crate::blob::BlobVersion;
+use crate::id::AccountName;
 use crate::uri::is_loopback;
 
 /// Suffixes of the public cloud: the usual one, and that of accounts with a DNS zone of their own.
@@ -21,6 +23,8 @@ pub struct StorageHosts {
     /// What follows `ACCOUNT.blob.`.
     suffixes: Vec<String>,
     named: BTreeMap<String, Option<Url>>,
+    /// URLs of accounts whose containers are listed.
+    watched: Vec<String>,
 }
 
 impl StorageHosts {
@@ -30,7 +34,7 @@ impl StorageHosts {
         let suffix = suffix.to_ascii_lowercase();
         let suffixes =
             if PUBLIC.contains(&suffix.as_str()) { PUBLIC.map(str::to_owned).to_vec() } else { vec![suffix] };
-        Self { suffixes, named: BTreeMap::new() }
+        Self { suffixes, named: BTreeMap::new(), watched: Vec::new() }
     }
 
     /// And this host; with where it is reached, if that is elsewhere: an emulator, the simulator.
@@ -38,6 +42,38 @@ impl StorageHosts {
     pub fn and(mut self, host: &str, reached: Option<Url>) -> Self {
         self.named.insert(host.to_ascii_lowercase(), reached);
         self
+    }
+
+    /// And events come from this account: a name, or its host where that is not the usual one. Of a rule that names no account, its
+    /// containers are listed.
+    #[must_use]
+    pub fn watching(mut self, account: &str) -> Self {
+        let account = account.to_ascii_lowercase();
+        let url = if account.contains("://") {
+            Some(account)
+        } else if account.contains('.') {
+            Some(format!("https://{account}"))
+        } else {
+            self.usual_url(&account)
+        };
+        self.watched.extend(url);
+        self
+    }
+
+    fn usual_url(&self, account: &str) -> Option<String> {
+        let named = self.named.keys().find(|host| host.split('.').next() == Some(account));
+        let usual = || Some(format!("{account}.blob.{}", self.suffixes.first()?));
+        named.cloned().or_else(usual).map(|host| format!("https://{host}"))
+    }
+
+    /// URLs of the accounts whose containers are listed for a rule: of the one that it names, else of all that are watched.
+    pub fn watched(&self, account: Option<&AccountName>) -> Vec<String> {
+        let Some(account) = account else { return self.watched.clone() };
+        let is_it = |url: &&String| {
+            let any = format!("{url}/c/-");
+            BlobVersion::read(&any, "-").is_ok_and(|blob| *account == *blob.account)
+        };
+        self.watched.iter().find(is_it).cloned().or_else(|| self.usual_url(account)).into_iter().collect()
     }
 
     /// Whether a blob may lie there.
@@ -93,6 +129,25 @@ fn is_account(host: &str, suffix: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_rules_account_is_listed_at_its_host_and_one_that_it_does_not_name_at_all_that_are_watched() {
+        let hosts =
+            StorageHosts::of_cloud("core.windows.net").watching("Uploads").watching("scans.z12.blob.storage.azure.net");
+        let all = ["https://uploads.blob.core.windows.net", "https://scans.z12.blob.storage.azure.net"];
+        assert_eq!(hosts.watched(None), all);
+        let of = |account: &str| hosts.watched(Some(&account.parse().unwrap()));
+        assert_eq!(of("scans"), ["https://scans.z12.blob.storage.azure.net"]);
+        assert_eq!(of("other"), ["https://other.blob.core.windows.net"], "a rule that names it is enough");
+        let none = StorageHosts::default();
+        assert!(none.watched(None).is_empty() && none.watched(Some(&"uploads".parse().unwrap())).is_empty());
+        let emulated = none.and("local.blob.localhost", None).watching("http://127.0.0.1:10000/devstoreaccount1");
+        assert_eq!(emulated.watched(Some(&"local".parse().unwrap())), ["https://local.blob.localhost"]);
+        assert_eq!(
+            emulated.watched(Some(&"devstoreaccount1".parse().unwrap())),
+            ["http://127.0.0.1:10000/devstoreaccount1"]
+        );
+    }
 
     #[test]
     fn the_clouds_own_hosts_are_permitted_in_all_their_forms() {

@@ -62,9 +62,10 @@ pub fn visible(text: &str) -> Cow<'_, str> {
     escaped(text, is_unseen)
 }
 
-/// The same for a text of several lines, which may be JSON and stays it: there these characters stand within strings.
+/// The same for a text of several lines, which may be JSON and stays it: there these characters stand within strings. Tabs, which
+/// divide values, are seen as such.
 pub fn visible_lines(text: &str) -> Cow<'_, str> {
-    escaped(text, |c| is_unseen(c) && c != '\n')
+    escaped(text, |c| is_unseen(c) && c != '\n' && c != '\t')
 }
 
 fn escaped(text: &str, unseen: impl Fn(char) -> bool) -> Cow<'_, str> {

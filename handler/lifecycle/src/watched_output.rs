@@ -7,6 +7,7 @@ use crate::blob::BlobVersion;
 use crate::datastore::DatastorePath;
 use crate::id::LedgerId;
 use crate::job::OutputKind;
+use crate::rule::template::Template;
 use crate::rule::{Rule, Rules};
 use crate::scoring::Scoring;
 
@@ -15,8 +16,8 @@ use crate::scoring::Scoring;
 pub struct WatchedOutput<'a> {
     /// The rule that writes it.
     pub rule: &'a Rule,
-    /// Name of the output.
-    pub output: &'a str,
+    /// Name of the output; `NAME.publish` for the path that its result is published to.
+    pub output: String,
     /// The datastore that it goes to.
     pub datastore: String,
     /// The rule that watches the place; most often the same one.
@@ -35,19 +36,27 @@ pub fn watched_outputs<'a>(
     // The rule itself first: that is the one whose outputs would come round again.
     let others = rules.iter().filter(|other| other.id != rule.id);
     let watchers: Vec<&Rule> = std::iter::once(rule).chain(others).collect();
-    let outputs = rule.outputs.iter().filter_map(|(name, output)| {
+    let attempts = rule.outputs.iter().map(|(name, output)| (name.clone(), output.kind, &output.uri));
+    let published = rule.published().map(|(name, kind, publish)| (format!("{name}.publish"), kind, &publish.uri));
+    let outputs = attempts.chain(published).filter_map(|(name, kind, uri)| {
         watchers.iter().find_map(|watcher| {
-            let (datastore, example) = examples(rule, watcher, name).into_iter().find(|(place, path)| {
+            let (datastore, example) = examples(rule, watcher, uri).into_iter().find(|(place, path)| {
                 let Rule { matches, .. } = watcher;
                 // A folder is filled by the model; it may hold files of any name.
-                let path = match output.kind {
+                let path = match kind {
                     OutputKind::UriFile => path.clone(),
                     OutputKind::UriFolder => format!("{}/{FILE}{}", path.trim_end_matches('/'), matches.suffix),
                 };
                 let account = matches.account.as_deref().unwrap_or_default();
                 lies_in(place, watcher) && watcher.refuses_name(account, &matches.container, &path).is_none()
             })?;
-            Some(WatchedOutput { rule, output: name, datastore: datastore.datastore, watched_by: watcher, example })
+            Some(WatchedOutput {
+                rule,
+                output: name.clone(),
+                datastore: datastore.datastore,
+                watched_by: watcher,
+                example,
+            })
         })
     });
     outputs.collect()
@@ -58,7 +67,7 @@ const FILE: &str = "sample";
 
 /// Where an output goes for uploads that the rule wants: an ordinary one, and one whose name begins as the watcher wants
 /// names to begin.
-fn examples(rule: &Rule, watcher: &Rule, output: &str) -> Vec<(DatastorePath, String)> {
+fn examples(rule: &Rule, watcher: &Rule, uri: &Template) -> Vec<(DatastorePath, String)> {
     let (prefix, suffix) = (&rule.matches.prefix, &rule.matches.suffix);
     let uploads = [format!("{prefix}{FILE}{suffix}"), format!("{prefix}{}{FILE}{suffix}", watcher.matches.prefix)];
     let example = |path: &String| {
@@ -70,8 +79,7 @@ fn examples(rule: &Rule, watcher: &Rule, output: &str) -> Vec<(DatastorePath, St
         }
         // Of any ledger and time: all ids and times look alike.
         let scoring = Scoring::accept(&LedgerId::of_random([0; 16]), rule, blob, OffsetDateTime::UNIX_EPOCH);
-        let filled = rule.submission(&scoring, 1).outputs.remove(output)?;
-        let place = DatastorePath::read(&filled.uri)?;
+        let place = DatastorePath::read(&uri.fill(&scoring.values(1)))?;
         let path = place.path.trim_start_matches('/').to_owned();
         Some((place, path))
     };
@@ -83,6 +91,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::rule::{IfExists, Publish};
 
     /// Rules of one output each: id, prefix, suffix, members of `match`, kind and template.
     fn rules(all: &[(&str, Value, &str, &str)]) -> Rules {
@@ -128,7 +137,21 @@ mod tests {
         assert_eq!(watchers(&rules), ["a>b"]);
         let all = watched_outputs(&rules, rules.get("a").expect("a"), |place, _| place.datastore == "d");
         assert!(all[0].example.starts_with("done/sample"), "{all:?}");
-        assert_eq!((all[0].output, all[0].datastore.as_str()), ("score", "d"));
+        assert_eq!((all[0].output.as_str(), all[0].datastore.as_str()), ("score", "d"));
         assert!(watched_outputs(&rules, rules.get("a").expect("a"), |_, _| false).is_empty());
+    }
+
+    #[test]
+    fn a_path_that_results_are_published_to_is_watched_as_well() {
+        for (path, watched) in [("latest/{blob.name}", vec!["score.publish"]), ("done/{blob.name}", vec![])] {
+            let rules = rules(&[("a", json!({"prefix": "latest/"}), "UriFile", "out/{scoring.id}/{attempt}/p.csv")]);
+            let uri = Template::parse(&format!("azureml://datastores/d/paths/{path}")).expect("a template");
+            let publish = Publish { uri, if_exists: IfExists::Replace };
+            let rules = rules.changed(|rule| {
+                rule.outputs.values_mut().for_each(|output| output.publish = Some(publish.clone()));
+            });
+            let all = watched_outputs(&rules, rules.get("a").expect("a"), |_, _| true);
+            assert_eq!(all.iter().map(|it| it.output.as_str()).collect::<Vec<_>>(), watched, "{path}");
+        }
     }
 }

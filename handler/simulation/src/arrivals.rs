@@ -6,6 +6,7 @@
 use lifecycle::{BlobVersion, ScoringId, UnversionedBlob};
 use serde_json::{Value, json};
 
+use crate::account;
 use crate::executor::Rng;
 use crate::faults::{Dice, Kind};
 use crate::invariants::Invariants;
@@ -14,7 +15,6 @@ use crate::uploaded::Uploaded;
 
 /// Length of every upload.
 pub(super) const SIZE: u64 = 524_288;
-const HOST: &str = "https://uploads.blob.core.windows.net";
 /// The folder that is renamed as a whole, and what it was called before.
 const FOLDER: (&str, &str) = ("day", "_temporary/0/day");
 
@@ -80,15 +80,12 @@ impl Arrival {
 
     /// Puts the blob where a look finds it, if an event alone does not tell all.
     pub(super) fn put(self, container: &str, path: &str, etag: &str, uploaded: &mut Uploaded) {
-        if let (Self::Renamed | Self::WithFolder, Ok(blob)) = (self, UnversionedBlob::read(&url(container, path))) {
+        if let (Self::Renamed | Self::WithFolder, Ok(blob)) =
+            (self, UnversionedBlob::read(&account::url(container, path)))
+        {
             uploaded.put_version(&blob, etag, SIZE);
         }
     }
-}
-
-/// URL of a blob of the account that is watched.
-pub(super) fn url(container: &str, path: &str) -> String {
-    format!("{HOST}/{container}/{}", names::encoded(path))
 }
 
 pub(super) fn created(container: &str, path: &str, etag: &str, api: &str) -> Value {
@@ -97,7 +94,7 @@ pub(super) fn created(container: &str, path: &str, etag: &str, api: &str) -> Val
         "eventType": "Microsoft.Storage.BlobCreated",
         "subject": format!("/blobServices/default/containers/{container}/blobs/{path}"),
         "eventTime": "2026-07-21T10:00:00.1234567Z",
-        "data": { "api": api, "eTag": etag, "contentLength": SIZE, "blobType": "BlockBlob", "url": url(container, path),
+        "data": { "api": api, "eTag": etag, "contentLength": SIZE, "blobType": "BlockBlob", "url": account::url(container, path),
             // Later versions of a path have greater ETags here.
             "sequencer": etag },
     })
@@ -117,7 +114,7 @@ pub(super) fn moved(container: &str, from: String, to: &str) -> Value {
 
 fn renamed(kind: &str, container: &str, from: &str, to: &str) -> Value {
     // As Event Grid tells of what only a hierarchical namespace has.
-    let hierarchical = |path| url(container, path).replacen(".blob.", ".dfs.", 1);
+    let hierarchical = |path| account::url(container, path).replacen(".blob.", ".dfs.", 1);
     json!({
         "id": format!("{from}-{to}"),
         "eventType": format!("Microsoft.Storage.{kind}"),

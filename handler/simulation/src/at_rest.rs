@@ -3,6 +3,7 @@
 use lifecycle::{ScoringId, Status, UnversionedBlob};
 use serde_json::Value;
 
+use crate::account;
 use crate::arrivals::{self, SIZE};
 use crate::names;
 use crate::output_events;
@@ -32,7 +33,7 @@ impl Run {
         let scorings = self.scorings();
         let odd: Vec<(&'static str, String)> = self.plan.oddly_named().collect();
         for (container, path) in odd {
-            let url = arrivals::url(container, &path);
+            let url = account::url(container, &path);
             let Ok(from) = UnversionedBlob::read(&url) else { continue };
             let (to, former) = (format!("moved/{path}"), self.order.pick(&names::urls(container, &path)));
             let Ok(moved) = from.beside(&to) else { continue };

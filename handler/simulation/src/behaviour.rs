@@ -201,6 +201,8 @@ pub enum Poison {
     RightTakenAway,
     /// For a quarter of an hour every job fails, and says nothing but an exit code; those of the ten bad files do so for ever.
     BrokenModel,
+    /// The first rule has a shadow, of which every job fails for a quarter of an hour and says nothing but an exit code.
+    BrokenShadow,
 }
 
 /// The poison of a run, and its bad files.
@@ -221,6 +223,7 @@ impl Poisoned {
             Poison::BadFiles | Poison::OneSender if is_bad => failing(USER_ERROR),
             Poison::RightTakenAway if at < MENDED && scoring.blob.container == self.first => failing(DENIED),
             Poison::BrokenModel if at < MENDED || is_bad => failing(EXIT_CODE),
+            Poison::BrokenShadow if at < MENDED && scoring.rule.ends_with("-shadow") => failing(EXIT_CODE),
             _ => JobBehaviour::good(),
         }
     }

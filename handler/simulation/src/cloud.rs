@@ -5,23 +5,29 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
+use lifecycle::datastore::DatastorePath;
 use lifecycle::id::JobName;
 use lifecycle::job::OutputKind;
 use lifecycle::{
-    BlobSnapshot, BlobVersion, Candidate, InputSnapshot, Job, JobSnapshot, JobStatus, OutputPrint, OutputSnapshot,
-    Scoring, ScoringId, UnversionedBlob,
+    BlobPlace, BlobPrefix, BlobSnapshot, BlobVersion, Candidate, CopySource, InputSnapshot, Job, JobSnapshot,
+    JobStatus, OutputPrint, OutputSnapshot, PublicationMark, Published, PublishedBlob, Scoring, ScoringId,
+    UnversionedBlob, WriteCondition,
 };
 use time::{Duration, OffsetDateTime};
 
+use crate::account::{self, CONTAINERS};
 use crate::behaviour::{End, JobBehaviour, Written};
 use crate::inputs::{Inputs, NothingThere};
+use crate::publications::{Content, Publications};
 use crate::uploaded::Uploaded;
-use app::ports::{Inconclusive, ListedJob};
+use app::ports::{BlobPage, Inconclusive, ListedJob, PartPage};
 
 /// Clocks of processes and of Azure ML differ by at most this.
 const CLOCK_SKEW: Duration = Duration::minutes(5);
 /// Size of good predictions.
 const BYTES: u64 = 7;
+/// The one file that a job writes into a folder.
+const PART: &str = "/predictions.csv";
 
 /// A job and whom it was made for.
 #[derive(Debug)]
@@ -111,6 +117,8 @@ pub struct Cloud {
     default_deployment: Option<String>,
     /// What was uploaded.
     pub uploaded: Uploaded,
+    /// What was published.
+    pub publications: Publications,
 }
 
 impl Cloud {
@@ -189,7 +197,17 @@ impl Cloud {
 
     /// Puts a blob at a URI, in place of whatever jobs have written there.
     pub fn place(&mut self, uri: &str, bytes: u64, now: OffsetDateTime) {
+        if self.publications.at(uri).is_some() {
+            self.publications.put_foreign(uri, bytes);
+        }
         self.placed.insert(uri.to_owned(), (bytes, now));
+    }
+
+    /// Somebody writes something else over an output that is there.
+    pub(super) fn overwrite(&mut self, uri: &str, now: OffsetDateTime) {
+        if let Some((bytes, _)) = self.output(uri, now) {
+            self.place(uri, bytes + 1, now);
+        }
     }
 
     /// What a look at an input shows. What a job could not read yet is not looked at any further.
@@ -213,6 +231,29 @@ impl Cloud {
         let input = self.inputs.shown(blob, now)?;
         // With what else was said of this very version.
         uploaded.filter(|shown| shown.etag == input.etag).or(Some(input))
+    }
+
+    /// One page of a place, of at most so many blobs. What was written as an input says when.
+    pub fn list(&self, place: &BlobPrefix, from: Option<&str>, max: usize, now: OffsetDateTime) -> BlobPage {
+        let uploaded = self.uploaded.page(place, None, usize::MAX).blobs.into_iter();
+        let mut all: BTreeMap<String, BlobSnapshot> = uploaded.collect();
+        for url in self.inputs.urls() {
+            let Ok(blob) = UnversionedBlob::read(url) else { continue };
+            if place.blob(&blob.path).as_ref() != Ok(&blob) || !blob.path.starts_with(place.prefix()) {
+                continue;
+            }
+            let modified = self.inputs.written(url, now);
+            match self.blob(&blob, now) {
+                Some(shown) => drop(all.insert(blob.path, BlobSnapshot { modified, ..shown })),
+                None => drop(all.remove(&blob.path)),
+            }
+        }
+        let behind = all.into_iter().filter(|(path, _)| from.is_none_or(|from| path.as_str() > from));
+        let mut blobs: Vec<_> = behind.take(max.saturating_add(1)).collect();
+        let more = blobs.len() > max;
+        blobs.truncate(max);
+        let next = blobs.last().filter(|_| more).map(|(path, _)| path.clone());
+        BlobPage { blobs, next }
     }
 
     /// The index tags of a blob while it is the version of this ETag.
@@ -395,7 +436,8 @@ impl Cloud {
             let sum = |before: u64| if before == 0 || bytes == 0 { 0 } else { before + bytes };
             all = Some(all.map_or((bytes, modified), |(before, oldest)| (sum(before), oldest.min(modified))));
         }
-        all.map(|(bytes, modified)| OutputSnapshot::Present { bytes, modified })
+        let print = self.output_print(scoring, now)?;
+        all.map(|(bytes, modified)| OutputSnapshot::Present { bytes, modified, print })
     }
 
     /// Size and time of what is at a path. What is good stays, whatever another job of the same request does.
@@ -412,6 +454,102 @@ impl Cloud {
             _ => None,
         });
         written.max_by_key(|(good, ..)| *good).map(|(_, bytes, modified)| (bytes, modified))
+    }
+
+    /// The blob that a place is: in the container of the datastore's name, and of the workspace's own datastore in that of the
+    /// uploads.
+    ///
+    /// # Errors
+    /// If it is not a path on a datastore.
+    pub fn locate(at: &BlobPlace) -> Result<UnversionedBlob, Inconclusive> {
+        let place = DatastorePath::read(&at.uri);
+        let place =
+            place.ok_or_else(|| Inconclusive::not_asked(format!("`{}` is not a path on a datastore", at.uri)))?;
+        let container = if place.datastore == "workspaceblobstore" { CONTAINERS[0] } else { place.datastore.as_str() };
+        UnversionedBlob::read(&account::url(container, &place.path))
+            .map_err(|why| Inconclusive::not_asked("no blob").caused_by(why))
+    }
+
+    /// What lies at a place now: published, written by a job, or put there by somebody.
+    pub fn published(&self, at: &BlobPlace, now: OffsetDateTime) -> Option<PublishedBlob> {
+        if let Some(written) = self.publications.at(&at.uri) {
+            return Some(written.shown.clone());
+        }
+        let (len, modified) = match at.uri.strip_suffix(PART).filter(|folder| self.is_folder(folder)) {
+            Some(folder) => self.output(folder, now)?,
+            None if self.is_folder(&at.uri) => return None,
+            None => self.output(&at.uri, now)?,
+        };
+        Some(PublishedBlob { etag: format!("0x{len:x}-{}", modified.unix_timestamp_nanos()), len, mark: None })
+    }
+
+    fn is_folder(&self, uri: &str) -> bool {
+        let outputs =
+            self.jobs.iter().flat_map(|job| job.scoring.submission.iter().flat_map(|sent| sent.outputs.values()));
+        outputs.into_iter().any(|output| output.kind == OutputKind::UriFolder && output.uri == uri)
+    }
+
+    /// One page of what lies below a folder, of at most so many.
+    pub fn parts(&self, folder: &BlobPlace, from: Option<&str>, max: usize, now: OffsetDateTime) -> PartPage {
+        let prefix = format!("{}/", folder.uri.trim_end_matches('/'));
+        let written = format!("{}{PART}", folder.uri.trim_end_matches('/'));
+        let published = self.publications.all().map(|(uri, _)| uri);
+        let uris = published.chain(self.placed.keys().map(String::as_str)).chain([written.as_str()]);
+        let uris: BTreeSet<&str> = uris.filter(|uri| uri.starts_with(&prefix)).collect();
+        let behind = uris.into_iter().filter(|uri| from.is_none_or(|from| *uri > from));
+        let mut parts: Vec<CopySource> = behind
+            .filter_map(|uri| {
+                let at = BlobPlace { uri: uri.to_owned(), workspace: folder.workspace.clone() };
+                let PublishedBlob { etag, len, .. } = self.published(&at, now)?;
+                Some(CopySource { at, etag, len })
+            })
+            .take(max.saturating_add(1))
+            .collect();
+        let more = parts.len() > max;
+        parts.truncate(max);
+        let next = parts.last().filter(|_| more).map(|part| part.at.uri.clone());
+        PartPage { parts, next }
+    }
+
+    /// Copies a version of a blob to a place, if what lies there is as the condition says.
+    pub fn publish(
+        &mut self,
+        source: &CopySource,
+        to: &BlobPlace,
+        condition: &WriteCondition,
+        mark: &PublicationMark,
+        now: OffsetDateTime,
+    ) -> Published {
+        let Some(there) = self.published(&source.at, now).filter(|there| there.etag == source.etag) else {
+            return Published::SourceChanged;
+        };
+        let content = Content::CopyOf { uri: source.at.uri.clone(), etag: source.etag.clone() };
+        self.write(to, (content, there.len), condition, mark, now)
+    }
+
+    /// Writes a document of the app's own to a place, if what lies there is as the condition says.
+    pub fn write_manifest(
+        &mut self,
+        to: &BlobPlace,
+        body: Vec<u8>,
+        condition: &WriteCondition,
+        mark: &PublicationMark,
+        now: OffsetDateTime,
+    ) -> Published {
+        let len = u64::try_from(body.len()).unwrap_or(u64::MAX);
+        self.write(to, (Content::Document(body), len), condition, mark, now)
+    }
+
+    fn write(
+        &mut self,
+        to: &BlobPlace,
+        (content, len): (Content, u64),
+        condition: &WriteCondition,
+        mark: &PublicationMark,
+        now: OffsetDateTime,
+    ) -> Published {
+        let there = self.published(to, now);
+        self.publications.write(&to.uri, there.as_ref(), condition, (content, len, mark))
     }
 
     /// Outputs that jobs have written by now.

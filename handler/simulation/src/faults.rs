@@ -95,7 +95,7 @@ kinds! {
     /// Jobs write into the container that is watched, at one of several places, and Event Grid tells of outputs as of uploads. Other
     /// rules, under which they write elsewhere, may be deployed.
     OwnOutputs = "own-outputs",
-    /// Operators order retries, cancels and acknowledgements, some of them twice.
+    /// Operators order retries, cancels, acknowledgements and further generations, and that blobs are taken in as they are, some of it twice.
     Orders = "orders",
     /// A second installation with the same rules watches the same containers and asks the same endpoints.
     SecondInstallation = "second-installation",
@@ -103,6 +103,16 @@ kinds! {
     DefaultSwitched = "default-switched",
     /// A rule is removed, and put back some minutes later.
     RulesRemoved = "rules-removed",
+    /// A copy to a published path is lost, or its answer is; it arrives minutes after its sender gave up on it, or is refused.
+    PublishLost = "publish-lost",
+    /// Somebody else writes to a published path between the look at it and the copy.
+    PublishRaced = "publish-raced",
+    /// A rule asks for index tags, which are changed between looks, and which may not be read, or cannot, once or for minutes.
+    IndexTags = "index-tags",
+    /// Rules split their blobs among deployments, or have a shadow that scores them too.
+    Deployments = "deployments",
+    /// An attempt's output is written again after it was verified, right before it is copied to where it is published.
+    OutputsOverwritten = "outputs-overwritten",
 }
 
 /// A set of kinds.

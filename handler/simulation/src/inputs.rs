@@ -84,6 +84,16 @@ impl Inputs {
         }
     }
 
+    /// URLs that somebody ever wrote to.
+    pub(crate) fn urls(&self) -> impl Iterator<Item = &str> {
+        self.paths.keys().map(String::as_str)
+    }
+
+    /// Since when a path holds what it holds.
+    pub(crate) fn written(&self, url: &str, now: OffsetDateTime) -> Option<OffsetDateTime> {
+        self.paths.get(url)?.iter().rfind(|(since, _)| *since <= now).map(|(since, _)| *since)
+    }
+
     /// Whether somebody ever wrote there.
     pub(crate) fn has_path(&self, url: &str) -> bool {
         self.paths.contains_key(url)

@@ -8,6 +8,7 @@
 //!
 //! It must never read the machine's clock or randomness, and must never be told by the app what is true.
 
+mod account;
 mod arrivals;
 mod at_rest;
 mod behaviour;
@@ -26,11 +27,15 @@ mod output_events;
 mod output_places;
 mod plan;
 mod process_ports;
+mod publications;
+mod publish_places;
+mod publishing;
 mod rules_changes;
 mod run;
 mod sandbox;
 mod shrink;
 mod sweep;
+mod tagged;
 mod trace;
 mod uploaded;
 mod world;
@@ -43,7 +48,8 @@ pub use inputs::{Input, Inputs};
 pub use invariants::Violation;
 pub use options::{RunOptions, Wiring};
 pub use outcome::Outcome;
-pub use run::{run, run_poisoned};
+pub use publications::{Content, Publication, Publications};
+pub use run::{run, run_poisoned, run_published, run_swept};
 pub use sandbox::Sandbox;
 pub use shrink::shrink;
 pub use sweep::{Scenario, SweepResult, sweep};

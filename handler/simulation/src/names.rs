@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::account;
 use crate::executor::Rng;
 use crate::invariants::Invariants;
 
@@ -37,22 +38,7 @@ const HOSTS: [&str; 6] = [
 pub(super) fn urls(container: &str, path: &str) -> [String; 2] {
     let drawn: usize = path.bytes().map(usize::from).sum();
     let host = |n: usize| HOSTS[(drawn + n) % HOSTS.len()];
-    [format!("{}/{container}/{path}", host(0)), format!("{}/{container}/{}", host(1), encoded(path))]
-}
-
-/// A path of a URL, with every byte encoded that could be taken for something else.
-pub(super) fn encoded(path: &str) -> String {
-    use std::fmt::Write as _;
-    let mut encoded = String::new();
-    for byte in path.bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'.' | b'-' | b'_') {
-            encoded.push(char::from(byte));
-        } else {
-            // Writing to a String cannot fail.
-            let _ = write!(encoded, "%{byte:02X}");
-        }
-    }
-    encoded
+    [format!("{}/{container}/{path}", host(0)), format!("{}/{container}/{}", host(1), account::encoded(path))]
 }
 
 /// Each scoring is of a blob that there is: no name was read as another one.

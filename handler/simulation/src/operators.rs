@@ -1,27 +1,29 @@
 //! What people do meanwhile: they say what is to become of what is held, order retries and cancels, and set limits.
 
-use lifecycle::{Order, Resolution, Scoring, Status, Verb};
+use lifecycle::publishing::PublicationEnd;
+use lifecycle::{Order, Resolution, ResolveOrder, Scoring, Status, UnversionedBlob, Verb};
 use time::Duration;
 
-use crate::faults::Kind;
+use crate::faults::{Dice, Kind};
+use crate::invariants::orders::{BY, reason};
 use crate::plan::LimitChange;
 use crate::run::{Control, PERSON, Run};
 use app::ledger::{LimitChange as SetLimit, LimitScope};
-use app::resolve;
+use app::{App, resolve};
 
 impl Run {
     /// An operator says what a limit is, until it is taken.
     pub(super) fn limit(&mut self, n: usize) {
         let LimitChange { rule, limit, .. } = self.plan.limit_changes[n].clone();
+        let reason = Some(self.said());
         for installation in 0..self.plan.installations {
             let Some((process, app)) = self.somebody(installation) else {
                 return self.later(Duration::SECOND, Control::Limit(n));
             };
-            let rule = rule.clone();
+            let (rule, reason) = (rule.clone(), reason.clone());
             self.executor.spawn(process, async move {
                 let scope = LimitScope::rule(&rule);
-                let by = "an operator".to_owned();
-                let change = SetLimit { name: rule, limit, at: app.now(), by, reason: Some("the plan".to_owned()) };
+                let change = SetLimit { name: rule, limit, at: app.now(), by: BY.to_owned(), reason };
                 // The command would tell the operator that it did not work; the last change is made without faults.
                 let _ = app.ledger().set_limit(&scope, &change).await;
             });
@@ -40,9 +42,10 @@ impl Run {
                 if resolution == Resolution::SendAgain {
                     self.world.state().invariants[installation].vouched(&scoring);
                 }
+                let order = ResolveOrder { resolution, by: BY.to_owned(), reason: self.said() };
                 self.executor.spawn(process, async move {
                     // What could not be taken is said again later.
-                    let _ = resolve(app.ledger(), &scoring.id, resolution, app.now()).await;
+                    let _ = resolve(app.ledger(), &scoring.id, &order, app.now()).await;
                 });
             }
         }
@@ -61,16 +64,15 @@ impl Run {
     /// Operators order this and that, some of it twice, and may die before they hear an answer.
     fn give_orders(&mut self) {
         for (installation, scoring) in self.scorings() {
-            let Some((verb, times)) = self.drawn_order(&scoring) else { continue };
-            let order = Order { verb, by: "an operator".to_owned(), reason: "the seed says so".to_owned() };
+            let Some((command, times)) = self.drawn_order(&scoring) else { continue };
+            if command == Command::Rescore {
+                self.world.state().invariants[installation].rescored(&scoring.id);
+            }
             for process in self.processes_of(installation).into_iter().cycle().take(times) {
                 let Some(app) = self.processes[process].app.clone() else { continue };
-                let (id, order) = (scoring.id.clone(), order.clone());
-                self.world.trace(None, Some(&id), || format!("is ordered: {verb:?}"));
-                self.executor.spawn(process, async move {
-                    // The command tells who gave it that it did not work; they may give it again.
-                    let _ = app::order(app.ledger(), &id, &order, app.now()).await;
-                });
+                self.world.trace(None, Some(&scoring.id), || format!("is ordered: {command:?}"));
+                let reason = self.said();
+                self.executor.spawn(process, command.given(app, scoring.clone(), reason));
             }
         }
     }
@@ -81,8 +83,7 @@ impl Run {
             let Some((process, app)) = self.somebody(installation).filter(|_| scoring.on_hold.is_some()) else {
                 continue;
             };
-            let reason = "all is well again".to_owned();
-            let order = Order { verb: Verb::Release, by: "an operator".to_owned(), reason };
+            let order = Order { verb: Verb::Release, by: BY.to_owned(), reason: self.said() };
             self.executor.spawn(process, async move {
                 // What could not be released is released later.
                 let _ = app::order(app.ledger(), &scoring.id, &order, app.now()).await;
@@ -90,17 +91,37 @@ impl Run {
         }
     }
 
+    /// Why the next thing is said: each has a reason of its own, by which its line in a history is known.
+    fn said(&mut self) -> String {
+        self.said += 1;
+        reason(self.said)
+    }
+
     /// What is ordered of a scoring, and how often.
-    fn drawn_order(&self, scoring: &Scoring) -> Option<(Verb, usize)> {
+    fn drawn_order(&self, scoring: &Scoring) -> Option<(Command, usize)> {
         let mut state = self.world.state();
         let dice = &mut state.dice;
-        let verb = match scoring.status {
+        let command = match scoring.status {
+            Status::Scored if dice.strikes(Kind::Orders, 20) => Command::Rescore,
+            Status::Scored | Status::Superseded | Status::Gone if dice.strikes(Kind::Orders, 30) => Command::Replay,
+            _ => Command::Order(Self::drawn_verb(dice, scoring)?),
+        };
+        let stream = dice.stream(Kind::Orders);
+        Some((command, if stream.chance(200) { 2 } else { 1 }))
+    }
+
+    /// A verb that a scoring knows where it stands.
+    fn drawn_verb(dice: &mut Dice, scoring: &Scoring) -> Option<Verb> {
+        Some(match scoring.status {
             _ if scoring.needs_acknowledgement() && dice.strikes(Kind::Orders, 200) => Verb::Acknowledge,
             Status::Failed | Status::Cancelled | Status::Gone | Status::Queued if dice.strikes(Kind::Orders, 70) => {
                 Verb::Retry
             }
             Status::Queued | Status::Held | Status::Running | Status::Cancelling if dice.strikes(Kind::Orders, 40) => {
                 Verb::Cancel
+            }
+            Status::Scored | Status::Verifying if is_unpublished(scoring) && dice.strikes(Kind::Orders, 300) => {
+                Verb::Publish
             }
             Status::Queued if scoring.on_hold.is_some() && dice.strikes(Kind::Orders, 300) => Verb::Release,
             Status::Queued | Status::Unknown | Status::Running if dice.strikes(Kind::Orders, 60) => {
@@ -109,8 +130,47 @@ impl Run {
                 if stream.chance(333) { others[0] } else { others[1 + usize::from(stream.chance(500))] }
             }
             _ => return None,
-        };
-        let stream = dice.stream(Kind::Orders);
-        Some((verb, if stream.chance(200) { 2 } else { 1 }))
+        })
+    }
+}
+
+/// Whether somebody may want it to be published: it could not be, or not yet.
+fn is_unpublished(scoring: &Scoring) -> bool {
+    let Some(publishing) = &scoring.publishing else { return false };
+    match scoring.status {
+        Status::Scored => {
+            publishing.outputs.iter().any(|one| matches!(one.end, Some(PublicationEnd::NotPublished { .. })))
+        }
+        _ => scoring.refusals > 0,
+    }
+}
+
+/// What an operator gives a command for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Command {
+    Order(Verb),
+    /// The version is to be scored once more.
+    Rescore,
+    /// The blob is to be taken in as it is now.
+    Replay,
+}
+
+impl Command {
+    /// Gives it. The command tells who gave it that it did not work; they may give it again.
+    async fn given(self, app: App, scoring: Scoring, reason: String) {
+        let (by, now) = (BY, app.now());
+        match self {
+            Self::Order(verb) => {
+                let order = Order { verb, by: by.to_owned(), reason };
+                let _ = app::order(app.ledger(), &scoring.id, &order, now).await;
+            }
+            Self::Rescore => {
+                let _ = app::rescore(app.ledger(), &scoring, by, &reason, now).await;
+            }
+            Self::Replay => {
+                let Ok(blob) = UnversionedBlob::read(&scoring.blob.url) else { return };
+                let _ = app::replay(app.ledger(), blob, by, &reason, now).await;
+            }
+        }
     }
 }

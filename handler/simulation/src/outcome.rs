@@ -25,6 +25,9 @@ pub struct Outcome {
     pub taken: Vec<u64>,
     /// What became of each scoring: its status, attempt and job, by its name.
     pub ends: BTreeMap<String, String>,
+    /// What each published path has held, the oldest first, as its readers may have seen it: the sequencer of the version whose result
+    /// it was; `None` of somebody else's, and where no event told of the version.
+    pub published: BTreeMap<String, Vec<Option<String>>>,
     /// When each scoring that is scored was, since the beginning, by its name.
     pub scored: BTreeMap<String, Duration>,
     /// The same for the same run; two runs that differ have another with near certainty.

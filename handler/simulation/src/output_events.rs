@@ -9,11 +9,11 @@ use lifecycle::job::OutputKind;
 use serde_json::Value;
 use time::OffsetDateTime;
 
+use crate::account::CONTAINERS;
 use crate::arrivals::created;
 use crate::cloud::{Cloud, WrittenOutput};
 use crate::faults::{Dice, Kind};
 use crate::names;
-use crate::plan::CONTAINERS;
 
 /// What was told of outputs so far.
 #[derive(Debug, Default)]
@@ -35,6 +35,11 @@ impl OutputEvents {
                 events.extend(told.map(|event| (written.of.clone(), event)));
             }
         }
+        for (of, etag, event) in published(cloud) {
+            if self.told.insert(etag) && dice.strikes(Kind::OwnOutputs, 200) {
+                events.push((of, event));
+            }
+        }
         events
     }
 }
@@ -45,7 +50,17 @@ pub(super) fn all(cloud: &Cloud, now: OffsetDateTime) -> Vec<(ScoringId, Value)>
     for written in cloud.written(now) {
         events.extend(of_output(&written).into_iter().map(|event| (written.of.clone(), event)));
     }
+    events.extend(published(cloud).map(|(of, _, event)| (of, event)));
     events
+}
+
+/// The events about what lies at published paths, with the scoring that wrote it and its ETag.
+fn published(cloud: &Cloud) -> impl Iterator<Item = (ScoringId, String, Value)> {
+    cloud.publications.all().filter_map(|(uri, written)| {
+        let (of, etag) = (written.shown.mark.as_ref()?.scoring.clone(), written.shown.etag.clone());
+        let path = DatastorePath::read(uri)?.path;
+        Some((of, etag.clone(), created(CONTAINERS[0], &path, &etag, "PutBlob")))
+    })
 }
 
 /// The events about an output, and about what tools leave beside it.

@@ -6,6 +6,7 @@ use lifecycle::{BlobVersion, Rules};
 use serde_json::{Value, json};
 use time::Duration;
 
+use crate::account::{self, CONTAINERS};
 use crate::arrivals::{self, Arrival};
 use crate::behaviour::Poison;
 use crate::executor::Rng;
@@ -14,13 +15,13 @@ use crate::inputs::InputChange;
 use crate::invariants::ScoredVersion;
 use crate::names;
 use crate::output_places;
+use crate::publish_places;
 use crate::rules_changes::{self, RulesChange};
+use crate::tagged::{self, Tagged};
 use crate::uploaded::Uploaded;
 
 /// The clock of a process is off by at most this.
 const SKEW_SECONDS: i64 = 120;
-/// Containers that rules watch.
-pub(super) const CONTAINERS: [&str; 2] = ["claims", "photos"];
 
 /// One blob version.
 #[derive(Debug, Clone)]
@@ -32,8 +33,8 @@ pub(super) struct Upload {
 }
 
 impl Upload {
-    fn url(&self) -> String {
-        arrivals::url(self.container, &self.path)
+    pub(super) fn url(&self) -> String {
+        account::url(self.container, &self.path)
     }
 
     /// Event Grid's events about it.
@@ -80,6 +81,8 @@ pub(super) struct Plan {
     /// Events tell of outputs as of uploads.
     pub(super) tells_of_outputs: bool,
     pub(super) uploads: Vec<Upload>,
+    /// Uploads whose index tags decide, to a rule of their own.
+    pub(super) tagged: Vec<Tagged>,
     pub(super) deliveries: Vec<Delivery>,
     pub(super) limit_changes: Vec<LimitChange>,
     /// What happens to inputs. Paths that are not among these hold whatever version they are asked about.
@@ -99,6 +102,10 @@ pub(super) struct Plan {
     pub(super) period: Duration,
     /// Faults end when this is over and every event is delivered.
     pub(super) fault_period: Duration,
+    /// Places are swept, with each tick.
+    pub(super) sweeps: bool,
+    /// Versions of which nothing may come: their events were lost, and they were overwritten or deleted before a sweep.
+    pub(super) unseen: BTreeSet<(String, String)>,
 }
 
 impl Plan {
@@ -106,7 +113,8 @@ impl Plan {
     pub(super) fn draw(rng: &Rng, dice: &mut Dice, events: usize, processes: usize) -> Self {
         let mut draw = rng.fork(10);
         let skewed = dice.likes(Kind::Skew);
-        let mut rules = drawn_rules(&mut draw, skewed);
+        let publishes = rng.fork(14).chance(publish_places::CHANCE);
+        let (mut written, endpoints) = drawn_rules(&mut draw, skewed, publishes);
         let mut uploads: Vec<Upload> = (0..events).map(|n| drawn_upload(&mut draw, dice, n)).collect();
         keep_renamed_ones_apart(&mut uploads);
         let mut times: Vec<Duration> = uploads.iter().map(|_| draw.seconds(0, 30)).collect();
@@ -137,6 +145,16 @@ impl Plan {
         let period = Duration::seconds(draw.pick(&[30, 60, 60, 120]));
         let orphan_scan_interval = Duration::seconds(draw.pick(&[20, 60, 600, 1_800]));
         let fault_period = draw.seconds(300, 1_800);
+        let tagged = tagged::draw(dice, fault_period);
+        for upload in &tagged {
+            let told = upload.deliveries(dice).into_iter();
+            deliveries.extend(told.map(|(at, payload)| Delivery { at, payload }));
+        }
+        if !tagged.is_empty() {
+            written.push(asking_for_tags(&written[0]));
+        }
+        with_deployments(&mut written, dice);
+        let mut rules = rules_of(&written, &endpoints);
         let limit_changes = drawn_limit_changes(&mut draw, &rules, fault_period);
         let (tells_of_outputs, mut rules_changes) = (dice.likes(Kind::OwnOutputs), Vec::new());
         if tells_of_outputs {
@@ -145,11 +163,15 @@ impl Plan {
         if dice.strikes(Kind::RulesRemoved, 150) {
             rules_changes = rules_changes::with_a_removal(&rules, &rules_changes, &mut rng.fork(13), fault_period);
         }
+        if publishes {
+            (rules, rules_changes) = publish_places::draw(rules, rules_changes, &mut rng.fork(15));
+        }
         Self {
             rules,
             rules_changes,
             tells_of_outputs,
             uploads,
+            tagged,
             deliveries,
             limit_changes,
             input_changes,
@@ -160,6 +182,8 @@ impl Plan {
             orphan_scan_interval,
             period,
             fault_period,
+            sweeps: false,
+            unseen: BTreeSet::new(),
         }
     }
 
@@ -194,6 +218,7 @@ impl Plan {
             limit_changes: Vec::new(),
             input_changes: Vec::new(),
             uploads,
+            tagged: Vec::new(),
             default_switched: None,
             installations: 1,
             skews: vec![0],
@@ -201,6 +226,8 @@ impl Plan {
             orphan_scan_interval: Duration::minutes(10),
             period: Duration::minutes(2),
             fault_period: Duration::ZERO,
+            sweeps: false,
+            unseen: BTreeSet::new(),
         }
     }
 
@@ -214,6 +241,10 @@ impl Plan {
                 "endpoint": { "uri": "https://heart.example/jobs", "deployment": "v7" },
             })
         };
+        let mut first = rule("one", CONTAINERS[0]);
+        if poison == Poison::BrokenShadow {
+            first["endpoint"]["shadow"] = json!("v8");
+        }
         let together = draw.chance(500) || poison == Poison::OneSender;
         let uploads: Vec<Upload> = (0..100)
             .map(|n| Upload {
@@ -240,11 +271,12 @@ impl Plan {
             _ => Vec::new(),
         };
         let plan = Self {
-            rules: rules_of(&[rule("one", CONTAINERS[0]), rule("two", CONTAINERS[1])], &endpoints),
+            rules: rules_of(&[first, rule("two", CONTAINERS[1])], &endpoints),
             rules_changes: Vec::new(),
             tells_of_outputs: false,
             deliveries,
             uploads,
+            tagged: Vec::new(),
             limit_changes: Vec::new(),
             input_changes: Vec::new(),
             default_switched: None,
@@ -254,8 +286,123 @@ impl Plan {
             orphan_scan_interval: Duration::minutes(10),
             period: Duration::minutes(1),
             fault_period: Duration::ZERO,
+            sweeps: false,
+            unseen: BTreeSet::new(),
         };
         (plan, bad)
+    }
+
+    /// A plan for exact paths: so many blobs of one rule, each in so many versions that come in any order, two processes, and half an
+    /// hour in which things go wrong.
+    pub(super) fn published(rng: &Rng, blobs: usize, versions: usize) -> Self {
+        let mut draw = rng.fork(16);
+        let rule = json!({
+            "id": "one", "match": { "container": CONTAINERS[0] }, "pollInterval": "PT30S", "outputTimeout": "PT2M",
+            "endpoint": { "uri": "https://heart.example/jobs" },
+            "outputs": { "score": { "type": "UriFile",
+                "uri": "azureml://datastores/workspaceblobstore/paths/scores/{scoring.id}/{attempt}/p.csv",
+                "publish": { "uri": "azureml://datastores/workspaceblobstore/paths/published/{blob.path}" } } },
+        });
+        let upload = |n: usize| Upload {
+            container: CONTAINERS[0],
+            path: format!("{}.csv", n % blobs),
+            etag: format!("{:02}", n / blobs + 1),
+            arrival: Arrival::Written,
+        };
+        let uploads: Vec<Upload> = (0..blobs * versions).map(upload).collect();
+        let each = |upload: &Upload| {
+            let at = draw.seconds(0, 1_500);
+            upload.events().into_iter().map(move |payload| Delivery { at, payload }).collect::<Vec<_>>()
+        };
+        Self {
+            rules: rules_of(&[rule], &[]),
+            rules_changes: Vec::new(),
+            tells_of_outputs: true,
+            deliveries: uploads.iter().flat_map(each).collect(),
+            uploads,
+            tagged: Vec::new(),
+            limit_changes: Vec::new(),
+            input_changes: Vec::new(),
+            default_switched: None,
+            installations: 1,
+            skews: vec![0, 0],
+            spread: Duration::ZERO,
+            orphan_scan_interval: Duration::minutes(10),
+            period: Duration::minutes(1),
+            fault_period: Duration::minutes(30),
+            sweeps: false,
+            unseen: BTreeSet::new(),
+        }
+    }
+
+    /// A plan for sweeps: so many blobs of one rule, some overwritten and some deleted, two processes, and half an hour in which things
+    /// go wrong; of a thousand events so many are lost, and as many come twice.
+    pub(super) fn swept(rng: &Rng, blobs: usize, lost: u64) -> Self {
+        let mut draw = rng.fork(17);
+        let rule = json!({
+            "id": "one", "match": { "container": CONTAINERS[0] }, "pollInterval": "PT30S", "outputTimeout": "PT2M",
+            "endpoint": { "uri": "https://heart.example/jobs" }, "maxInFlight": draw.pick(&[3, 1_000]),
+            "overwrites": draw.pick(&["newVersion", "latestOnly"]), "sweep": "PT5M", "sweepAfter": "PT1M",
+        });
+        let (mut uploads, mut deliveries) = (Vec::new(), Vec::new());
+        let (mut input_changes, mut unseen) = (Vec::new(), BTreeSet::new());
+        for n in 0..blobs {
+            let upload = |version: usize| Upload {
+                container: CONTAINERS[0],
+                path: format!("{}/{n}.csv", n % 3),
+                etag: format!("{n}v{version}"),
+                arrival: Arrival::Written,
+            };
+            let versions = if draw.chance(200) { 2 } else { 1 };
+            let is_deleted = draw.chance(100);
+            let mut at = draw.seconds(300, 1_200);
+            for version in 1..=versions {
+                let upload = upload(version);
+                let content = u64::try_from(n * 10 + version).unwrap_or(0);
+                let change = InputChange::Put { etag: upload.etag.clone(), content, has_md5: true };
+                input_changes.push(ChangeAt { at, url: upload.url(), change });
+                let told = if draw.chance(lost) { 0 } else { 1 + usize::from(draw.chance(lost)) };
+                for _ in 0..told {
+                    let at = at + draw.seconds(0, 90);
+                    deliveries.extend(upload.events().into_iter().map(|payload| Delivery { at, payload }));
+                }
+                if told == 0 && (is_deleted || version < versions) {
+                    unseen.insert((upload.url(), upload.etag.clone()));
+                }
+                at += draw.seconds(10, 300);
+                uploads.push(upload);
+            }
+            if is_deleted {
+                input_changes.push(ChangeAt { at, url: upload(versions).url(), change: InputChange::Delete });
+            }
+        }
+        Self {
+            rules: rules_of(&[rule], &[]),
+            rules_changes: Vec::new(),
+            tells_of_outputs: false,
+            deliveries,
+            uploads,
+            tagged: Vec::new(),
+            limit_changes: Vec::new(),
+            input_changes,
+            default_switched: None,
+            installations: 1,
+            skews: vec![0, 0],
+            spread: Duration::ZERO,
+            orphan_scan_interval: Duration::minutes(10),
+            period: Duration::minutes(1),
+            fault_period: Duration::minutes(30),
+            sweeps: true,
+            unseen,
+        }
+    }
+
+    /// When a version was written.
+    pub(super) fn written(&self, url: &str, etag: &str) -> Option<Duration> {
+        let is_it = |change: &&ChangeAt| {
+            change.url == url && matches!(&change.change, InputChange::Put { etag: put, .. } if put == etag)
+        };
+        self.input_changes.iter().find(is_it).map(|change| change.at)
     }
 
     /// Container and path of the uploads whose names a URL can be misread as another one.
@@ -270,17 +417,37 @@ impl Plan {
         for upload in &self.uploads {
             let Ok(blob) = BlobVersion::read(&upload.url(), &upload.etag) else { continue };
             for rule in self.rules.iter().filter(|rule| rule.refuses(&blob).is_none()) {
+                if self.unseen.contains(&(blob.url.clone(), blob.etag.clone())) {
+                    continue;
+                }
                 let name = format!("{}@{}/{}", upload.path, upload.etag, rule.id);
                 all.insert((rule.id.clone(), blob.url.clone(), blob.etag.clone()), name);
+            }
+        }
+        for upload in self.tagged.iter().filter(|upload| upload.is_wanted()) {
+            let (url, etag) = upload.version();
+            for rule in self.rules.iter().filter(|rule| is_tagged(rule)) {
+                all.insert((rule.id.clone(), url.clone(), etag.to_owned()), format!("{url}@{etag}/{}", rule.id));
             }
         }
         all
     }
 
+    /// URLs of uploads that no rule wants, whoever asks and whenever.
+    pub(super) fn never_wanted(&self) -> BTreeSet<String> {
+        self.tagged.iter().filter(|upload| upload.is_never_wanted()).map(Tagged::url).collect()
+    }
+
     /// Every blob that there ever was, by its URL.
     pub(super) fn urls(&self) -> BTreeSet<String> {
         let blobs = self.uploads.iter().map(|upload| BlobVersion::read(&upload.url(), &upload.etag));
-        blobs.filter_map(|blob| Some(blob.ok()?.url)).collect()
+        blobs.filter_map(|blob| Some(blob.ok()?.url)).chain(self.tagged.iter().map(Tagged::url)).collect()
+    }
+
+    /// The uploads whose names a delivery has in it, wherever.
+    pub(super) fn told_by(&self, delivery: usize) -> impl Iterator<Item = &Upload> {
+        let told = self.deliveries[delivery].payload.to_string();
+        self.uploads.iter().filter(move |upload| told.contains(&upload.path))
     }
 
     /// The longest that anything about a request may take: how late one may be.
@@ -416,7 +583,7 @@ fn drawn_limit_changes(draw: &mut Rng, rules: &Rules, fault_period: Duration) ->
 }
 
 /// One to three rules: with and without limits, two of them on one endpoint or for the same blobs.
-fn drawn_rules(draw: &mut Rng, skewed: bool) -> Rules {
+fn drawn_rules(draw: &mut Rng, skewed: bool, publishes: bool) -> (Vec<Value>, Vec<Value>) {
     let seconds = |n: u64| format!("PT{n}S");
     let count = draw.pick(&[1, 1, 1, 2, 2, 3]);
     let mut rules = Vec::new();
@@ -442,6 +609,10 @@ fn drawn_rules(draw: &mut Rng, skewed: bool) -> Rules {
             // Of dice of its own: what else is drawn for a seed stays as it is.
             "verifyInput": draw.fork(40 + n as u64).chance(850),
         });
+        // The same.
+        if publishes && draw.fork(60 + n as u64).chance(250) {
+            rule["endpoint"]["shadow"] = json!("v9");
+        }
         // The same.
         let mut of_its_own = draw.fork(50 + n as u64);
         if of_its_own.chance(300) {
@@ -469,7 +640,33 @@ fn drawn_rules(draw: &mut Rng, skewed: bool) -> Rules {
         }
         endpoints.push(endpoint);
     }
-    rules_of(&rules, &endpoints)
+    (rules, endpoints)
+}
+
+/// A rule like this one, for uploads whose index tags decide.
+fn asking_for_tags(like: &Value) -> Value {
+    let mut rule = like.clone();
+    rule["id"] = json!(tagged::RULE);
+    rule["match"] = tagged::matches();
+    rule["overwrites"] = Value::Null;
+    rule
+}
+
+fn is_tagged(rule: &lifecycle::Rule) -> bool {
+    rule.id == tagged::RULE || rule.shadow_of.as_ref().is_some_and(|of| *of == tagged::RULE)
+}
+
+/// Some rules have several deployments.
+fn with_deployments(rules: &mut [Value], dice: &mut Dice) {
+    for rule in rules {
+        if dice.strikes(Kind::Deployments, 60) {
+            rule["endpoint"]["shadow"] = json!("v9");
+        }
+        if dice.strikes(Kind::Deployments, 60) {
+            let share = dice.stream(Kind::Deployments).below(101);
+            rule["endpoint"]["deployments"] = json!({ "v7": share, "v8": 100 - share });
+        }
+    }
 }
 
 fn rules_of(rules: &[Value], endpoints: &[Value]) -> Rules {

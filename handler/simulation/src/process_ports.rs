@@ -7,17 +7,20 @@ use std::collections::{BTreeMap, HashSet};
 
 use async_trait::async_trait;
 use lifecycle::{
-    Answer, BlobSnapshot, BlobVersion, Candidate, InputSnapshot, JobSnapshot, OutputPrint, OutputSnapshot, Scoring,
-    ScoringId, UnversionedBlob,
+    Answer, BlobPlace, BlobPrefix, BlobSnapshot, BlobVersion, Candidate, CopySource, InputSnapshot, JobSnapshot,
+    OutputPrint, OutputSnapshot, PublicationMark, Published, PublishedBlob, Scoring, ScoringId, UnversionedBlob,
+    WriteCondition,
 };
 use time::{Duration, OffsetDateTime};
 
 use crate::arrivals;
+use crate::cloud::Cloud;
 use crate::faults::Kind;
 use crate::world::{World, WorldState, at_once, scoring_of};
 use app::ports::table_store::{Continuation, ETag, Error, Key, Op, Page, Range, Row, TableName, TableStore};
 use app::ports::{
-    Answered, BlobPage, Blobs, Endpoint, Inconclusive, JobAddress, JobListing, JobSearch, MAX_PAGE, ScanTarget,
+    Answered, BlobPage, Blobs, Endpoint, Inconclusive, JobAddress, JobListing, JobSearch, MAX_PAGE, PartPage,
+    ScanTarget,
 };
 use stores::fault::Fault;
 
@@ -46,7 +49,7 @@ struct Writing {
 }
 
 impl ProcessPorts {
-    async fn sleep(&self, pause: Duration) {
+    pub(super) async fn sleep(&self, pause: Duration) {
         self.world.0.time.sleep(pause).await;
     }
 
@@ -95,7 +98,7 @@ impl ProcessPorts {
     }
 
     /// Whether a look at the cloud works, after a while.
-    async fn looks(&self) -> Result<(), Inconclusive> {
+    pub(super) async fn looks(&self) -> Result<(), Inconclusive> {
         let (pause, why) = {
             let at = self.world.0.time.elapsed();
             let mut state = self.world.state();
@@ -351,22 +354,30 @@ impl Blobs for ProcessPorts {
         let (tags, pause) = {
             let now = self.world.0.time.now();
             let mut state = self.world.state();
-            (state.cloud.index_tags(blob, etag, now), state.pause())
+            let refused =
+                state.dice.strikes(Kind::IndexTags, 200).then(|| state.dice.stream(Kind::IndexTags).chance(500));
+            let tags = match refused {
+                Some(true) => Err(Inconclusive::not_allowed("no right to read index tags")),
+                Some(false) => Err(Inconclusive::not_reachable("the answer with the index tags was lost")),
+                None => state.cloud.index_tags(blob, etag, now),
+            };
+            (tags, state.pause())
         };
         self.sleep(pause).await;
         tags
     }
 
-    async fn blobs_below(&self, folder: &UnversionedBlob, from: Option<&str>) -> Result<BlobPage, Inconclusive> {
+    async fn list(&self, place: &BlobPrefix, from: Option<&str>, max: usize) -> Result<BlobPage, Inconclusive> {
         self.looks().await?;
         let (page, pause) = {
+            let now = self.world.0.time.now();
             let mut state = self.world.state();
             let max = if state.dice.likes(Kind::Renames) {
-                arrivals::page_size(state.dice.stream(Kind::Renames))
+                arrivals::page_size(state.dice.stream(Kind::Renames)).min(max)
             } else {
-                MAX_PAGE
+                max
             };
-            (state.cloud.uploaded.page(folder, from, max), state.pause())
+            (state.cloud.list(place, from, max, now), state.pause())
         };
         self.sleep(pause).await;
         Ok(page)
@@ -397,6 +408,62 @@ impl Blobs for ProcessPorts {
         };
         self.sleep(pause).await;
         Ok(print)
+    }
+
+    async fn locate(&self, at: &BlobPlace) -> Result<UnversionedBlob, Inconclusive> {
+        Cloud::locate(at)
+    }
+
+    async fn published(&self, at: &BlobPlace) -> Result<Option<PublishedBlob>, Inconclusive> {
+        self.looks().await?;
+        let (seen, pause) = {
+            let now = self.world.0.time.now();
+            let mut state = self.world.state();
+            (state.cloud.published(at, now), state.pause())
+        };
+        self.sleep(pause).await;
+        Ok(seen)
+    }
+
+    async fn parts(&self, folder: &BlobPlace, from: Option<&str>) -> Result<PartPage, Inconclusive> {
+        self.looks().await?;
+        let (page, pause) = {
+            let now = self.world.0.time.now();
+            let mut state = self.world.state();
+            (state.cloud.parts(folder, from, MAX_PAGE, now), state.pause())
+        };
+        self.sleep(pause).await;
+        Ok(page)
+    }
+
+    async fn publish(
+        &self,
+        source: &CopySource,
+        to: &BlobPlace,
+        condition: &WriteCondition,
+        mark: &PublicationMark,
+    ) -> Result<Answered<Published>, Inconclusive> {
+        let (source, place, condition, whose) = (source.clone(), to.clone(), condition.clone(), mark.clone());
+        let overwritten = self.world.state().dice.strikes(Kind::OutputsOverwritten, 60);
+        let copy = move |cloud: &mut Cloud, now| {
+            if overwritten {
+                cloud.overwrite(&source.at.uri, now);
+            }
+            cloud.publish(&source, &place, &condition, &whose, now)
+        };
+        self.write_blob(to, mark, Box::new(copy)).await
+    }
+
+    async fn write_manifest(
+        &self,
+        to: &BlobPlace,
+        body: Vec<u8>,
+        condition: &WriteCondition,
+        mark: &PublicationMark,
+    ) -> Result<Answered<Published>, Inconclusive> {
+        let (place, condition, whose) = (to.clone(), condition.clone(), mark.clone());
+        let write = move |cloud: &mut Cloud, now| cloud.write_manifest(&place, body, &condition, &whose, now);
+        self.write_blob(to, mark, Box::new(write)).await
     }
 }
 

@@ -1,6 +1,6 @@
 //! One run: the real app in some processes, the world around it, and what happens to both.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -9,8 +9,10 @@ use serde_json::Value;
 use time::macros::datetime;
 use time::{Duration, OffsetDateTime};
 
+use crate::account::CONTAINERS;
 use crate::arrivals::SIZE;
 use crate::behaviour::{Behaviours, Poison, Poisoned, Script};
+use crate::cloud::Cloud;
 use crate::executor::{Executor, Rng, Time};
 use crate::faults::{Dice, Faults, Kind};
 use crate::inputs::InputChange;
@@ -19,14 +21,15 @@ use crate::names;
 use crate::options::{RunOptions, Wiring};
 use crate::outcome::Outcome;
 use crate::output_events::OutputEvents;
-use crate::plan::{CONTAINERS, ChangeAt, Plan};
+use crate::plan::{ChangeAt, Plan};
 use crate::process_ports::ProcessPorts;
+use crate::publications::Publication;
 use crate::trace::Trace;
 use crate::world::{TASK_HUBS, World, WorldConfig, WorldState, skewed};
 use app::ledger::{Ledger, LedgerOptions};
 use app::ports::table_store::TableStore;
 use app::ports::{Blobs, Endpoint};
-use app::{App, Parts};
+use app::{App, Parts, Pause};
 
 const START: OffsetDateTime = datetime!(2026-07-21 10:00 UTC);
 /// A tick has this long; the Functions host's limit is ten minutes.
@@ -60,6 +63,8 @@ pub(super) enum Control {
     Limit(usize),
     /// Something happens to an input.
     Input(usize),
+    /// Somebody changes an upload's index tags.
+    Tag(usize),
     /// Another deployment becomes the default one.
     SwitchDefault,
     /// Other rules are deployed.
@@ -88,6 +93,8 @@ pub(super) struct Run {
     pub(super) world: World,
     pub(super) executor: Executor,
     pub(super) order: Rng,
+    /// Things that people have said.
+    pub(super) said: u64,
     control: Arc<Mutex<VecDeque<Control>>>,
     pub(super) processes: Vec<Process>,
     writers: usize,
@@ -108,6 +115,12 @@ pub(super) struct Run {
     over: bool,
 }
 
+/// The sequencers of what a path has held.
+fn held(cloud: &Cloud, uri: &str) -> Vec<Option<String>> {
+    let of = |it: &Publication| it.shown.mark.as_ref()?.order.sequencer.clone();
+    cloud.publications.history(uri).iter().map(of).collect()
+}
+
 /// Runs one seed. `told`: with its story.
 pub fn run(options: &RunOptions, wiring: &Wiring, traced: bool) -> Outcome {
     let rng = Rng::new(options.seed);
@@ -123,6 +136,24 @@ pub fn run_poisoned(seed: u64, poison: Poison, wiring: &Wiring) -> Outcome {
     let (plan, bad) = Plan::poisoned(&rng, poison);
     let behaviours = Behaviours::Poisoned(Poisoned { poison, bad, first: CONTAINERS[0] });
     Run::new(plan, &rng, dice, behaviours, None, wiring, false).finish()
+}
+
+/// Runs so many blobs in so many versions each, whose results two processes publish at one path for each blob, while these things go
+/// wrong.
+pub fn run_published(seed: u64, blobs: usize, versions: usize, faults: Faults, wiring: &Wiring) -> Outcome {
+    let rng = Rng::new(seed);
+    let dice = Dice::draw(faults, None, &rng);
+    let plan = Plan::published(&rng, blobs, versions);
+    Run::new(plan, &rng, dice, Behaviours::of(None), None, wiring, false).finish()
+}
+
+/// Runs so many blobs, of whose events so many of a thousand are lost and as many come twice, with sweeps by two processes, while these
+/// things go wrong.
+pub fn run_swept(seed: u64, blobs: usize, lost: u64, faults: Faults, wiring: &Wiring) -> Outcome {
+    let rng = Rng::new(seed);
+    let dice = Dice::draw(faults, None, &rng);
+    let plan = Plan::swept(&rng, blobs, lost);
+    Run::new(plan, &rng, dice, Behaviours::of(None), None, wiring, false).finish()
 }
 
 /// Runs a script of one process that is killed right after its effect number `kill_after`.
@@ -153,13 +184,19 @@ impl Run {
             rng: rng.fork(2),
             dice,
             behaviours,
-            invariants: (0..plan.installations).map(|_| Invariants::new(&plan.rules, plan.spread)).collect(),
+            invariants: (0..plan.installations)
+                .map(|_| Invariants::new(&plan.rules, plan.spread).never(plan.never_wanted()))
+                .collect(),
             trace: Trace::new(traced),
             kill_after,
             latest: plan.latest(),
         });
-        for upload in &plan.uploads {
+        // Where places are swept nothing is there before it is written.
+        for upload in plan.uploads.iter().filter(|_| !plan.sweeps) {
             upload.put(&mut world.state().cloud.uploaded);
+        }
+        for upload in &plan.tagged {
+            upload.put(&mut world.state().cloud.uploaded, Duration::ZERO);
         }
         let processes =
             plan.skews.iter().map(|off| Process { app: None, clock_off: Arc::new(AtomicI64::new(*off)) }).collect();
@@ -172,6 +209,7 @@ impl Run {
             world,
             executor: Executor::new(),
             order,
+            said: 0,
             control: Arc::default(),
             processes,
             writers: 0,
@@ -203,6 +241,11 @@ impl Run {
                 run.change_input(n);
             } else {
                 run.later(run.plan.input_changes[n].at, Control::Input(n));
+            }
+        }
+        for n in 0..run.plan.tagged.len() {
+            for at in run.plan.tagged[n].changes() {
+                run.later(at, Control::Tag(n));
             }
         }
         if let Some(at) = run.plan.default_switched {
@@ -281,6 +324,7 @@ impl Run {
                 .map(|s| (name(&s.id), s.completed.unwrap_or(s.updated) - START))
                 .collect(),
             ends: scorings().map(|s| (name(&s.id), end(s))).collect(),
+            published: cloud.publications.all().map(|(uri, _)| (uri.to_owned(), held(cloud, uri))).collect(),
             fingerprint: trace.fingerprint,
             trace: trace.lines(about, &names),
         }
@@ -336,7 +380,7 @@ impl Run {
             endpoint: (self.wiring.endpoint)(Arc::clone(&ports) as Arc<dyn Endpoint>),
             blobs: (self.wiring.blobs)(ports as Arc<dyn Blobs>),
             rules: (self.wiring.rules)(&self.rules),
-            storage_hosts: StorageHosts::of_cloud("core.windows.net"),
+            storage_hosts: StorageHosts::of_cloud("core.windows.net").watching("uploads"),
             clock: (self.wiring.clock)(skewed(self.world.time(), &clock_off)),
             orphan_scan_interval: Some(self.plan.orphan_scan_interval),
             retention: Duration::days(400),
@@ -348,6 +392,15 @@ impl Run {
     pub(super) fn all_deliveries(&self) -> Vec<(usize, usize)> {
         let of = |installation| (0..self.plan.deliveries.len()).map(move |delivery| (installation, delivery));
         (0..self.plan.installations).flat_map(of).collect()
+    }
+
+    /// The paths to which a version came back, after a later one of them was skipped. Under `latestOnly` that version may have given
+    /// way to the skipped one, and an event that shows it again queues it: something does come of it.
+    fn returned_and_skipped(&self) -> BTreeSet<String> {
+        let skipped = self.scorings().into_iter().filter(|(_, scoring)| scoring.status == Status::Cancelled);
+        let urls: BTreeSet<String> = skipped.map(|(_, scoring)| scoring.blob.url).collect();
+        let state = self.world.state();
+        urls.into_iter().filter(|url| state.cloud.inputs.was_rolled_back(url)).collect()
     }
 
     /// The processes of an installation, from one by the seed on.
@@ -383,11 +436,18 @@ impl Run {
             }
             Control::Resume(process) => {
                 self.world.trace(Some(process), None, || "goes on".to_owned());
+                let (installation, now) = (self.world.installation(process), self.world.time().now());
+                self.world.state().invariants[installation].went_on(now);
                 self.executor.resume(process);
             }
             Control::Person => self.person(),
             Control::Limit(n) => self.limit(n),
             Control::Input(n) => self.change_input(n),
+            Control::Tag(n) => {
+                let elapsed = self.world.time().elapsed();
+                self.world.trace(None, None, || format!("the index tags of {} change", self.plan.tagged[n].url()));
+                self.plan.tagged[n].put(&mut self.world.state().cloud.uploaded, elapsed);
+            }
             Control::SwitchDefault => {
                 self.world.trace(None, None, || format!("{} is the default deployment now", DEFAULTS[1]));
                 self.world.state().cloud.set_default_deployment(DEFAULTS[1]);
@@ -456,6 +516,18 @@ impl Run {
                     let _ = app.tick(app.now() + TICK).await;
                 });
             }
+            if self.plan.sweeps
+                && let Some((process, app)) = self.somebody(installation)
+            {
+                let ports = Arc::new(ProcessPorts { world: self.world.clone(), process });
+                let pause: Pause = Arc::new(move |time| {
+                    let ports = Arc::clone(&ports);
+                    Box::pin(async move { ports.sleep(Duration::try_from(time).unwrap_or(Duration::SECOND)).await })
+                });
+                self.executor.spawn(process, async move {
+                    let _ = app.sweep(app.now() + TICK, &pause).await;
+                });
+            }
         }
     }
 
@@ -505,8 +577,11 @@ impl Run {
                 self.settled = Some((self.ticks_since, posts));
                 // Every event once more: nothing may come of it.
                 let taken = none_taken(&self.plan);
+                let returned = self.returned_and_skipped();
                 for (installation, n) in self.all_deliveries() {
-                    self.hand_over(installation, n, Arc::clone(&taken));
+                    if !self.plan.told_by(n).any(|upload| returned.contains(&upload.url())) {
+                        self.hand_over(installation, n, Arc::clone(&taken));
+                    }
                 }
                 if self.plan.tells_of_outputs {
                     self.tell_of_all_outputs();
@@ -559,7 +634,14 @@ impl Run {
         if let Some(n) = taken.iter().position(|taken| !taken) {
             return Some((None, format!("delivery {n} is not taken")));
         }
-        if let Some((_, name)) = self.expected.iter().find(|(of, _)| invariants.scoring_of(of).is_none()) {
+        let is_missing = |of: &ScoredVersion| invariants.scoring_of(of).is_none();
+        let since = self.plan.sweeps.then(|| self.world.swept_since(installation)).flatten();
+        // What was written before the place was to be swept was there before it.
+        let was_before = |(_, url, etag): &ScoredVersion| {
+            let written = self.plan.written(url, etag).map(|at| START + at);
+            written.zip(since).is_some_and(|(written, since)| written < since)
+        };
+        if let Some((_, name)) = self.expected.iter().find(|(of, _)| is_missing(of) && !was_before(of)) {
             return Some((None, format!("{name} is not in the ledger")));
         }
         // An event that is repeated may leave something to look at again; at the very end nothing is left.

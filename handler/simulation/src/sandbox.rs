@@ -5,11 +5,13 @@ use std::collections::{BTreeMap, HashSet};
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
-use app::ports::{Answered, BlobPage, Blobs, Endpoint, Inconclusive, JobAddress, JobListing, JobSearch, ScanTarget};
+use app::ports::{
+    Answered, BlobPage, Blobs, Endpoint, Inconclusive, JobAddress, JobListing, JobSearch, PartPage, ScanTarget,
+};
 use async_trait::async_trait;
 use lifecycle::{
-    Answer, BlobSnapshot, BlobVersion, InputSnapshot, JobName, JobSnapshot, OutputPrint, OutputSnapshot, Scoring,
-    UnversionedBlob,
+    Answer, BlobPlace, BlobPrefix, BlobSnapshot, BlobVersion, CopySource, InputSnapshot, JobName, JobSnapshot,
+    OutputPrint, OutputSnapshot, PublicationMark, Published, PublishedBlob, Scoring, UnversionedBlob, WriteCondition,
 };
 use stores::fault::Fault;
 use time::{Duration, OffsetDateTime};
@@ -50,6 +52,11 @@ impl Sandbox {
     /// What becomes of the next submission that has no fate yet.
     pub fn next_submission(&self, fault: Fault) {
         self.ports.world.state().behaviours.script(fault);
+    }
+
+    /// What becomes of the next write to a published path that has no fate yet: `LostRequest`, `LostAnswer` or `Refused`.
+    pub fn next_write(&self, fault: Fault) {
+        self.ports.world.state().next_writes.push_back(fault);
     }
 
     /// How the next job ends that has no end yet.
@@ -153,11 +160,43 @@ impl Blobs for Sandbox {
         self.drive(self.ports.index_tags(blob, etag))
     }
 
-    async fn blobs_below(&self, folder: &UnversionedBlob, from: Option<&str>) -> Result<BlobPage, Inconclusive> {
-        self.drive(self.ports.blobs_below(folder, from))
+    async fn list(&self, place: &BlobPrefix, from: Option<&str>, max: usize) -> Result<BlobPage, Inconclusive> {
+        self.drive(self.ports.list(place, from, max))
     }
 
     async fn outputs(&self, scoring: &Scoring) -> Result<OutputSnapshot, Inconclusive> {
         self.drive(self.ports.outputs(scoring))
+    }
+
+    async fn locate(&self, at: &BlobPlace) -> Result<UnversionedBlob, Inconclusive> {
+        self.drive(self.ports.locate(at))
+    }
+
+    async fn published(&self, at: &BlobPlace) -> Result<Option<PublishedBlob>, Inconclusive> {
+        self.drive(self.ports.published(at))
+    }
+
+    async fn parts(&self, folder: &BlobPlace, from: Option<&str>) -> Result<PartPage, Inconclusive> {
+        self.drive(self.ports.parts(folder, from))
+    }
+
+    async fn publish(
+        &self,
+        source: &CopySource,
+        to: &BlobPlace,
+        condition: &WriteCondition,
+        mark: &PublicationMark,
+    ) -> Result<Answered<Published>, Inconclusive> {
+        self.drive(self.ports.publish(source, to, condition, mark))
+    }
+
+    async fn write_manifest(
+        &self,
+        to: &BlobPlace,
+        body: Vec<u8>,
+        condition: &WriteCondition,
+        mark: &PublicationMark,
+    ) -> Result<Answered<Published>, Inconclusive> {
+        self.drive(self.ports.write_manifest(to, body, condition, mark))
     }
 }

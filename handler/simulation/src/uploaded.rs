@@ -5,7 +5,7 @@ use std::ops::Bound;
 
 use app::ports::BlobPage;
 use lifecycle::pending::{BlobKind, BlobSnapshot, CopyState};
-use lifecycle::{BlobVersion, IndexTags, UnversionedBlob};
+use lifecycle::{BlobPrefix, BlobVersion, IndexTags, UnversionedBlob};
 
 /// Account, container and path.
 type Name = (String, String, String);
@@ -77,7 +77,7 @@ impl Uploaded {
     /// Gives a folder, and by that all of its files, another name.
     pub fn rename_folder(&mut self, from: &UnversionedBlob, to: &UnversionedBlob) {
         let prefix = format!("{}/", from.path);
-        for (path, shown) in self.below(from, None, usize::MAX).blobs {
+        for (path, shown) in self.below((&from.account, &from.container, &prefix), None, usize::MAX).blobs {
             let rest = path.strip_prefix(&prefix).unwrap_or(&path);
             self.blobs.remove(&(from.account.clone(), from.container.clone(), path.clone()));
             self.blobs.insert((to.account.clone(), to.container.clone(), format!("{}/{rest}", to.path)), shown);
@@ -98,21 +98,22 @@ impl Uploaded {
         })
     }
 
-    /// One page of a folder, of at most so many blobs.
-    pub fn page(&self, folder: &UnversionedBlob, from: Option<&str>, max: usize) -> BlobPage {
-        self.below(folder, from, max)
+    /// One page of a place, of at most so many blobs.
+    pub fn page(&self, place: &BlobPrefix, from: Option<&str>, max: usize) -> BlobPage {
+        // Of any name there, as it may be an emulator's, whose account is no label of a host.
+        let account = place.blob("-").map(|blob| blob.account).unwrap_or_default();
+        self.below((&account, place.container(), place.prefix()), from, max)
     }
 
-    fn below(&self, folder: &UnversionedBlob, from: Option<&str>, max: usize) -> BlobPage {
-        let prefix = format!("{}/", folder.path);
+    fn below(&self, (account, container, prefix): (&str, &str, &str), from: Option<&str>, max: usize) -> BlobPage {
+        let name = |path: &str| (account.to_owned(), container.to_owned(), path.to_owned());
         let begin = match from {
-            Some(last) => Bound::Excluded((folder.account.clone(), folder.container.clone(), last.to_owned())),
-            None => Bound::Included((folder.account.clone(), folder.container.clone(), prefix.clone())),
+            Some(last) => Bound::Excluded(name(last)),
+            None => Bound::Included(name(prefix)),
         };
         let all = self.blobs.range((begin, Bound::Unbounded));
-        let all = all.take_while(|((account, container, path), _)| {
-            *account == folder.account && *container == folder.container && path.starts_with(&prefix)
-        });
+        let all = all
+            .take_while(|((its, within, path), _)| its == account && within == container && path.starts_with(prefix));
         let mut blobs: Vec<_> =
             all.take(max.saturating_add(1)).map(|((.., path), shown)| (path.clone(), without_tags(shown))).collect();
         let more = blobs.len() > max;

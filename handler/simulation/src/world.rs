@@ -1,6 +1,6 @@
 //! The world around the app: what the table, the batch endpoint and the storage hold, and what happens when something arrives there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::FutureExt as _;
@@ -55,6 +55,8 @@ pub(super) struct WorldState {
     omits_outputs: bool,
     /// A request to the endpoint is late by at most this.
     pub(super) latest: Duration,
+    /// What becomes of the next writes to published paths, if a test orders it.
+    pub(super) next_writes: VecDeque<Fault>,
 }
 
 impl WorldState {
@@ -201,6 +203,7 @@ impl World {
             keeps_tags: rng.fork(4).chance(500) && omit_outputs != Some(true),
             omits_outputs: omit_outputs.unwrap_or_else(|| rng.fork(5).chance(500)),
             latest,
+            next_writes: VecDeque::new(),
         };
         Self(Arc::new(Shared { time, store, tables, state: Mutex::new(state) }))
     }
@@ -265,6 +268,12 @@ impl World {
         self.all(installation, &range).len()
     }
 
+    /// Since when the places of an installation are swept.
+    pub(super) fn swept_since(&self, installation: usize) -> Option<OffsetDateTime> {
+        let range = Range { partition: "sweep".to_owned(), from: String::new(), below: "~".to_owned() };
+        self.all(installation, &range).iter().filter_map(|row| row.entity.time("SinceTime")).max()
+    }
+
     /// The checks of an installation that only make sense once everything is over.
     pub(super) fn check_the_end(&self, installation: usize) {
         let history =
@@ -279,6 +288,7 @@ impl World {
             invariants.broken("rest", None, format!("{pending} uploads wait for a look, and nothing is in their way"));
         }
         invariants.what_is_there(cloud, self.0.time.now());
+        invariants.published_at_the_end(cloud);
         invariants.at_the_end(&history, &instance);
     }
 
@@ -364,6 +374,7 @@ impl World {
                 if let Some(rule) = op.key().row.strip_prefix("limit~rule~") {
                     let max = op.entity().and_then(|row| row.int32("Limit"));
                     invariants.limited(rule, max, now);
+                    invariants.limit_told(rule, ops);
                     trace.line(at, Some(process), None, || format!("an operator sets the limit of {rule} to {max:?}"));
                 }
             }

@@ -46,6 +46,9 @@ pub(super) fn assignments(shared: &Shared) -> Vec<Assignment> {
         wanted.push((Who::Compute, BLOB_CONTRIBUTOR, account(name)));
         wanted.push((Who::Workspace, BLOB_CONTRIBUTOR, account(name)));
     }
+    for datastore in options.datastores.iter().filter(|datastore| options.published.contains(&datastore.name)) {
+        wanted.push((Who::App, BLOB_CONTRIBUTOR, ids::container(shared, &datastore.account, &datastore.container)));
+    }
     let mut made: Vec<Assignment> = Vec::new();
     for (who, name, scope) in wanted {
         let role = ROLES.iter().find(|role| role.name == name);

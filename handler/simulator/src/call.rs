@@ -1,5 +1,6 @@
 //! A request as all routes read it: its path, its query, and what it is about.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -13,6 +14,7 @@ pub(super) const RESERVED: &[&str] =
     &["identity", "endpoints", "subscriptions", "history", "runs", "admin", "mlflow", "mferp", "discovery"];
 
 /// One request: its path as segments, decoded.
+#[derive(Debug, Clone)]
 pub(super) struct Call {
     pub(super) method: Method,
     pub(super) segments: Vec<String>,
@@ -45,6 +47,19 @@ impl Call {
         self.headers.get(name)?.to_str().ok()
     }
 
+    /// The metadata that a blob is written with, by names in lower case.
+    pub(super) fn metadata(&self) -> BTreeMap<String, String> {
+        let named = self.headers.iter().filter_map(|(name, value)| {
+            Some((name.as_str().strip_prefix("x-ms-meta-")?.to_owned(), value.to_str().ok()?.to_owned()))
+        });
+        named.collect()
+    }
+
+    /// The content type that a blob is written with. That of the request itself is the one of a block list, or of nothing.
+    pub(super) fn content_type(&self) -> Option<String> {
+        self.header("x-ms-blob-content-type").map(str::to_owned)
+    }
+
     /// A browser asks on behalf of another site: by a name that this site lets point here, or with its own name as the origin.
     /// No client of the service does either.
     pub(super) fn is_of_another_site(&self) -> bool {
@@ -69,7 +84,7 @@ impl Call {
             (_, [first, ..]) if first.eq_ignore_ascii_case("subscriptions") => Route::Arm,
             ("GET", ["mferp", "managementfrontend", "subscriptions", ..]) => Route::Poll,
             ("GET", ["history", "v1.0", "subscriptions", ..]) => Route::RunHistory,
-            ("GET" | "HEAD", [account, _, ..]) if !RESERVED.contains(account) => Route::Storage,
+            ("GET" | "HEAD" | "PUT", [account, _, ..]) if !RESERVED.contains(account) => Route::Storage,
             _ => return None,
         })
     }

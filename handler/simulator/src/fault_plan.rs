@@ -160,7 +160,10 @@ impl Fault {
             {
                 Err(InvalidFaultPlan::Jobs(jobs))
             }
-            FaultKind::LostAnswer { instead: Instead::Status(status), .. } if !(400..=599).contains(&status) => {
+            FaultKind::LostAnswer { instead: Instead::Status(status), .. }
+            | FaultKind::Unheard { instead: Instead::Status(status) }
+                if !(400..=599).contains(&status) =>
+            {
                 Err(InvalidFaultPlan::Status { status, from: 400 })
             }
             _ => Ok(()),
@@ -269,6 +272,12 @@ pub enum FaultKind {
         /// That code.
         status: u16,
     },
+    /// Everything is done, and this comes in place of the proper answer: of a write to storage, for one.
+    Unheard {
+        /// What comes instead.
+        #[serde(default)]
+        instead: Instead,
+    },
     /// The proper answer, its body cut in half with a length that agrees.
     Truncated,
     /// The proper answer, a byte at a time.
@@ -346,6 +355,7 @@ impl FaultKind {
             | Self::NoStatus
             | Self::ListLag { .. }
             | Self::Relabeled { .. }
+            | Self::Unheard { .. }
             | Self::Truncated
             | Self::Trickled { .. } => Stage::Answered,
             _ => Stage::Arrived,
@@ -394,6 +404,7 @@ mod tests {
             with(Route::Poll, FaultKind::Refused { status: 1000, body: BodyKind::Json }),
             with(Route::Invoke, FaultKind::Duplicated { jobs: 0 }),
             with(Route::Invoke, lost(1, Instead::Status(201))),
+            with(Route::Storage, FaultKind::Unheard { instead: Instead::Status(201) }),
         ];
         for fault in wrong {
             assert!(fault.check().is_err(), "{fault:?}");

@@ -13,10 +13,14 @@ pub(super) fn account(shared: &Shared, name: &str) -> String {
     format!("{}/providers/Microsoft.Storage/storageAccounts/{name}", shared.options.workspace.group_id())
 }
 
+/// ARM id of a container.
+pub(super) fn container(shared: &Shared, account: &str, name: &str) -> String {
+    format!("{}/blobServices/default/containers/{name}", self::account(shared, account))
+}
+
 /// ARM id of the container for dead letters.
 pub(super) fn dead_letters(shared: &Shared) -> String {
-    let account = account(shared, &shared.options.app.state_account);
-    format!("{account}/blobServices/default/containers/{DEAD_LETTERS}")
+    container(shared, &shared.options.app.state_account, DEAD_LETTERS)
 }
 
 /// ARM id of the cluster.

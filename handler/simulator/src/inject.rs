@@ -117,6 +117,10 @@ fn refused(shared: &Shared, status: StatusCode, form: BodyKind) -> Response {
 async fn with_body(response: Response, change: impl FnOnce(Bytes) -> Body) -> Response {
     let (mut parts, body) = response.into_parts();
     let bytes = axum::body::to_bytes(body, MAX_ANSWER).await.unwrap_or_default();
+    if bytes.is_empty() {
+        // An answer to HEAD tells the length of what it does not carry.
+        return Response::from_parts(parts, Body::empty());
+    }
     parts.headers.remove(header::CONTENT_LENGTH);
     Response::from_parts(parts, change(bytes))
 }

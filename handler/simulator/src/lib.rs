@@ -64,7 +64,13 @@ mod shared;
 mod sidecar;
 mod state;
 mod storage;
+mod storage_access;
+mod storage_blocks;
 mod storage_map;
+mod storage_source;
+mod storage_target;
+mod storage_version;
+mod storage_write;
 mod token;
 mod urls;
 mod workspace;
@@ -92,9 +98,9 @@ pub use job_failure::JobFailure;
 pub use options::{SimulatorOptions, Timing};
 pub use resources::{InvalidResources, Resources};
 pub use scorer::SCORED_BY;
-pub use sidecar::sidecar_of;
+pub use sidecar::{content_type_of_name, sidecar_of};
 pub use state::Summary;
-pub use storage::file_etag;
+pub use storage_version::file_etag;
 
 use answer::{now_shown, plain};
 use call::{Call, RESERVED};
@@ -319,6 +325,7 @@ async fn route(shared: &Shared, link: &Link, mut call: Call, body: Body) -> Resp
     }
     let response = proper(shared, (link, &request), &call, body).await;
     match spoilt {
+        Some(FaultKind::Unheard { instead }) => instead.answer(shared, link).await,
         Some(kind) => kind.alter(shared, response).await,
         None => response,
     }
@@ -392,8 +399,8 @@ async fn proper(shared: &Shared, of: (&Link, &RequestFacts), call: &Call, body: 
         ([_, run_history::LOGS, "ExperimentRun", run, file @ ..], _) => {
             run_history::log(shared, run, &file.join("/"), call)
         }
-        ([account, container, blob @ ..], _) => {
-            storage::answer(shared, account, container, &blob.join("/"), call).await
+        ([account, container, blob @ ..], body) => {
+            storage::answer(shared, (account, container, &blob.join("/")), call, body.unread()).await
         }
         _ => plain(StatusCode::NOT_FOUND, "the simulator has nothing at this path"),
     }

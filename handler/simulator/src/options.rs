@@ -25,6 +25,8 @@ pub struct SimulatorOptions {
     pub containers: Vec<Container>,
     /// Where outputs go. The datastore `workspaceblobstore`, else the first, takes outputs that no request places.
     pub datastores: Vec<Datastore>,
+    /// Names of the datastores that the app may write to: its rules publish there.
+    pub published: Vec<String>,
     /// How long each phase of a job takes.
     pub timing: Timing,
     /// Nodes of the compute cluster: jobs that work at the same time. Others wait, first come first served.
@@ -68,6 +70,7 @@ impl Default for SimulatorOptions {
             endpoints: Endpoints::Any,
             containers: Vec::new(),
             datastores: Vec::new(),
+            published: Vec::new(),
             timing: Timing::default(),
             nodes: 4,
             clock: Clock::wall(),

@@ -126,6 +126,8 @@ pub(super) const ROLES: [Role; 7] = [
 
 /// Reading a blob's content or listing a container's blobs.
 pub(super) const READ_BLOBS: &str = storage!("blobServices/containers/blobs/read");
+/// Writing a blob.
+pub(super) const WRITE_BLOBS: &str = storage!("blobServices/containers/blobs/write");
 /// Reading a blob's index tags.
 pub(super) const READ_INDEX_TAGS: &str = storage!("blobServices/containers/blobs/tags/read");
 /// Looking whether a container is there.

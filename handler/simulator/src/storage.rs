@@ -1,12 +1,12 @@
-//! Blob storage over the configured folders, read only, as an emulator spells it: `/{account}/{container}/{blob}`.
+//! Blob storage over the configured folders, as an emulator spells it: `/{account}/{container}/{blob}`.
 //!
-//! Enough for the official client: get, head, ranges, index tags, flat listing with prefix and pages. Whoever asks must show a token for
+//! Enough for the official client: get, head, ranges, conditions on the ETag, metadata, index tags, flat listing with prefix and
+//! pages, and writes of block blobs, copies among them (`storage_write.rs`). Whoever asks must show a token for
 //! storage, and is refused if the caller's roles do not hold the right. The 401 says so as the service does, with a challenge:
 //! Microsoft's client sends no token in the clear unless it is told to.
 
 use std::io::{self, SeekFrom};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
@@ -16,24 +16,30 @@ use azure_core::time::to_rfc7231;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use md5::{Digest as _, Md5};
-use time::OffsetDateTime;
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 
 use crate::answer::{add, empty, unauthorized};
 use crate::call::Call;
 use crate::shared::Shared;
-use crate::sidecar::Sidecar;
+use crate::sidecar::{Shown, Sidecar};
+use crate::storage_access::{AUDIENCE, may};
 use crate::storage_map::{HIDDEN, existing};
-use crate::{access, accounts, ids, roles};
+use crate::storage_target::no_writes;
+use crate::storage_version::{error, part, unmet, version};
+use crate::{roles, storage_blocks, storage_write};
 
-const AUDIENCE: &str = "https://storage.azure.com";
 const MAX_PAGE: usize = 5000;
 /// Larger blobs have no MD5, like those that come in blocks from a writer that gives none.
 const MAX_MD5: u64 = 16 << 20;
 
-/// GET or HEAD of a blob or a container.
-pub(super) async fn answer(shared: &Shared, account: &str, container: &str, blob: &str, call: &Call) -> Response {
-    let mut response = find(shared, account, container, blob, call).await;
+/// GET, HEAD or PUT of a blob, GET or HEAD of a container.
+pub(super) async fn answer(
+    shared: &Shared,
+    (account, container, blob): (&str, &str, &str),
+    call: &Call,
+    body: Body,
+) -> Response {
+    let mut response = find(shared, account, container, blob, call, body).await;
     if call.method == "HEAD" && !response.status().is_success() {
         *response.body_mut() = Body::empty();
     }
@@ -43,11 +49,11 @@ pub(super) async fn answer(shared: &Shared, account: &str, container: &str, blob
     response
 }
 
-async fn find(shared: &Shared, account: &str, container: &str, blob: &str, call: &Call) -> Response {
+async fn find(shared: &Shared, account: &str, container: &str, blob: &str, call: &Call, body: Body) -> Response {
     if unauthorized(shared, call, &[AUDIENCE]).is_some() {
         return challenge(shared, call.header("authorization").is_some());
     }
-    if accounts::is_known(shared, account) && !may_read(shared, account, container, blob, call) {
+    if !may(shared, account, container, blob, call) {
         let text = "This request is not authorized to perform this operation using this permission.";
         return error(StatusCode::FORBIDDEN, "AuthorizationPermissionMismatch", text);
     }
@@ -55,23 +61,26 @@ async fn find(shared: &Shared, account: &str, container: &str, blob: &str, call:
     let Some(folder) = shared.storage_map.container(account, container).filter(|_| is_there) else {
         return error(StatusCode::NOT_FOUND, "ContainerNotFound", "The specified container does not exist.");
     };
+    if call.method == "PUT" {
+        return storage_write::put(shared, folder, blob, call, body).await;
+    }
     if blob.is_empty() {
         return of_container(folder, account, container, call).await;
     }
-    let (path, mut file, facts) = match opened(folder, blob).await {
+    if call.query("comp") == Some("blocklist") {
+        return storage_blocks::list(folder, blob);
+    }
+    let (path, mut file, facts, sidecar) = match opened(folder, blob).await {
         Ok(opened) => opened,
         Err(error) => return unopened(&error),
     };
     let (modified, etag) = version(&facts);
-    let Sidecar { metadata, index_tags } = Sidecar::of(&path).await;
+    let Shown { metadata, index_tags, content_type } = sidecar.of_version(&etag, blob);
     if call.query("comp") == Some("tags") {
-        return match call.header("x-ms-blob-if-match") {
-            Some(wanted) if wanted != etag => {
-                let text = "The condition specified using HTTP conditional header(s) is not met.";
-                error(StatusCode::PRECONDITION_FAILED, "ConditionNotMet", text)
-            }
-            _ => (StatusCode::OK, [(header::CONTENT_TYPE, "application/xml")], tag_set(&index_tags)).into_response(),
-        };
+        return tags(call, &etag, &index_tags);
+    }
+    if let Some(refused) = unmet(call, Some(&etag)) {
+        return refused;
     }
     let md5 = if facts.len() <= MAX_MD5 { md5(&path).await } else { None };
     let range = call.header("x-ms-range").or_else(|| call.header("range"));
@@ -95,7 +104,7 @@ async fn find(shared: &Shared, account: &str, container: &str, blob: &str, call:
     add(
         headers,
         &[
-            ("content-type", "application/octet-stream"),
+            ("content-type", &content_type),
             ("content-length", &length.to_string()),
             ("accept-ranges", "bytes"),
             ("last-modified", &to_rfc7231(&modified)),
@@ -145,12 +154,17 @@ async fn of_container(folder: &Path, account: &str, container: &str, call: &Call
     }
 }
 
-/// The file that stands for a blob, with its path.
-async fn opened(folder: &Path, blob: &str) -> io::Result<(PathBuf, tokio::fs::File, std::fs::Metadata)> {
+/// The file that stands for a blob, with its path and what stands beside it.
+async fn opened(folder: &Path, blob: &str) -> io::Result<(PathBuf, tokio::fs::File, std::fs::Metadata, Sidecar)> {
     let path = existing(folder, blob)?;
-    let file = tokio::fs::File::open(&path).await?;
-    let facts = file.metadata().await?;
-    if facts.is_file() { Ok((path, file, facts)) } else { Err(io::ErrorKind::NotFound.into()) }
+    let open = move || {
+        let _still = no_writes();
+        let file = std::fs::File::open(&path)?;
+        let facts = file.metadata()?;
+        let sidecar = Sidecar::of(&path);
+        if facts.is_file() { Ok((path, file.into(), facts, sidecar)) } else { Err(io::ErrorKind::NotFound.into()) }
+    };
+    tokio::task::spawn_blocking(open).await.map_err(io::Error::other)?
 }
 
 /// A file that cannot be opened. One that may not be read is there: its version must not end as gone.
@@ -178,14 +192,15 @@ fn challenge(shared: &Shared, has_token: bool) -> Response {
     response
 }
 
-/// What the caller's roles hold.
-fn may_read(shared: &Shared, account: &str, container: &str, blob: &str, call: &Call) -> bool {
-    let scope = format!("{}/blobServices/default/containers/{container}", ids::account(shared, account));
-    if blob.is_empty() && call.query("comp").is_none() {
-        return access::forbidden(shared, roles::READ_CONTAINER, &scope).is_none();
+/// A blob's index tags, of the version that was asked for.
+fn tags(call: &Call, etag: &str, tags: &std::collections::BTreeMap<String, String>) -> Response {
+    match call.header("x-ms-blob-if-match") {
+        Some(wanted) if wanted != etag => {
+            let text = "The condition specified using HTTP conditional header(s) is not met.";
+            error(StatusCode::PRECONDITION_FAILED, "ConditionNotMet", text)
+        }
+        _ => (StatusCode::OK, [(header::CONTENT_TYPE, "application/xml")], tag_set(tags)).into_response(),
     }
-    let action = if call.query("comp") == Some("tags") { roles::READ_INDEX_TAGS } else { roles::READ_BLOBS };
-    access::forbidden_data(shared, action, &scope).is_none()
 }
 
 /// Index tags as XML.
@@ -197,49 +212,11 @@ fn tag_set(tags: &std::collections::BTreeMap<String, String>) -> String {
     format!("<?xml version=\"1.0\" encoding=\"utf-8\"?><Tags><TagSet>{all}</TagSet></Tags>")
 }
 
-fn error(status: StatusCode, code: &'static str, message: &str) -> Response {
-    let body = format!(
-        "<?xml version=\"1.0\" encoding=\"utf-8\"?><Error><Code>{code}</Code><Message>{message}</Message></Error>"
-    );
-    (status, [(header::CONTENT_TYPE.as_str(), "application/xml"), ("x-ms-error-code", code)], body).into_response()
-}
-
 /// The MD5 of a whole file, as its writer would have given it.
 async fn md5(path: &Path) -> Option<String> {
     let path = path.to_owned();
     let read = tokio::task::spawn_blocking(move || std::fs::read(path).ok());
     Some(STANDARD.encode(Md5::digest(read.await.ok()??)))
-}
-
-/// Time of modification and ETag, quoted.
-fn version(facts: &std::fs::Metadata) -> (OffsetDateTime, String) {
-    let modified = facts.modified().map_or(OffsetDateTime::UNIX_EPOCH, OffsetDateTime::from);
-    (modified, format!("\"{}\"", file_etag(facts)))
-}
-
-/// What stands for a file's ETag, unquoted: changes with each write, also of the same bytes under the same name. The change
-/// time is not part of it, as `chmod`, a rename and a hard link change that and no byte. Whoever tells of a file as an event tells of this one.
-pub fn file_etag(metadata: &std::fs::Metadata) -> String {
-    let nanoseconds = |at: std::io::Result<SystemTime>| {
-        at.ok().and_then(|at| at.duration_since(SystemTime::UNIX_EPOCH).ok()).map_or(0, |since| since.as_nanos())
-    };
-    #[cfg(unix)]
-    let number = {
-        use std::os::unix::fs::MetadataExt as _;
-        // Another file that was put in the place of this one (`mv`, `cp -p` of most tools) has another number.
-        metadata.ino()
-    };
-    #[cfg(not(unix))]
-    let number = 0;
-    format!("0x{:x}-{:x}-{number:x}", nanoseconds(metadata.modified()), metadata.len())
-}
-
-/// First and last byte of `bytes=a-b` or `bytes=a-`; other forms are not used by storage clients.
-fn part(range: &str, length: u64) -> Option<(u64, u64)> {
-    let (from, to) = range.strip_prefix("bytes=")?.split_once('-')?;
-    let from = from.parse().ok()?;
-    let to = if to.is_empty() { length } else { to.parse().ok()? };
-    (to >= from).then_some((from, to))
 }
 
 fn stream(file: tokio::fs::File, length: u64) -> Body {
@@ -298,18 +275,21 @@ fn listing(folder: &Path, (account, container, prefix): (&str, &str, &str), foun
         escaped(prefix)
     );
     for name in found.iter().take(max) {
-        let Ok(facts) = folder.join(name).metadata() else { continue };
+        let file = folder.join(name);
+        let Ok(facts) = file.metadata() else { continue };
         let (modified, etag) = version(&facts);
+        let content_type = Sidecar::of(&file).of_version(&etag, name).content_type;
         // Writing to a String cannot fail.
         let _ = write!(
             xml,
             "<Blob><Name>{}</Name><Properties><Last-Modified>{}</Last-Modified><Etag>{}</Etag>\
-             <Content-Length>{}</Content-Length><Content-Type>application/octet-stream</Content-Type>\
+             <Content-Length>{}</Content-Length><Content-Type>{}</Content-Type>\
              <BlobType>BlockBlob</BlobType></Properties></Blob>",
             escaped(name),
             to_rfc7231(&modified),
             etag.trim_matches('"'),
-            facts.len()
+            facts.len(),
+            escaped(&content_type)
         );
     }
     xml.push_str("</Blobs>");
@@ -326,7 +306,10 @@ fn escaped(text: &str) -> String {
 
 #[cfg(all(test, unix))]
 mod tests {
+    use std::time::SystemTime;
+
     use super::*;
+    use crate::storage_version::file_etag;
 
     #[test]
     fn a_file_that_may_not_be_read_is_not_gone() {

@@ -149,6 +149,8 @@ impl StorageMap {
         };
         let datastore = self.datastore(&name).ok_or_else(|| NoFile::NoDatastore(name.clone()))?;
         let relative = relative(path.trim_end_matches('/')).ok_or_else(|| NoFile::BadPath(path.clone()))?;
+        // It stands for a container, which is there whoever tidied up here.
+        std::fs::create_dir_all(&datastore.folder).map_err(|_| NoFile::NoDatastore(name.clone()))?;
         let target = datastore.folder.join(relative);
         // The part of it that exists must not lead outside by a link.
         let inside = target
@@ -160,7 +162,7 @@ impl StorageMap {
 }
 
 /// A blob's name as a path below a folder; `None` for a name that climbs, is absolute, or is hidden.
-fn relative(name: &str) -> Option<PathBuf> {
+pub(super) fn relative(name: &str) -> Option<PathBuf> {
     // A backslash is a character of a name like any other, but where it separates folders.
     let separates = |part: &str| std::path::MAIN_SEPARATOR == '\\' && part.contains('\\');
     let good = |part: &str| {
@@ -220,6 +222,20 @@ mod tests {
         };
         let container = Container { account: "local".into(), container: "inbox".into(), folder: root.join("inbox") };
         StorageMap::open(&[container], &[datastore]).unwrap()
+    }
+
+    /// Whoever tidies up the outbox of a `local` that runs would see every job fail that comes after.
+    #[test]
+    fn a_folder_that_was_removed_is_made_again_for_the_next_output() {
+        let root = tempfile::tempdir().unwrap();
+        let storage_map = storage_map(root.path());
+        std::fs::remove_dir_all(root.path().join("outbox")).unwrap();
+        let (folder, target) = storage_map.output("azureml://datastores/d/paths/a/b.csv").unwrap();
+        assert!(folder.is_dir() && target.starts_with(&folder));
+        // What stands in its place is not written through.
+        std::fs::remove_dir(&folder).unwrap();
+        std::os::unix::fs::symlink(root.path(), &folder).unwrap();
+        assert!(storage_map.output("azureml://datastores/d/paths/a/b.csv").is_err());
     }
 
     #[test]

@@ -1,16 +1,15 @@
 //! `scorekeeper breaker`: shows circuit breakers, or closes one.
 
 use std::io::Write;
-use std::process::ExitCode;
 
 use lifecycle::breaker::BreakerEvent;
 use lifecycle::{BreakerSettings, EndpointKey};
 use time::OffsetDateTime;
 
-use super::on_ledger::{ATTENTION, Access, Error, OK, run_on_ledger};
+use super::json::JsonArgs;
+use super::on_ledger::{ATTENTION, Error, OK};
 use crate::config::WhichLedger;
 use app::ledger::Ledger;
-use app::ports::Clock;
 use app::reports::{self, BreakerView};
 
 /// `breaker`: shows circuit breakers, or closes one for all processes.
@@ -20,7 +19,7 @@ pub struct BreakerArgs {
     #[command(flatten)]
     pub which: WhichLedger,
     /// `close`: let all scorings of the deployment or the rule go at once
-    #[arg(value_name = "close", requires = "subject")]
+    #[arg(value_name = "close", requires = "subject", conflicts_with = "JsonArgs")]
     pub action: Option<Action>,
     /// Of this rule
     #[arg(long, value_name = "ID", group = "subject")]
@@ -31,9 +30,9 @@ pub struct BreakerArgs {
     /// Of this deployment; without it the endpoint's default
     #[arg(long, value_name = "NAME", requires = "endpoint")]
     pub deployment: Option<String>,
-    /// As JSON
-    #[arg(long, conflicts_with = "action")]
-    pub json: bool,
+    /// As JSON.
+    #[command(flatten)]
+    pub json: JsonArgs,
 }
 
 /// What can be done with a breaker.
@@ -41,19 +40,6 @@ pub struct BreakerArgs {
 pub enum Action {
     /// Close it.
     Close,
-}
-
-impl BreakerArgs {
-    /// Whether the command changes anything.
-    fn changes(&self) -> bool {
-        self.action.is_some()
-    }
-}
-
-pub(super) fn run(args: &BreakerArgs, clock: &Clock) -> Result<ExitCode, super::Error> {
-    let access = if args.changes() { Access::Write } else { Access::Read };
-    let command = async |ledger: &Ledger, now, out: &mut dyn Write| breaker(ledger, args, now, out).await;
-    run_on_ledger(&args.which, access, clock, command)
 }
 
 /// Runs `breaker`.
@@ -83,14 +69,13 @@ pub async fn breaker(
         };
         // Closing needs no settings.
         let settings = BreakerSettings::default();
-        ledger.change_breaker(&named.of, &BreakerEvent::Closed, &settings, now).await?;
+        ledger.change_breaker(&named.of, &BreakerEvent::Closed, &settings, now).await.map_err(Error::Write)?;
         writeln!(out, "Closed. All processes apply it within 15 seconds; failures are counted anew.")?;
         return Ok(OK);
     }
     let views: Vec<_> = all.into_iter().filter(wanted).collect();
-    if args.json {
-        serde_json::to_writer_pretty(&mut *out, &views).map_err(std::io::Error::from)?;
-        writeln!(out)?;
+    if args.json.is_asked_for() {
+        args.json.write(&views, out)?;
         return Ok(OK);
     }
     if views.is_empty() {

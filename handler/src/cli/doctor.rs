@@ -11,14 +11,16 @@ use std::process::ExitCode;
 use app::ports::Clock;
 
 use lifecycle::duration::IsoDuration;
-use serde_json::{Value, json};
+use serde_json::Value;
 
+use super::json::{self, JsonArgs};
 use super::{one_thread, working_directory};
 use crate::compose;
 use crate::config::local::LocalSettings;
-use crate::config::{Config, Problems, ProcessVars, Vars};
+use crate::config::{Config, Problems, ProcessVars, RulesInBlob, Vars};
 use crate::redacting::Redacting;
-use doctor::{AppFacts, Caller, Report, Verdict};
+use crate::rules_in_blob::Look;
+use doctor::{AppFacts, Caller, Check, Finding, Report, RulesSeen, RulesState, Verdict};
 
 /// What is examined, and how it is told.
 #[derive(Debug, Clone, clap::Args)]
@@ -37,14 +39,16 @@ pub struct DoctorArgs {
     /// Only what is not ok
     #[arg(long)]
     pub quiet: bool,
-    /// As JSON, for scripts
-    #[arg(long)]
-    pub json: bool,
+    /// As JSON.
+    #[command(flatten)]
+    pub json: JsonArgs,
 }
 
 /// A value of `--within` that is refused.
 #[derive(Debug, thiserror::Error)]
-#[error("expected an ISO 8601 duration from PT1S to PT1H")]
+#[error(
+    "expected an ISO 8601 duration from PT1S to PT1H, such as PT2M for two minutes; without the T an M means months"
+)]
 struct NoLimit;
 
 fn limit(text: &str) -> Result<IsoDuration, NoLimit> {
@@ -87,12 +91,19 @@ pub(super) fn run(args: &DoctorArgs, clock: &Clock) -> Result<ExitCode, super::E
     let app_settings = AppSettings::read(args, &ProcessVars)?;
     let report = match settings(&app_settings, &cwd) {
         Err(report) => report,
-        Ok(config) => {
+        Ok(mut config) => {
             let caller = if app_settings.is_app() { Caller::App } else { Caller::Operator };
             let limit = args.within.0.try_into().unwrap_or_default(); // never negative, see its parser
             let runtime = one_thread()?;
+            let seen = runtime.block_on(compose::rules_seen(&config, caller, clock)).map_err(Error::from)?;
+            let rules_blob = config.rules_in_blob.as_ref().zip(seen.as_ref()).map(|(at, look)| rules_blob(at, look));
+            if let Some(Look::Good(rules, _)) = seen {
+                config.rules = rules;
+            }
             let doctor = compose::doctor(&config, caller, app_settings.facts(args), limit, Clock::clone(clock));
-            let report = runtime.block_on(doctor.map_err(Error::from)?.examine());
+            let mut doctor = doctor.map_err(Error::from)?;
+            doctor.installation.rules_blob = rules_blob;
+            let report = runtime.block_on(doctor.examine());
             // Looks that were given up are not waited for.
             runtime.shutdown_background();
             report
@@ -102,6 +113,16 @@ pub(super) fn run(args: &DoctorArgs, clock: &Clock) -> Result<ExitCode, super::E
     print(&report, args, &mut out)?;
     out.flush()?;
     Ok(ExitCode::from(report.exit_code()))
+}
+
+/// The blob of the rules, as it was seen.
+fn rules_blob(RulesInBlob { url, blob, .. }: &RulesInBlob, look: &Look) -> RulesSeen {
+    let state = match look {
+        Look::Good(_, etag) => RulesState::Good { etag: etag.clone() },
+        Look::Broken(..) => RulesState::Broken(look.to_string()),
+        Look::Unread(_) => RulesState::Unread(look.to_string()),
+    };
+    RulesSeen { url: url.to_string(), account: blob.account.clone(), container: blob.container.clone(), state }
 }
 
 /// The settings of an app: of a file, else of this process. Not to be printed, as values may be secrets.
@@ -117,11 +138,9 @@ impl<'a> AppSettings<'a> {
         Ok(Self { given, process })
     }
 
-    /// Whether this process has a managed identity, and so looks as the app.
+    /// Whether this process has an identity of its own, and so looks as the app.
     pub fn is_app(&self) -> bool {
-        ["IDENTITY_ENDPOINT", "AZURE_CLIENT_ID"]
-            .iter()
-            .any(|name| self.process.get(name).is_some_and(|value| !value.trim().is_empty()))
+        crate::config::identity::is_app(self.process)
     }
 
     /// What they say of the app beside the handler's own settings.
@@ -197,10 +216,11 @@ fn read_file(path: &Path) -> Result<BTreeMap<String, String>, Error> {
 pub fn settings(vars: &dyn Vars, cwd: &Path) -> Result<Config, Report> {
     Config::read(vars, cwd).map_err(|Problems(problems)| {
         if LocalSettings::below(cwd, vars).is_some() {
-            let seen = "no app is set here but a `scorekeeper local`, whose cloud is simulated".to_owned();
-            let remedy = "give the settings of the app that is deployed, `--settings FILE`; how the local one stands is told \
+            // Nothing is wrong with it, and of a cloud that is simulated nothing is to be proved.
+            let seen = "there is nothing to examine: what runs here is a `scorekeeper local`, whose cloud is simulated";
+            let remedy = "the settings of an app that is deployed, `--settings FILE`; how the local one stands is told \
                           by `scorekeeper status`, and its settings by `scorekeeper config`";
-            return doctor::Doctor::of_bad_settings(&[(seen, remedy.to_owned())]);
+            return Report::new("nobody", vec![Finding::unknown(Check::Settings, seen, remedy)]);
         }
         let shown = problems.iter().map(|problem| {
             let set = problem
@@ -214,19 +234,19 @@ pub fn settings(vars: &dyn Vars, cwd: &Path) -> Result<Config, Report> {
 }
 
 /// Prints a report.
-pub fn print(report: &Report, args: &DoctorArgs, out: &mut dyn Write) -> std::io::Result<()> {
+pub fn print(report: &Report, args: &DoctorArgs, out: &mut dyn Write) -> Result<(), json::Error> {
     let shown = report.findings.iter().filter(|finding| !args.quiet || finding.verdict != Verdict::Ok);
     let verdicts = [Verdict::Ok, Verdict::Warning, Verdict::Unknown, Verdict::Fault];
-    if args.json {
+    if args.json.is_asked_for() {
         let counts: serde_json::Map<String, Value> =
-            verdicts.iter().map(|verdict| (verdict.name().to_owned(), json!(report.count(*verdict)))).collect();
-        let document = json!({
+            verdicts.iter().map(|verdict| (verdict.name().to_owned(), report.count(*verdict).into())).collect();
+        let document = serde_json::json!({
             "identity": report.identity,
             "exitCode": report.exit_code(),
             "counts": counts,
             "findings": shown.collect::<Vec<_>>(),
         });
-        return writeln!(out, "{document:#}");
+        return args.json.write(&document, out);
     }
     writeln!(out, "Checked as {}.", report.identity)?;
     for finding in shown {
@@ -246,16 +266,22 @@ pub fn print(report: &Report, args: &DoctorArgs, out: &mut dyn Write) -> std::io
         1 => "Fix the faults from the first to the last, then run it again.",
         _ => "Nothing is known to be wrong, but not everything could be seen.",
     };
-    writeln!(out, "{}. {last}", counts.join(", "))
+    writeln!(out, "{}. {last}", counts.join(", "))?;
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use doctor::{Check, Finding};
 
     fn args(settings: Option<PathBuf>) -> DoctorArgs {
-        DoctorArgs { settings, app: None, within: IsoDuration(time::Duration::MINUTE), quiet: false, json: false }
+        DoctorArgs {
+            settings,
+            app: None,
+            within: IsoDuration(time::Duration::MINUTE),
+            quiet: false,
+            json: JsonArgs::TEXT,
+        }
     }
 
     fn vars(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
@@ -296,6 +322,9 @@ mod tests {
             (vec![("IDENTITY_ENDPOINT", " ")], false),
             (vec![("IDENTITY_ENDPOINT", "http://127.0.0.1:1")], true),
             (vec![("AZURE_CLIENT_ID", "x")], true),
+            (vec![("AZURE_CLIENT_SECRET", "x")], true),
+            (vec![("SCOREKEEPER_IDENTITY", "managedIdentity")], true),
+            (vec![("SCOREKEEPER_IDENTITY", "signedIn"), ("IDENTITY_ENDPOINT", "http://127.0.0.1:1")], false),
         ] {
             let process = vars(&pairs);
             assert_eq!(AppSettings::read(&args(None), &process).unwrap().is_app(), is_app, "{pairs:?}");
@@ -363,8 +392,8 @@ unknown  delivery.filter: nobody may look
     #[test]
     fn scripts_read_the_same_as_json() {
         let mut out = Vec::new();
-        print(&report(), &DoctorArgs { json: true, quiet: true, ..args(None) }, &mut out).unwrap();
-        let expected = json!({
+        print(&report(), &DoctorArgs { json: JsonArgs::ALL, quiet: true, ..args(None) }, &mut out).unwrap();
+        let expected = serde_json::json!({
             "identity": "the app's own identity",
             "exitCode": 1,
             "counts": { "ok": 1, "warning": 0, "unknown": 1, "fault": 1 },

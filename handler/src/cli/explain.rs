@@ -1,16 +1,15 @@
 //! `scorekeeper explain`: why a blob was scored, why not, why not yet, or why never.
 
 use std::io::Write;
-use std::process::ExitCode;
 
 use app::ledger::Ledger;
-use app::ports::Clock;
 use app::reports::{self, Explanation, Verdict};
 use lifecycle::intake;
 use lifecycle::text::visible;
 use time::OffsetDateTime;
 
-use super::on_ledger::{ATTENTION, Access, Error, OK, run_on_ledger};
+use super::json::JsonArgs;
+use super::on_ledger::{ATTENTION, Error, OK};
 use super::progress::Progress;
 use super::view::{ago, utc_text};
 use crate::config::WhichLedger;
@@ -23,16 +22,9 @@ pub struct ExplainArgs {
     pub which: WhichLedger,
     /// The blob's URL, its container and path, its path alone, or the id of one of its scorings
     pub blob: String,
-    /// As JSON
-    #[arg(long)]
-    pub json: bool,
-}
-
-pub(super) fn run(args: &ExplainArgs, clock: &Clock) -> Result<ExitCode, super::Error> {
-    let command = async |ledger: &Ledger, now, out: &mut dyn Write| {
-        explain(ledger, &args.which, &args.blob, args.json, now, out).await
-    };
-    run_on_ledger(&args.which, Access::Read, clock, command)
+    /// As JSON.
+    #[command(flatten)]
+    pub json: JsonArgs,
 }
 
 /// `explain BLOB`: every version of it, each rule's verdict, and the event as it came, with the next command on the ledger that
@@ -41,7 +33,7 @@ pub async fn explain(
     ledger: &Ledger,
     which: &WhichLedger,
     wanted: &str,
-    json: bool,
+    json: &JsonArgs,
     now: OffsetDateTime,
     out: &mut dyn Write,
 ) -> Result<u8, Error> {
@@ -52,9 +44,8 @@ pub async fn explain(
     }
     drop(progress);
     let code = if explanation.was_never_received() { ATTENTION } else { OK };
-    if json {
-        serde_json::to_writer_pretty(&mut *out, &explanation).map_err(std::io::Error::from)?;
-        writeln!(out)?;
+    if json.is_asked_for() {
+        json.write(&explanation, out)?;
     } else {
         print(&explanation, which, wanted, now, out)?;
     }
@@ -121,11 +112,13 @@ pub(super) fn print(
 
 fn print_verdict(verdict: &Verdict, now: OffsetDateTime, out: &mut dyn Write) -> std::io::Result<()> {
     let version = verdict.etag.as_deref().map(|etag| format!("version {etag}")).unwrap_or_default();
+    let generation = verdict.generation.filter(|generation| *generation > 0);
+    let generation = generation.map(|generation| format!(", generation {generation}")).unwrap_or_default();
     let rule = verdict.rule.as_deref().map(|rule| format!(" under rule {rule}")).unwrap_or_default();
     let stuck = if verdict.stuck { ", stuck" } else { "" };
     writeln!(
         out,
-        "  {}: {}{}{stuck} since {} UTC ({})",
+        "  {}{generation}: {}{}{stuck} since {} UTC ({})",
         visible(if version.is_empty() { "an event" } else { &version }),
         verdict.verdict,
         visible(&rule),

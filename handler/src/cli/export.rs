@@ -4,17 +4,16 @@
 //! a command that DuckDB, pandas and Spark do without, as all of them read CSV and JSON lines.
 
 use std::io::Write;
-use std::process::ExitCode;
 
 use app::ledger::Ledger;
-use app::ports::Clock;
 use app::reports::{self, Filter};
 use lifecycle::Status;
 use time::OffsetDateTime;
 
+use super::filter::FurtherFilter;
 use super::format::{Format, RowWriter};
 use super::list::COLUMNS;
-use super::on_ledger::{ATTENTION, Access, Error, OK, run_on_ledger};
+use super::on_ledger::{ATTENTION, Error, OK};
 use super::progress::Progress;
 use super::since::Since;
 use crate::config::WhichLedger;
@@ -40,7 +39,11 @@ pub struct ExportArgs {
     /// Only what was received since then: `90m`, `24h`, `7d` before now, or a time such as `2026-07-21T10:00:00Z`
     #[arg(long, value_name = "TIME", value_parser = Since::read)]
     pub since: Option<Since>,
-    /// In which form
+    /// What else is asked of them.
+    #[command(flatten)]
+    pub further: FurtherFilter,
+    /// In which form; Parquet is not one, as its writer would be a second stack of a hundred crates in this command: DuckDB, pandas
+    /// and Spark make it of either
     #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t = ExportFormat::Csv)]
     pub output: ExportFormat,
 }
@@ -54,11 +57,6 @@ pub enum ExportFormat {
     Jsonl,
 }
 
-pub(super) fn run(args: &ExportArgs, clock: &Clock) -> Result<ExitCode, super::Error> {
-    let command = async |ledger: &Ledger, now, out: &mut dyn Write| export(ledger, args, now, out).await;
-    run_on_ledger(&args.which, Access::Read, clock, command)
-}
-
 /// Runs `export`. Rows that cannot be read are not in it; the exit code tells of them.
 pub async fn export(ledger: &Ledger, args: &ExportArgs, now: OffsetDateTime, out: &mut dyn Write) -> Result<u8, Error> {
     let mut filter = Filter {
@@ -66,8 +64,7 @@ pub async fn export(ledger: &Ledger, args: &ExportArgs, now: OffsetDateTime, out
         rule: args.rule.clone(),
         prefix: args.prefix.clone(),
         since: args.since.map(|since| since.before(now)),
-        after: None,
-        limit: PAGE,
+        ..args.further.filter(now, PAGE)
     };
     let format = match args.output {
         ExportFormat::Csv => Format::Csv,

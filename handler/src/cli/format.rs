@@ -48,8 +48,7 @@ impl<'a> RowWriter<'a> {
             serde_json::to_writer(&mut *self.out, row)?;
             return writeln!(self.out);
         }
-        let row = serde_json::to_value(row)?;
-        let values: Vec<_> = self.columns.iter().map(|name| text(row.get(name))).collect();
+        let values = values(row, self.columns)?;
         self.line(&values)
     }
 
@@ -63,6 +62,12 @@ impl<'a> RowWriter<'a> {
         let end = if self.format == Format::Csv { "\r\n" } else { "\n" };
         write!(self.out, "{}{end}", values.join(between))
     }
+}
+
+/// The members of a row that are columns, as texts.
+pub(super) fn values(row: &impl Serialize, columns: &[&str]) -> io::Result<Vec<String>> {
+    let row = serde_json::to_value(row)?;
+    Ok(columns.iter().map(|name| text(row.get(name))).collect())
 }
 
 fn text(value: Option<&Value>) -> String {

@@ -1,18 +1,16 @@
 //! `scorekeeper limit`: shows limits, or sets one; `pause` and `resume`: the same for who wants no number.
 
 use std::io::Write;
-use std::process::ExitCode;
 
 use time::OffsetDateTime;
 
-use super::on_ledger::{ATTENTION, Access, Error, OK, run_on_ledger};
-use super::order::operator;
+use super::json::JsonArgs;
+use super::on_ledger::{ATTENTION, Error, OK};
 use super::view::{shortened, utc_text};
 use crate::config::WhichLedger;
 use app::ledger::{Controls, Ledger, LimitChange, LimitScope};
-use app::ports::Clock;
 use app::reports::{self, LimitView};
-use lifecycle::text::visible;
+use lifecycle::text::{shell, visible};
 
 /// Lines of a history that are read.
 const MAX_LINES: usize = 100;
@@ -30,17 +28,17 @@ pub struct LimitArgs {
     #[arg(long, value_name = "URI")]
     pub endpoint: Option<String>,
     /// Most scorings in flight, 0 to pause, or `default` for what the rules say; without it limits are shown
-    #[arg(value_name = "N|default", value_parser = new_limit)]
+    #[arg(value_name = "N|default", value_parser = new_limit, conflicts_with = "JsonArgs")]
     pub new_limit: Option<NewLimit>,
     /// Why it is set: it stands in the history, with who set it
     #[arg(long, value_name = "TEXT", requires = "new_limit")]
     pub reason: Option<String>,
     /// Show what operators have set, when and why, the newest first
-    #[arg(long, conflicts_with = "new_limit")]
+    #[arg(long, conflicts_with_all = ["new_limit", "JsonArgs"])]
     pub history: bool,
-    /// As JSON
-    #[arg(long, conflicts_with_all = ["new_limit", "history"])]
-    pub json: bool,
+    /// As JSON.
+    #[command(flatten)]
+    pub json: JsonArgs,
 }
 
 /// `pause` and `resume`: of which rule or endpoint, and why.
@@ -81,29 +79,10 @@ fn new_limit(text: &str) -> Result<NewLimit, NoLimit> {
 }
 
 impl LimitArgs {
-    /// Whether the command changes anything.
-    fn changes(&self) -> bool {
-        self.new_limit.is_some()
-    }
-
     fn scope(&self) -> Option<(LimitScope, &str)> {
         let rule = self.rule.as_deref().map(|id| (LimitScope::rule(id), id));
         rule.or_else(|| self.endpoint.as_deref().map(|uri| (LimitScope::endpoint(uri), uri)))
     }
-}
-
-pub(super) fn run(args: &LimitArgs, clock: &Clock) -> Result<ExitCode, super::Error> {
-    let access = if args.changes() { Access::Write } else { Access::Read };
-    let by = operator();
-    let command = async |ledger: &Ledger, now, out: &mut dyn Write| limit(ledger, args, &by, now, out).await;
-    run_on_ledger(&args.which, access, clock, command)
-}
-
-/// Runs `pause` or `resume`.
-pub(super) fn run_pause(pauses: bool, args: &PauseArgs, clock: &Clock) -> Result<ExitCode, super::Error> {
-    let by = operator();
-    let command = async |ledger: &Ledger, now, out: &mut dyn Write| pause(ledger, pauses, args, &by, now, out).await;
-    run_on_ledger(&args.which, Access::Write, clock, command)
 }
 
 /// `pause`: nothing more of it is sent. `resume`: what held before the pause, an operator's limit or the rules.
@@ -163,9 +142,8 @@ pub async fn limit(
     if args.history {
         return history(ledger, &views, out).await;
     }
-    if args.json {
-        serde_json::to_writer_pretty(&mut *out, &views).map_err(std::io::Error::from)?;
-        writeln!(out)?;
+    if args.json.is_asked_for() {
+        args.json.write(&views, out)?;
         return Ok(OK);
     }
     if views.is_empty() {
@@ -176,6 +154,10 @@ pub async fn limit(
     }
     for view in views {
         writeln!(out, "{:8}  {:50}  {}", view.kind, shortened(&view.name, 50), view.summary())?;
+        if view.limit == Some(0) && view.set_time.is_some() {
+            let resume = args.which.named_in(&format!("scorekeeper resume {} --reason …", shell(&view.name)));
+            writeln!(out, "{:8}  {resume} lets it go", "")?;
+        }
         if let Some(reason) = view.reason.filter(|_| view.waiting > 0) {
             writeln!(out, "{:8}  {reason}", "")?;
         }
@@ -242,7 +224,7 @@ async fn set(
         }
     };
     let change = LimitChange { name, limit, at: now, by, reason };
-    ledger.set_limit(scope, &change).await?;
+    ledger.set_limit(scope, &change).await.map_err(Error::Write)?;
     writeln!(out, "{kind} {}: {said}.", change.name)?;
     writeln!(out, "All processes apply it within 15 seconds. Running jobs are not affected.")?;
     Ok(OK)

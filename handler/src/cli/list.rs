@@ -1,21 +1,26 @@
 //! `scorekeeper list`: scorings, the newest first.
 
 use std::io::Write;
-use std::process::ExitCode;
 
 use app::ledger::{Ledger, Place};
-use app::ports::Clock;
-use app::reports::{self, Filter, Newest, PendingList, UnreadableView};
+use app::reports::{self, Filter, Newest, ScoringView, UnreadableView};
+use lifecycle::Status;
 use lifecycle::text::visible;
-use lifecycle::{Status, UnversionedBlob};
 use time::OffsetDateTime;
 
-use super::format::{Format, RowWriter};
+use super::filter::FurtherFilter;
+use super::format::Format;
+use super::json::JsonArgs;
+use super::ledger_command::Here;
+use super::list_events;
 use super::named::{Named, by_finding};
-use super::on_ledger::{ATTENTION, Access, Error, OK, run_on_ledger};
+use super::on_ledger::{ATTENTION, Error, OK};
 use super::progress::Progress;
 use super::since::Since;
-use super::view::{shortened, utc_text};
+use super::table::{self, Column};
+use super::view::utc_text;
+#[cfg(feature = "cli")]
+use super::watch::{Block, WatchArgs, watch};
 use crate::config::WhichLedger;
 
 /// What `list` shows.
@@ -39,26 +44,41 @@ pub struct ListArgs {
     /// Only what was received since then: `90m`, `24h`, `7d` before now, or a time such as `2026-07-21T10:00:00Z`
     #[arg(long, value_name = "TIME", value_parser = Since::read)]
     pub since: Option<Since>,
+    /// What else is asked of them.
+    #[command(flatten)]
+    pub further: FurtherFilter,
     /// Go on behind a page, by the cursor that it ends with
     #[arg(long, value_name = "CURSOR", value_parser = place)]
     pub after: Option<Place>,
     /// Show at most this many, the newest first
-    #[arg(long, value_name = "N", default_value_t = 100)]
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
     pub limit: usize,
     /// Only what this finding of `status` concerns
-    #[arg(long, value_name = "FINDING", conflicts_with_all = ["status", "rule", "prefix", "since", "after", "pending", "skipped", "quarantined"])]
+    #[arg(long, value_name = "FINDING", conflicts_with_all = ["status", "rule", "prefix", "since", "FurtherFilter", "after", "pending", "skipped", "quarantined"])]
     pub finding: Option<String>,
     /// How it is printed
-    #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t)]
+    #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t, conflicts_with = "json")]
     pub output: Format,
-    /// A JSON array for scripts: `--output json`
-    #[arg(long, conflicts_with = "output")]
-    pub json: bool,
+    /// As a JSON array.
+    #[command(flatten)]
+    pub json: JsonArgs,
+    /// Whether it is shown again.
+    #[cfg(feature = "cli")]
+    #[command(flatten)]
+    pub watch: WatchArgs,
+    /// Characters of a line of the terminal; none: it is no terminal.
+    #[arg(skip)]
+    pub width: Option<usize>,
 }
 
 impl ListArgs {
-    fn format(&self) -> Format {
-        if self.json { Format::Json } else { self.output }
+    pub(super) fn format(&self) -> Format {
+        if self.json.is_asked_for() { Format::Json } else { self.output }
+    }
+
+    /// Characters that a line may have.
+    pub(super) fn width(&self) -> Option<usize> {
+        self.width
     }
 }
 
@@ -88,30 +108,44 @@ pub(super) const COLUMNS: &[&str] = &[
 #[group(multiple = false)]
 pub struct Instead {
     /// Uploads whose version is not known yet, and renamed folders whose files are not listed yet, in place of scorings
-    #[arg(long, conflicts_with_all = ["status", "rule", "limit", "prefix", "since", "after"])]
+    #[arg(long, conflicts_with_all = ["status", "rule", "limit", "prefix", "since", "FurtherFilter", "after"])]
     pub pending: bool,
     /// Events that no rule wanted, in place of scorings
-    #[arg(long, conflicts_with_all = ["status", "after"])]
+    #[arg(long, conflicts_with_all = ["status", "FurtherFilter"])]
     pub skipped: bool,
     /// Events that could not be read, in place of scorings
-    #[arg(long, conflicts_with_all = ["status", "rule", "prefix", "after"])]
+    #[arg(long, conflicts_with_all = ["status", "rule", "prefix", "FurtherFilter"])]
     pub quarantined: bool,
 }
 
-pub(super) fn run(args: &ListArgs, clock: &Clock) -> Result<ExitCode, super::Error> {
-    run_on_ledger(&args.which, Access::Read, clock, async |ledger, now, out| list(ledger, args, now, out).await)
+/// `list`, once or again and again.
+pub(super) async fn run(args: &ListArgs, here: &Here<'_>, out: &mut dyn Write) -> Result<u8, Error> {
+    let args = ListArgs { width: here.columns, ..args.clone() };
+    #[cfg(feature = "cli")]
+    if let Some(every) = args.watch.watch {
+        let look = async |now| {
+            let mut text = Vec::new();
+            let code = list(here.ledger, &args, now, &mut text).await?;
+            let compared = String::from_utf8_lossy(&text).into_owned();
+            Ok(Block { code, text, compared })
+        };
+        return watch(every, args.format() == Format::Table, here.clock, look).await;
+    }
+    list(here.ledger, &args, (here.clock)(), out).await
 }
 
 /// `list`: scorings, the newest first.
 pub async fn list(ledger: &Ledger, args: &ListArgs, now: OffsetDateTime, out: &mut dyn Write) -> Result<u8, Error> {
-    if args.instead.pending {
-        return list_pending(ledger, args.format(), out).await;
+    #[cfg(feature = "cli")]
+    if args.json.query.is_some() && !matches!(args.output, Format::Table | Format::Json) {
+        writeln!(out, "--query is of JSON; leave --output out, or say --output json.")?;
+        return Ok(super::USAGE);
     }
-    if args.instead.skipped {
-        return list_skipped(ledger, args, now, out).await;
-    }
-    if args.instead.quarantined {
-        return list_quarantined(ledger, args, now, out).await;
+    match args.instead {
+        Instead { pending: true, .. } => return list_events::pending(ledger, args, out).await,
+        Instead { skipped: true, .. } => return list_events::skipped(ledger, args, now, out).await,
+        Instead { quarantined: true, .. } => return list_events::quarantined(ledger, args, now, out).await,
+        Instead { .. } => {}
     }
     let mut progress = Progress::new();
     let filter = Filter {
@@ -120,7 +154,7 @@ pub async fn list(ledger: &Ledger, args: &ListArgs, now: OffsetDateTime, out: &m
         prefix: args.prefix.clone(),
         since: args.since.map(|since| since.before(now)),
         after: args.after.clone(),
-        limit: args.limit,
+        ..args.further.filter(now, args.limit)
     };
     let found = match &args.finding {
         Some(finding) => {
@@ -132,80 +166,75 @@ pub async fn list(ledger: &Ledger, args: &ListArgs, now: OffsetDateTime, out: &m
         }
         None => reports::newest(ledger, &filter, || progress.count()).await?,
     };
-    if args.format() != Format::Table {
-        if args.format() == Format::Json {
-            write_json(&found, out)?;
-        } else {
-            rows(args.format(), COLUMNS, &found.scorings, out)?;
+    drop(progress);
+    match args.format() {
+        Format::Table => {}
+        Format::Json => {
+            args.json.write(&found, out)?;
+            return Ok(code(&found.unreadable));
         }
-        return Ok(code(&found.unreadable));
+        format => {
+            list_events::rows(format, COLUMNS, &found.scorings, out)?;
+            return Ok(code(&found.unreadable));
+        }
     }
-    let Newest { scorings: found, unreadable, next } = found;
-    if found.is_empty() {
-        let filtered = filter != Filter { limit: filter.limit, ..Filter::default() };
-        let text = if filtered { "No scoring matches the filter." } else { "The ledger holds no scoring yet." };
+    if found.scorings.is_empty() {
+        let is_first_of_all = filter.is_of_all() && filter.after.is_none();
+        let text = if is_first_of_all { "The ledger holds no scoring yet." } else { "No scoring matches the filter." };
         writeln!(out, "{text}")?;
-        return told(&unreadable, out);
+    } else {
+        print(&found.scorings, args.width(), out)?;
+        shown_and_next(found.scorings.len(), found.next.as_ref().map(Place::as_str), out)?;
     }
-    writeln!(out, "{:32}  {:10}  {:40}  {:>7}  {:19}  JOB", "ID", "STATUS", "BLOB", "ATTEMPT", "CREATED (UTC)")?;
-    for scoring in &found {
-        let note =
-            scoring.last_error.as_deref().or(scoring.error.as_deref()).map(|text| format!("  {}", shortened(text, 80)));
-        writeln!(
-            out,
-            "{:32}  {:10}  {:40}  {:>7}  {:19}  {}{}",
-            scoring.id,
-            scoring.status,
-            shortened(&scoring.path, 40),
-            scoring.attempt,
+    told(&found.unreadable, out)
+}
+
+/// As a table. On a narrow terminal names of jobs stand back: `show` has them.
+fn print(scorings: &[ScoringView], width: Option<usize>, out: &mut dyn Write) -> std::io::Result<()> {
+    const NARROW: usize = 120;
+    let is_wide = width.is_none_or(|width| width >= NARROW);
+    let has_why = scorings.iter().any(|scoring| why(scoring).is_some());
+    let mut columns = vec![
+        Column::id("ID"),
+        Column::whole("STATUS"),
+        Column::long("BLOB", 16),
+        Column::number("ATTEMPT"),
+        Column::whole("CREATED (UTC)"),
+    ];
+    columns.extend(is_wide.then(|| Column::long("JOB", 12)));
+    columns.extend(has_why.then(|| Column::long("WHY", 8)));
+    let row = |scoring: &ScoringView| {
+        let mut row = vec![
+            scoring.id.clone(),
+            scoring.status.to_owned(),
+            scoring.path.clone(),
+            scoring.attempt.to_string(),
             utc_text(scoring.created_time),
-            visible(scoring.job.as_deref().unwrap_or("-")),
-            note.unwrap_or_default(),
-        )?;
-    }
-    if let Some(next) = next {
-        writeln!(out, "({} shown; the next: --after {})", found.len(), next.as_str())?;
-    }
-    told(&unreadable, out)
+        ];
+        row.extend(is_wide.then(|| scoring.job.clone().unwrap_or_else(|| "-".to_owned())));
+        row.extend(has_why.then(|| why(scoring).unwrap_or_default().to_owned()));
+        row
+    };
+    table::print(&columns, &scorings.iter().map(row).collect::<Vec<_>>(), width, out)
 }
 
-fn write_json(found: &impl serde::Serialize, out: &mut dyn Write) -> std::io::Result<()> {
-    serde_json::to_writer_pretty(&mut *out, found)?;
-    writeln!(out)
+fn why(scoring: &ScoringView) -> Option<&str> {
+    scoring.last_error.as_deref().or(scoring.error.as_deref())
 }
 
-fn rows<T: serde::Serialize>(
-    format: Format,
-    columns: &[&str],
-    rows: &[T],
-    out: &mut dyn Write,
-) -> Result<(), std::io::Error> {
-    let mut writer = RowWriter::new(format, columns, out)?;
-    rows.iter().try_for_each(|row| writer.write(row))
-}
-
-/// Prints in a form that tools read, if one is asked for; a table is for its caller to print.
-fn is_printed_for_tools<T: serde::Serialize>(
-    format: Format,
-    columns: &[&str],
-    found: &[T],
-    out: &mut dyn Write,
-) -> Result<bool, std::io::Error> {
-    match format {
-        Format::Table => return Ok(false),
-        Format::Json => write_json(&found, out)?,
-        format => rows(format, columns, found, out)?,
-    }
-    Ok(true)
+/// How a list goes on, if it does.
+pub(super) fn shown_and_next(count: usize, next: Option<&str>, out: &mut dyn Write) -> std::io::Result<()> {
+    let Some(next) = next else { return Ok(()) };
+    writeln!(out, "({count} shown; the next: --after {next})")
 }
 
 /// Rows that cannot be read need attention, as nothing is done for them; as text and as JSON.
-fn code(unreadable: &[UnreadableView]) -> u8 {
+pub(super) fn code(unreadable: &[UnreadableView]) -> u8 {
     if unreadable.is_empty() { OK } else { ATTENTION }
 }
 
 /// Tells of rows that cannot be read.
-fn told(unreadable: &[UnreadableView], out: &mut dyn Write) -> Result<u8, Error> {
+pub(super) fn told(unreadable: &[UnreadableView], out: &mut dyn Write) -> Result<u8, Error> {
     for row in unreadable {
         writeln!(out, "{:32}  {:10}  {}", row.id.as_deref().unwrap_or("?"), row.status, visible(&row.error))?;
     }
@@ -220,98 +249,3 @@ fn place(text: &str) -> Result<Place, NoPlace> {
 #[derive(Debug, thiserror::Error)]
 #[error("`{0}` is no cursor; one stands at the end of a list that has more, and in its JSON as `cursor`")]
 struct NoPlace(String);
-
-/// `list --skipped`: events that no rule wanted, the newest first.
-async fn list_skipped(ledger: &Ledger, args: &ListArgs, now: OffsetDateTime, out: &mut dyn Write) -> Result<u8, Error> {
-    let since = args.since.map_or(OffsetDateTime::UNIX_EPOCH, |since| since.before(now));
-    let filtered = args.rule.is_some() || args.prefix.is_some();
-    let read = if filtered { usize::MAX } else { args.limit };
-    let mut found = reports::skipped(ledger, since, read).await?;
-    found.retain(|skip| {
-        let in_place = |prefix: &String| {
-            UnversionedBlob::read(&skip.subject)
-                .is_ok_and(|blob| format!("{}/{}", blob.container, blob.path).starts_with(prefix.as_str()))
-        };
-        skip.seen_time >= since
-            && (args.rule.is_none() || args.rule == skip.rule)
-            && args.prefix.as_ref().is_none_or(in_place)
-    });
-    found.truncate(args.limit);
-    let columns = ["id", "status", "seenTime", "rule", "subject", "etag", "reason", "event"];
-    if is_printed_for_tools(args.format(), &columns, &found, out)? {
-        return Ok(OK);
-    }
-    if found.is_empty() {
-        writeln!(out, "No skipped event matches.")?;
-        return Ok(OK);
-    }
-    writeln!(out, "{:19}  {:16}  {:60}  WHY", "RECEIVED (UTC)", "RULE", "BLOB")?;
-    for skip in &found {
-        writeln!(
-            out,
-            "{:19}  {:16}  {:60}  {}",
-            utc_text(skip.seen_time),
-            shortened(skip.rule.as_deref().unwrap_or("-"), 16),
-            shortened(&skip.subject, 60),
-            shortened(&skip.reason, 200),
-        )?;
-    }
-    Ok(OK)
-}
-
-/// `list --quarantined`: events that could not be read, the newest first.
-async fn list_quarantined(
-    ledger: &Ledger,
-    args: &ListArgs,
-    now: OffsetDateTime,
-    out: &mut dyn Write,
-) -> Result<u8, Error> {
-    let since = args.since.map_or(OffsetDateTime::UNIX_EPOCH, |since| since.before(now));
-    let mut found = reports::quarantined(ledger, since, args.limit).await?;
-    found.retain(|event| event.seen_time >= since);
-    let columns = ["id", "status", "seenTime", "acknowledgedTime", "reason", "received"];
-    if is_printed_for_tools(args.format(), &columns, &found, out)? {
-        return Ok(OK);
-    }
-    if found.is_empty() {
-        writeln!(out, "No event is quarantined.")?;
-        return Ok(OK);
-    }
-    writeln!(out, "{:32}  {:19}  WHY", "ID", "RECEIVED (UTC)")?;
-    for event in &found {
-        writeln!(out, "{:32}  {:19}  {}", event.id, utc_text(event.seen_time), shortened(&event.reason, 200))?;
-        writeln!(out, "{:32}  {}", "", shortened(&event.received, 200))?;
-    }
-    Ok(OK)
-}
-
-/// `list --pending`: what waits for a look at the storage, the oldest first.
-async fn list_pending(ledger: &Ledger, format: Format, out: &mut dyn Write) -> Result<u8, Error> {
-    let found = reports::pending(ledger).await?;
-    if format != Format::Table {
-        if format == Format::Json {
-            write_json(&found, out)?;
-        } else {
-            rows(format, &["url", "rule", "since", "due", "lookFailed", "reason"], &found.waiting, out)?;
-        }
-        return Ok(code(&found.unreadable));
-    }
-    let PendingList { waiting, unreadable } = found;
-    if waiting.is_empty() {
-        writeln!(out, "No upload waits for a look at the storage.")?;
-        return told(&unreadable, out);
-    }
-    writeln!(out, "{:19}  {:19}  {:16}  {:60}  WAITS FOR", "SINCE (UTC)", "NEXT LOOK (UTC)", "RULE", "BLOB")?;
-    for view in &waiting {
-        writeln!(
-            out,
-            "{:19}  {:19}  {:16}  {:60}  {}",
-            utc_text(view.since),
-            utc_text(view.due),
-            shortened(view.rule.as_deref().unwrap_or("-"), 16),
-            shortened(&view.url, 60),
-            shortened(&view.reason, 200),
-        )?;
-    }
-    told(&unreadable, out)
-}

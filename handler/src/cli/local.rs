@@ -9,6 +9,7 @@ use app::ports::Clock;
 
 use super::all_processors;
 use super::expected::{address, shell_command};
+use super::rules::given;
 use super::serve::CLOSING;
 use super::simulator::FaultArgs;
 use crate::config::{LOCAL, WhichLedger};
@@ -24,8 +25,9 @@ pub(crate) struct LocalArgs {
     /// Rules to rehearse, in place of one for the whole inbox
     ///
     /// Each container that they name is a folder of the inbox, each datastore one of the outbox; their endpoints are simulated,
-    /// as a model or, where a rule asks for what models do not take, as a pipeline. Nothing that the file names is reached.
-    #[arg(long, value_name = "FILE")]
+    /// as a model or, where a rule asks for what models do not take, as a pipeline. Nothing that the file names is reached. Rules
+    /// in a blob are read from it once, as `rules check` reads them: by whoever is signed in with the Azure CLI.
+    #[arg(long, value_name = "FILE|URL")]
     pub rules: Option<PathBuf>,
     /// Address of the status page [default: 127.0.0.1:7072, or a free port if that is taken]
     #[arg(long, value_name = "ADDRESS", value_parser = address)]
@@ -37,7 +39,8 @@ pub(crate) struct LocalArgs {
     /// handler stay on this machine. The page travels unencrypted.
     #[arg(long)]
     pub allow_remote: bool,
-    /// Shell command that scores one file: reads $SCORE_INPUT, writes $SCORE_OUTPUT [default: a demonstration scorer]
+    /// Shell command that scores one file: reads $SCORE_INPUT, writes $SCORE_OUTPUT, the first by name;
+    /// of several also $SCORE_INPUT_name and $SCORE_OUTPUT_name; a UriFolder is a folder [default: a demonstration scorer]
     ///
     /// It is killed with `local`, and so is what it started, unless that leaves its process group (`setsid`).
     #[arg(long, value_name = "COMMAND", value_parser = shell_command)]
@@ -73,15 +76,16 @@ impl Error {
 
     /// The rules that were to be rehearsed are what is wrong.
     pub(super) fn is_about_rules(&self) -> bool {
-        matches!(self, Self::Local(local::Error::Rules { .. } | local::Error::RulesFile(_)))
+        matches!(self, Self::Local(local::Error::Rules { .. }))
     }
 }
 
 pub(super) fn run(args: &LocalArgs, clock: &Clock) -> Result<ExitCode, super::Error> {
     telemetry::start_for_people();
     let binary = std::env::current_exe().map_err(Error::OwnPath)?;
+    let rules = args.rules.as_deref().map(|rules| given(rules, clock)).transpose()?;
     let runtime = all_processors()?;
-    let ended = runtime.block_on(local::run(args, binary, Clock::clone(clock)));
+    let ended = runtime.block_on(local::run(args, rules.as_ref(), binary, Clock::clone(clock)));
     // Of two processes on one ledger the last one closes it, so the handler has ended by now.
     runtime.shutdown_timeout(CLOSING);
     ended.map_err(Error::from)?;

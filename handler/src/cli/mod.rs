@@ -10,10 +10,10 @@ use std::process::ExitCode;
 
 use app::error_chain;
 use app::ports::Clock;
-use clap::{Parser, Subcommand};
-use lifecycle::Verb;
+use clap::{CommandFactory as _, Parser, Subcommand};
 use tokio::runtime::{Builder, Runtime};
 
+use self::ledger_command::LedgerCommand;
 use crate::config::Problems;
 use crate::redacting::Redacting;
 use crate::telemetry::fatal;
@@ -21,23 +21,36 @@ use crate::telemetry::fatal;
 pub mod breaker;
 mod config;
 pub mod doctor;
+#[cfg(feature = "cli")]
+pub mod download;
 #[cfg(feature = "dev")]
 pub(crate) mod expected;
 pub mod explain;
 #[cfg(feature = "cli")]
 pub mod export;
+pub mod filter;
 pub mod format;
+pub mod json;
+pub mod ledger_command;
 pub mod limit;
 pub mod list;
+mod list_events;
 #[cfg(feature = "dev")]
 pub(crate) mod local;
 mod named;
+mod newest;
 pub mod on_ledger;
 pub mod order;
+#[cfg(feature = "cli")]
+pub mod output;
+#[cfg(feature = "cli")]
+mod profile;
 mod progress;
 pub mod replay;
 pub mod resolve;
 mod rules;
+#[cfg(feature = "cli")]
+mod rules_push;
 mod serve;
 #[cfg(feature = "cli")]
 mod shell;
@@ -48,9 +61,14 @@ mod simulate;
 pub mod simulator;
 pub mod since;
 pub mod status;
+pub mod sweep;
+mod table;
+mod terminal;
 pub mod view;
 #[cfg(feature = "cli")]
 pub mod wait;
+#[cfg(feature = "cli")]
+pub mod watch;
 
 /// Scores every uploaded blob exactly once on an Azure Machine Learning batch endpoint.
 #[derive(Debug, Parser)]
@@ -70,52 +88,9 @@ enum Command {
     /// Serve only the simulated batch endpoint; it injects faults on request.
     #[cfg(feature = "dev")]
     Simulator(simulator::SimulatorArgs),
-    /// Show a summary; exit code 1 if something needs attention.
-    Status(status::StatusArgs),
-    /// List scorings, the newest first.
-    List(list::ListArgs),
-    /// Show a scoring with its history, or all of a blob: what happened, and why.
-    Show(show::ShowArgs),
-    /// Explain why a blob was scored, why not, why not yet, or why never: each version, each rule, the event as it came.
-    Explain(explain::ExplainArgs),
-    /// Wait until a blob is scored, or ended otherwise.
-    #[cfg(feature = "cli")]
-    Wait(wait::WaitArgs),
-    /// Print where the predictions of a blob are.
-    #[cfg(feature = "cli")]
-    Output(wait::OutputArgs),
-    /// Print every scoring that a filter names, for other tools.
-    #[cfg(feature = "cli")]
-    Export(export::ExportArgs),
-    /// Resolve a held scoring: its submission's answer was lost, and the search was inconclusive.
-    Resolve(resolve::ResolveArgs),
-    /// Try scorings again that failed, were cancelled or are gone; or end the back-off of queued ones.
-    Retry(order::OrderArgs),
-    /// Do not score these: what is queued or held ends at once, the cancellation of a job is requested.
-    Cancel(order::OrderArgs),
-    /// Do not score these, as long as no job runs for them: one that runs is left alone.
-    Skip(order::OrderArgs),
-    /// Do not send what is queued before it is released.
-    Hold(order::OrderArgs),
-    /// Let go what was put on hold.
-    Release(order::OrderArgs),
-    /// Send what is queued before all others of its endpoint, without its back-off.
-    Expedite(order::OrderArgs),
-    /// Score once more what is scored, as another generation, under its rule as it is now.
-    Rescore(order::OrderArgs),
-    /// Take blobs in as they are now, under the rules as they are now: their events were skipped, could not be read, or never came.
-    Replay(replay::ReplayArgs),
-    /// Acknowledge that scorings failed, that jobs of them were orphaned, or that events cannot be read: they need no attention
-    /// any more.
-    Ack(order::OrderArgs),
-    /// Send nothing more of a rule or to an endpoint, in all processes, until it is resumed. Running jobs go on.
-    Pause(limit::PauseArgs),
-    /// End a pause: what held before it holds again.
-    Resume(limit::PauseArgs),
-    /// Show how much may be in flight and what waits, or set a limit for all processes at once: a number, 0 to pause.
-    Limit(limit::LimitArgs),
-    /// Show the circuit breakers of deployments whose attempts fail, or close one for all processes at once.
-    Breaker(breaker::BreakerArgs),
+    /// What there is to see and to do on a ledger.
+    #[command(flatten)]
+    OnLedger(Box<LedgerCommand>),
     /// Prove each hop from an upload to its predictions, and say how to fix what is broken; makes no job.
     ///
     /// Exit code 1 if there is a fault, 2 if none was found but not everything could be seen. It looks as the app where
@@ -127,8 +102,11 @@ enum Command {
     /// process is touched.
     #[cfg(feature = "dev")]
     Simulate(simulation::SimulateArgs),
-    /// Check rules, or say what they make of a blob; needs no ledger and no cloud.
+    /// Check rules, say what they make of a blob, or put them into the blob that the app reads; needs no ledger.
     Rules(rules::RulesArgs),
+    /// Name ledgers, so that commands find them by a name.
+    #[cfg(feature = "cli")]
+    Profile(profile::ProfileArgs),
     /// Print completions for a shell.
     #[cfg(feature = "cli")]
     Completions(shell::CompletionsArgs),
@@ -160,6 +138,13 @@ pub(crate) enum Error {
     /// A command on the ledger.
     #[error(transparent)]
     OnLedger(#[from] on_ledger::Error),
+    /// What was asked of an answer.
+    #[cfg(feature = "cli")]
+    #[error(transparent)]
+    Json(json::Error),
+    #[cfg(feature = "cli")]
+    #[error(transparent)]
+    Profiles(#[from] crate::config::profiles::Error),
     #[error(transparent)]
     Serve(#[from] serve::Error),
     #[error(transparent)]
@@ -174,12 +159,30 @@ pub(crate) enum Error {
     Simulator(#[from] simulator::Error),
 }
 
+impl From<json::Error> for Error {
+    fn from(error: json::Error) -> Self {
+        match error {
+            json::Error::Output(source) => Self::Output(source),
+            #[cfg(feature = "cli")]
+            json::Error::Query { .. } => Self::Json(error),
+        }
+    }
+}
+
 impl Error {
     fn exit_code(&self) -> u8 {
         match self {
-            Self::Settings(_) | Self::Doctor(_) | Self::Rules(_) | Self::Serve(serve::Error::NoPort) => USAGE,
+            Self::Settings(_) | Self::Doctor(_) | Self::Serve(serve::Error::NoPort) => USAGE,
+            Self::Rules(error) if error.is_usage() => USAGE,
+            #[cfg(feature = "cli")]
+            Self::Profiles(error) if profile::is_usage(error) => USAGE,
             // A simulation whose reader went away (`| head`) ends; other commands are not told of that.
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
+            #[cfg(feature = "cli")]
+            Self::Json(_) => USAGE,
+            Self::OnLedger(on_ledger::Error::Json(_) | on_ledger::Error::Settings(_)) => USAGE,
+            #[cfg(feature = "cli")]
+            Self::OnLedger(on_ledger::Error::Download(_)) => 1,
             Self::OnLedger(on_ledger::Error::Output(_)) => 1,
             Self::OnLedger(_) => on_ledger::LEDGER_UNAVAILABLE,
             #[cfg(feature = "dev")]
@@ -193,6 +196,17 @@ impl Error {
             Self::OnLedger(error) => error.remedy(),
             _ => None,
         }
+    }
+}
+
+/// Reads a command line as the shell splits it, without the program's name; it must be of a command on a ledger.
+///
+/// For whoever has a ledger open already. An error is what is printed of a line that is wrong.
+pub fn read_ledger_command(line: &[&str]) -> Result<LedgerCommand, clap::Error> {
+    let line = std::iter::once("scorekeeper").chain(line.iter().copied());
+    match Arguments::try_parse_from(line)?.command {
+        Command::OnLedger(command) => Ok(*command),
+        _ => Err(Arguments::command().error(clap::error::ErrorKind::InvalidSubcommand, "it is about no ledger")),
     }
 }
 
@@ -238,39 +252,18 @@ fn run(command: Command, clock: &Clock) -> Result<ExitCode, Error> {
         Command::Local(args) => local::run(&args, clock),
         #[cfg(feature = "dev")]
         Command::Simulator(args) => simulator::run(args),
-        Command::Status(args) => status::run(&args, clock),
-        Command::List(args) => list::run(&args, clock),
-        Command::Show(args) => show::run(&args, clock),
-        Command::Explain(args) => explain::run(&args, clock),
+        Command::OnLedger(command) => ledger_command::run(&command, clock),
         #[cfg(feature = "cli")]
-        Command::Wait(args) => wait::run(&args, clock),
+        Command::Profile(args) => profile::run(&args),
         #[cfg(feature = "cli")]
-        Command::Output(args) => wait::run_output(&args, clock),
-        #[cfg(feature = "cli")]
-        Command::Export(args) => export::run(&args, clock),
-        #[cfg(feature = "cli")]
-        Command::Completions(args) => Ok(shell::completions(&args)),
+        Command::Completions(args) => shell::completions(&args),
         #[cfg(feature = "cli")]
         Command::Man(args) => shell::man(&args),
-        Command::Resolve(args) => resolve::run(args, clock),
-        Command::Retry(args) => order::run(Verb::Retry, &args, clock),
-        Command::Cancel(args) => order::run(Verb::Cancel, &args, clock),
-        Command::Skip(args) => order::run(Verb::Skip, &args, clock),
-        Command::Hold(args) => order::run(Verb::Hold, &args, clock),
-        Command::Release(args) => order::run(Verb::Release, &args, clock),
-        Command::Expedite(args) => order::run(Verb::Expedite, &args, clock),
-        Command::Rescore(args) => order::run(order::Doing::Rescore, &args, clock),
-        Command::Replay(args) => replay::run(&args, clock),
-        Command::Pause(args) => limit::run_pause(true, &args, clock),
-        Command::Resume(args) => limit::run_pause(false, &args, clock),
-        Command::Ack(args) => order::run(Verb::Acknowledge, &args, clock),
-        Command::Limit(args) => limit::run(&args, clock),
-        Command::Breaker(args) => breaker::run(&args, clock),
         Command::Doctor(args) => doctor::run(&args, clock),
         #[cfg(feature = "dev")]
         Command::Simulate(args) => simulate::run(&args),
         Command::Rules(args) => rules::run(&args, clock),
-        Command::Config(args) => config::run(&args),
+        Command::Config(args) => config::run(&args, clock),
     }
 }
 

@@ -4,12 +4,15 @@ use std::io::Write;
 
 use app::ledger::Ledger;
 use app::reports::{self, Filter};
+use lifecycle::publishing::Publishing;
 use lifecycle::text::visible;
 use lifecycle::{Scoring, ScoringId, Status, Verb};
 use time::OffsetDateTime;
 
+use super::newest::of_newest_version;
 use super::on_ledger::Error;
 use super::order::{Doing, OrderArgs};
+use super::progress::Progress;
 
 /// Scorings that one command orders at most.
 const MAX_ORDERS: usize = 10_000;
@@ -42,19 +45,18 @@ pub(super) async fn named(
         rule: args.rule.clone(),
         prefix: args.prefix.clone(),
         since: args.since.map(|since| since.before(now)),
-        after: None,
-        limit: MAX_ORDERS,
+        ..args.further.filter(now, MAX_ORDERS)
     };
-    if filter == (Filter { limit: MAX_ORDERS, ..Filter::default() }) {
+    if filter.is_of_all() {
         writeln!(
             out,
-            "Name what is to be {}: ids, --finding, or a filter (--status, --rule, --prefix, --since).",
+            "Name what is to be {}: ids, --finding, or a filter (--status, --rule, --prefix, --since, --before, --endpoint, --deployment, --attempt, --cause).",
             doing.done()
         )?;
         return Ok(None);
     }
     let wanted: &[Status] = match doing {
-        Doing::Rescore => &[Status::Scored],
+        Doing::Rescore | Doing::Verb(Verb::Publish) => &[Status::Scored],
         Doing::Verb(Verb::Retry) => &[Status::Failed],
         Doing::Verb(Verb::Cancel) => &[Status::Queued, Status::Held, Status::Running],
         Doing::Verb(Verb::Skip) => &[Status::Queued, Status::Held],
@@ -76,6 +78,10 @@ pub(super) async fn named(
     if doing == Doing::Verb(Verb::Release) {
         // A filter means those, and not the whole queue.
         scorings.retain(|scoring| scoring.on_hold.is_some());
+    }
+    if doing == Doing::Verb(Verb::Publish) {
+        let could_not = |all: &Publishing| all.needs_person().is_some() && all.can_be_ordered();
+        scorings.retain(|scoring| scoring.publishing.as_ref().is_some_and(could_not));
     }
     Ok(Some(Named { scorings, ..Named::default() }))
 }
@@ -132,19 +138,49 @@ async fn by_ids(ledger: &Ledger, ids: &[String], out: &mut dyn Write) -> Result<
     Ok(Some(named))
 }
 
-/// The scoring of an id or an unambiguous beginning of it; `None` if there is none or not one, which was said.
-pub(super) async fn by_id(ledger: &Ledger, id: &str, out: &mut dyn Write) -> Result<Option<Scoring>, Error> {
-    let shown = visible(id);
-    if ScoringId::read(&format!("{id:0<32}")).is_none() {
-        writeln!(out, "`{shown}` is not the id of a scoring: 32 hexadecimal digits, or the beginning of them.")?;
-        return Ok(None);
+/// The scoring of an id, of an unambiguous beginning of one, or of the newest version of a blob that is named as for `explain`;
+/// `None` if there is none or not one, which was said.
+pub(super) async fn by_id(ledger: &Ledger, name: &str, out: &mut dyn Write) -> Result<Option<Scoring>, Error> {
+    let shown = visible(name);
+    if ScoringId::read(&format!("{name:0<32}")).is_some() {
+        let mut found = ledger.of_id(name, 2).await?;
+        match (found.read.len(), found.unreadable.len()) {
+            (1, 0) => return Ok(found.read.pop()),
+            (0, 0) => {}
+            (_, 0) => {
+                writeln!(out, "Several scorings begin with `{shown}`; nothing was changed.")?;
+                return Ok(None);
+            }
+            _ => {
+                writeln!(out, "The row of `{shown}` cannot be read; nothing was changed.")?;
+                return Ok(None);
+            }
+        }
     }
-    let mut found = ledger.of_id(id, 2).await?;
-    match (found.read.len(), found.unreadable.len()) {
-        (1, 0) => return Ok(found.read.pop()),
-        (0, 0) => writeln!(out, "There is no scoring `{shown}`; nothing was changed.")?,
-        (_, 0) => writeln!(out, "Several scorings begin with `{shown}`; nothing was changed.")?,
-        _ => writeln!(out, "The row of `{shown}` cannot be read; nothing was changed.")?,
+    let mut progress = Progress::new();
+    let known = reports::find(ledger, name, || progress.count()).await?;
+    drop(progress);
+    let mut newest = of_newest_version(known.scorings);
+    match newest.len() {
+        1 => return Ok(newest.pop()),
+        0 => writeln!(
+            out,
+            "There is no scoring `{shown}`, nor one of a blob of that name; nothing was changed. `scorekeeper explain` knows more."
+        )?,
+        count => {
+            writeln!(out, "`{shown}` has {count} scorings; nothing was changed. Name one of them:")?;
+            for scoring in &newest {
+                let path = reports::path(&scoring.blob);
+                writeln!(
+                    out,
+                    "  {}  {:10}  {}  under rule {}",
+                    scoring.id,
+                    scoring.status,
+                    visible(&path),
+                    visible(&scoring.rule)
+                )?;
+            }
+        }
     }
     Ok(None)
 }

@@ -1,17 +1,15 @@
-//! What the commands on a ledger share: which one, how it is opened, and how its errors are told.
+//! What the commands on a ledger share: exit codes, and how their errors are told.
 
-use std::io::{self, Write};
-use std::process::ExitCode;
+use std::io;
 
-use app::ledger::{self, Ledger};
-use app::ports::Clock;
-use time::OffsetDateTime;
+use app::ledger;
 
-use super::{one_thread, working_directory};
+#[cfg(feature = "cli")]
+use super::download;
+use super::json;
 use crate::compose;
 pub(super) use crate::compose::Access;
-use crate::config::{LedgerSettings, ProcessVars, WhichLedger};
-use crate::redacting::Redacting;
+use crate::config::Problems;
 
 /// Fine.
 pub const OK: u8 = 0;
@@ -32,20 +30,47 @@ pub enum Error {
     /// The ledger cannot be changed.
     #[error(transparent)]
     Change(#[from] app::Error),
+    /// A row of it cannot be written.
+    #[error(transparent)]
+    Write(ledger::Error),
     /// The output cannot be written.
     #[error("the output cannot be written")]
     Output(#[from] io::Error),
+    /// What was scored cannot be downloaded.
+    #[cfg(feature = "cli")]
+    #[error(transparent)]
+    Download(#[from] download::Error),
+    /// The settings are wrong.
+    #[error(transparent)]
+    Settings(#[from] Problems),
+    /// What was asked of the answer cannot be told.
+    #[error(transparent)]
+    Json(json::Error),
+}
+
+impl From<json::Error> for Error {
+    fn from(error: json::Error) -> Self {
+        match error {
+            json::Error::Output(source) => Self::Output(source),
+            #[cfg(feature = "cli")]
+            json::Error::Query { .. } => Self::Json(error),
+        }
+    }
 }
 
 impl Error {
     /// What the operator can do about it, where that is known.
-    pub(super) fn remedy(&self) -> Option<String> {
+    pub fn remedy(&self) -> Option<String> {
         let (source, role) = match self {
             Self::Read(source) => (source, "Reader"),
-            Self::Change(app::Error::Ledger { source, .. }) => (source, "Contributor"),
+            Self::Change(app::Error::Ledger { source, .. }) | Self::Write(source) => (source, "Contributor"),
             Self::Open(_)
             | Self::Change(app::Error::TooManyEvents(_) | app::Error::NotKeptWhole { .. })
-            | Self::Output(_) => return None,
+            | Self::Output(_)
+            | Self::Settings(_)
+            | Self::Json(_) => return None,
+            #[cfg(feature = "cli")]
+            Self::Download(_) => return None,
         };
         match source {
             ledger::Error::Refused(_) => {
@@ -56,20 +81,4 @@ impl Error {
             ledger::Error::Unavailable(_) => Some("check the address and the network, then try again".to_owned()),
         }
     }
-}
-
-/// Opens the ledger that the command line or the settings name and runs `command` on it: its answer is the exit code.
-pub(super) fn run_on_ledger(
-    which: &WhichLedger,
-    access: Access,
-    clock: &Clock,
-    command: impl AsyncFnOnce(&Ledger, OffsetDateTime, &mut dyn Write) -> Result<u8, Error>,
-) -> Result<ExitCode, super::Error> {
-    let settings = LedgerSettings::read(&ProcessVars, &working_directory()?, which)?;
-    let ledger = compose::ledger_alone(&settings, clock, access).map_err(Error::from)?;
-    let runtime = one_thread()?;
-    let mut out = Redacting::new(io::stdout().lock());
-    let code = runtime.block_on(command(&ledger, clock(), &mut out))?;
-    out.flush()?;
-    Ok(ExitCode::from(code))
 }

@@ -1,25 +1,25 @@
-//! `scorekeeper retry`, `cancel`, `skip`, `hold`, `release`, `expedite`, `rescore` and `ack`: what an operator orders, of one scoring or of all
+//! `scorekeeper retry`, `cancel`, `skip`, `hold`, `release`, `expedite`, `rescore`, `publish` and `ack`: what an operator orders, of one scoring or of all
 //! that a finding or a filter names.
 //!
 //! Each order goes through the driver, alone: a command that dies half way has ordered the first ones, and given again it orders
 //! the rest, as what is ordered already is left alone.
 
 use std::io::Write;
-use std::process::ExitCode;
 
 use app::ledger::Ledger;
-use app::ports::Clock;
 use app::{self, AskOutcome, ResolveOutcome};
 use lifecycle::text::visible;
 use lifecycle::{Order, Scoring, Status, Verb};
 use serde::Serialize;
 use time::OffsetDateTime;
 
+use super::filter::FurtherFilter;
+use super::json::JsonArgs;
 use super::named::{Named, named};
-use super::on_ledger::{ATTENTION, Access, Error, OK, run_on_ledger};
+use super::on_ledger::{ATTENTION, Error, OK};
 use super::since::Since;
 use super::view::{path, shortened};
-use crate::config::{ProcessVars, Vars, WhichLedger};
+use crate::config::WhichLedger;
 
 /// Scorings that are shown before a command is confirmed.
 const SHOWN: usize = 10;
@@ -30,11 +30,12 @@ pub struct OrderArgs {
     /// Which ledger it is about.
     #[command(flatten)]
     pub which: WhichLedger,
-    /// The scorings' ids, or unambiguous beginnings of them; without one, all that the filter names
-    #[arg(value_name = "ID", conflicts_with_all = ["finding", "status", "rule", "prefix", "since"])]
+    /// The scorings' ids or unambiguous beginnings of them, or blobs (URL, container and path, path): of these the newest
+    /// version is meant. Without one, all that the filter names
+    #[arg(value_name = "ID|BLOB", conflicts_with_all = ["finding", "status", "rule", "prefix", "since", "FurtherFilter"])]
     pub ids: Vec<String>,
     /// What this finding of `status` concerns, and nothing else
-    #[arg(long, value_name = "FINDING", conflicts_with_all = ["status", "rule", "prefix", "since"])]
+    #[arg(long, value_name = "FINDING", conflicts_with_all = ["status", "rule", "prefix", "since", "FurtherFilter"])]
     pub finding: Option<String>,
     /// Scorings in this status; may be given several times
     #[arg(long, value_name = "STATUS")]
@@ -48,6 +49,9 @@ pub struct OrderArgs {
     /// Scorings that were accepted since then: `90m`, `24h`, `7d` before now, or a time such as `2026-07-21T10:00:00Z`
     #[arg(long, value_name = "TIME", value_parser = Since::read)]
     pub since: Option<Since>,
+    /// What else is asked of them.
+    #[command(flatten)]
+    pub further: FurtherFilter,
     /// Why: it stands in the history, with who ordered it; a dry run needs none
     #[arg(long, value_name = "TEXT", required_unless_present = "dry_run")]
     pub reason: Option<String>,
@@ -57,9 +61,9 @@ pub struct OrderArgs {
     /// Order it of several scorings at once
     #[arg(long, conflicts_with = "dry_run")]
     pub yes: bool,
-    /// A JSON array for scripts
-    #[arg(long)]
-    pub json: bool,
+    /// As a JSON array.
+    #[command(flatten)]
+    pub json: JsonArgs,
 }
 
 /// What came of an order.
@@ -139,19 +143,6 @@ impl Said<'_> {
     }
 }
 
-pub(super) fn run(doing: impl Into<Doing>, args: &OrderArgs, clock: &Clock) -> Result<ExitCode, super::Error> {
-    let access = if args.dry_run { Access::Read } else { Access::Write };
-    let (by, doing) = (operator(), doing.into());
-    let command = async |ledger: &Ledger, now, out: &mut dyn Write| order(ledger, doing, args, &by, now, out).await;
-    run_on_ledger(&args.which, access, clock, command)
-}
-
-/// Who gives the command: the user of this machine.
-pub(super) fn operator() -> String {
-    let name = ["USER", "LOGNAME", "USERNAME"].iter().find_map(|name| ProcessVars.get(name));
-    name.filter(|name| !name.trim().is_empty()).unwrap_or_else(|| "an unnamed user".to_owned())
-}
-
 /// Orders it of all that is named, or says why not.
 pub async fn order(
     ledger: &Ledger,
@@ -184,12 +175,19 @@ pub async fn order(
         outcomes.push(said.give(ledger, scoring, now).await?);
     }
     let alone = outcomes.iter().filter(|outcome| outcome.why.is_some()).count();
-    if args.json {
-        write_json(out, &outcomes)?;
+    if args.json.is_asked_for() {
+        args.json.write(&outcomes, out)?;
         return Ok(if alone == 0 { OK } else { ATTENTION });
     }
     for outcome in &outcomes {
         match &outcome.why {
+            None if said.doing == Doing::Rescore => {
+                writeln!(
+                    out,
+                    "{}  is scored once more with the next reconcile run, as another generation",
+                    outcome.id
+                )?;
+            }
             None => {
                 let status = outcome.status.unwrap_or_default();
                 writeln!(out, "{}  {}; it is {status} now", outcome.id, said.doing.done())?;
@@ -199,7 +197,8 @@ pub async fn order(
     }
     if outcomes.len() > 1 {
         let done = outcomes.len() - alone;
-        writeln!(out, "{done} {}, {alone} left alone; the next reconcile run goes on.", said.doing.done())?;
+        let verb = if said.doing == Doing::Rescore { "to be rescored" } else { said.doing.done() };
+        writeln!(out, "{done} {verb}, {alone} left alone; the next reconcile run goes on.")?;
     }
     Ok(if alone == 0 { OK } else { ATTENTION })
 }
@@ -215,7 +214,7 @@ async fn of_event(ledger: &Ledger, key: &str, said: &Said<'_>, now: OffsetDateTi
     if said.doing != Doing::Verb(Verb::Acknowledge) {
         return Ok(left_alone(key, ONLY_ACK.to_owned()));
     }
-    Ok(if ledger.acknowledge_quarantined(key, said.by, said.reason, now).await? {
+    Ok(if ledger.acknowledge_quarantined(key, said.by, said.reason, now).await.map_err(Error::Write)? {
         Outcome { id: key.to_owned(), outcome: "ordered", status: Some("quarantined"), why: None }
     } else {
         left_alone(key, "it is not there any more".to_owned())
@@ -246,8 +245,8 @@ async fn preview(
         lines.push((outcome, shortened(&path(&scoring.blob), 80)));
     }
     let alone = lines.iter().filter(|(outcome, _)| outcome.why.is_some()).count();
-    if args.json {
-        write_json(out, &lines.into_iter().map(|(outcome, _)| outcome).collect::<Vec<_>>())?;
+    if args.json.is_asked_for() {
+        args.json.write(&lines.into_iter().map(|(outcome, _)| outcome).collect::<Vec<_>>(), out)?;
     } else {
         for (outcome, path) in lines.iter().take(SHOWN) {
             let Outcome { id, status, why, .. } = outcome;
@@ -270,10 +269,4 @@ async fn preview(
         }
     }
     Ok(if args.dry_run && alone == 0 { OK } else { ATTENTION })
-}
-
-fn write_json(out: &mut dyn Write, outcomes: &[Outcome]) -> Result<(), Error> {
-    serde_json::to_writer_pretty(&mut *out, outcomes).map_err(std::io::Error::from)?;
-    writeln!(out)?;
-    Ok(())
 }

@@ -3,18 +3,15 @@
 
 use std::collections::BTreeSet;
 use std::io::Write;
-use std::process::ExitCode;
 
 use app::ledger::{Ledger, Quarantined, Received};
-use app::ports::Clock;
 use app::reports;
 use app::{self, AskOutcome};
 use lifecycle::UnversionedBlob;
 use lifecycle::text::visible;
 use time::OffsetDateTime;
 
-use super::on_ledger::{ATTENTION, Access, Error, OK, run_on_ledger};
-use super::order::operator;
+use super::on_ledger::{ATTENTION, Error, OK};
 use super::progress::Progress;
 use super::since::Since;
 use super::view::shortened;
@@ -55,13 +52,6 @@ pub struct ReplayArgs {
     /// Replay several blobs at once
     #[arg(long, conflicts_with = "dry_run")]
     pub yes: bool,
-}
-
-pub(super) fn run(args: &ReplayArgs, clock: &Clock) -> Result<ExitCode, super::Error> {
-    let access = if args.dry_run { Access::Read } else { Access::Write };
-    let by = operator();
-    let command = async |ledger: &Ledger, now, out: &mut dyn Write| replay(ledger, args, &by, now, out).await;
-    run_on_ledger(&args.which, access, clock, command)
 }
 
 /// Runs `replay`.
@@ -136,7 +126,7 @@ async fn skipped(ledger: &Ledger, args: &ReplayArgs, now: OffsetDateTime) -> Res
 async fn of_names(ledger: &Ledger, args: &ReplayArgs, out: &mut dyn Write) -> Result<Option<BTreeSet<String>>, Error> {
     let mut urls = BTreeSet::new();
     for name in &args.blobs {
-        if let Ok(blob) = UnversionedBlob::read(name.trim()) {
+        if let Ok(blob) = UnversionedBlob::read(name) {
             urls.insert(blob.url);
             continue;
         }
@@ -154,7 +144,14 @@ async fn of_names(ledger: &Ledger, args: &ReplayArgs, out: &mut dyn Write) -> Re
         match found.len() {
             1 => urls.extend(found),
             0 => {
-                writeln!(out, "The ledger does not know which blob `{shown}` is; name it by its URL.")?;
+                match &known.quarantined {
+                    Some(event) => writeln!(
+                        out,
+                        "The quarantined event `{shown}` tells of no blob whose name can be read ({}); name the blob by its URL.",
+                        shortened(&event.reason, 200)
+                    )?,
+                    None => writeln!(out, "The ledger does not know which blob `{shown}` is; name it by its URL.")?,
+                }
                 return Ok(None);
             }
             _ => {

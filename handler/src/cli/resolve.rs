@@ -1,16 +1,14 @@
 //! `resolve`: what an operator says about a scoring that is held.
 
 use std::io::Write;
-use std::process::ExitCode;
 
 use app::ledger::Ledger;
-use app::ports::Clock;
 use app::{self, ResolveOutcome};
-use lifecycle::{Resolution, Scoring};
+use lifecycle::{Resolution, ResolveOrder, Scoring};
 use time::OffsetDateTime;
 
 use super::named::by_id;
-use super::on_ledger::{ATTENTION, Access, Error, OK, run_on_ledger};
+use super::on_ledger::{ATTENTION, Error, OK};
 use crate::config::WhichLedger;
 
 /// Which scoring, and what is said of it.
@@ -19,11 +17,14 @@ pub struct ResolveArgs {
     /// Which ledger it is about.
     #[command(flatten)]
     pub which: WhichLedger,
-    /// The scoring's id, or an unambiguous beginning of it
+    /// The scoring's id or an unambiguous beginning of it, or its blob: URL, container and path, or path
     pub id: String,
     /// What is said; exactly one.
     #[command(flatten)]
     pub said: Said,
+    /// Why: it stands in the history, with who said it
+    #[arg(long, value_name = "TEXT")]
+    pub reason: String,
 }
 
 /// What is said; exactly one.
@@ -51,22 +52,22 @@ impl From<Said> for Resolution {
     }
 }
 
-pub(super) fn run(args: ResolveArgs, clock: &Clock) -> Result<ExitCode, super::Error> {
-    let (id, resolution) = (args.id, args.said.into());
-    let command = async |ledger: &Ledger, now, out: &mut dyn Write| resolve(ledger, &id, resolution, now, out).await;
-    run_on_ledger(&args.which, Access::Write, clock, command)
-}
-
 /// `resolve ID`: records it; the next reconcile run acts on it.
 pub async fn resolve(
     ledger: &Ledger,
-    id: &str,
-    resolution: Resolution,
+    args: &ResolveArgs,
+    by: &str,
     now: OffsetDateTime,
     out: &mut dyn Write,
 ) -> Result<u8, Error> {
-    let Some(Scoring { id, .. }) = by_id(ledger, id, out).await? else { return Ok(ATTENTION) };
-    match app::resolve(ledger, &id, resolution, now).await? {
+    let reason = args.reason.trim();
+    if reason.is_empty() {
+        writeln!(out, "Nothing was changed: --reason is empty; it tells whoever reads the history why.")?;
+        return Ok(ATTENTION);
+    }
+    let Some(Scoring { id, .. }) = by_id(ledger, &args.id, out).await? else { return Ok(ATTENTION) };
+    let order = ResolveOrder { resolution: args.said.clone().into(), by: by.to_owned(), reason: reason.to_owned() };
+    match app::resolve(ledger, &id, &order, now).await? {
         ResolveOutcome::Recorded { scoring, .. } => {
             writeln!(out, "{id} is {} now; the next reconcile run continues with it.", scoring.status)?;
             Ok(OK)

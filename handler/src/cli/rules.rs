@@ -1,22 +1,27 @@
-//! `scorekeeper rules`: what is wrong with rules, and what they make of a blob, before anything is deployed. No ledger and no
-//! cloud is asked.
+//! `scorekeeper rules`: what is wrong with rules, and what they make of a blob, before anything is deployed. No ledger is asked, and
+//! of the cloud only the blob that rules lie in.
 
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use ::doctor::Caller;
 use app::ports::Clock;
+use azure::rules_blob::BlobRead;
 use clap::Subcommand;
 use lifecycle::blob::InvalidBlob;
 use lifecycle::intake::{self, Classification};
 use lifecycle::job::{Input, OutputKind};
 use lifecycle::payload::TooManyEvents;
+use lifecycle::rule::{Allowed, IfExists};
 use lifecycle::{BlobVersion, LedgerId, Payload, Rule, Rules, Scoring};
-use serde_json::json;
 use time::OffsetDateTime;
 
-use super::working_directory;
-use crate::config::{ProcessVars, RulesText};
+use super::json::{self, JsonArgs};
+use super::{one_thread, working_directory};
+use crate::compose;
+use crate::config::identity::is_app;
+use crate::config::{ProcessVars, RulesAccess, RulesText, Vars as _, given_blob, is_url, watched_output_warnings};
 use crate::redacting::Redacting;
 
 /// What is asked of the rules.
@@ -30,22 +35,27 @@ pub(super) struct RulesArgs {
 enum Question {
     /// Tell all that is wrong with rules, each with line and column; exit code 1 if there is something.
     Check {
-        /// The rules [default: those that the settings name, else those of the `local` in .scorekeeper]
-        #[arg(value_name = "FILE")]
+        /// The rules, a file or the URL of a blob [default: those that the settings name, else those of the `local` in
+        /// .scorekeeper]
+        #[arg(value_name = "FILE|URL")]
         file: Option<PathBuf>,
-        /// As JSON
-        #[arg(long)]
-        json: bool,
+        /// As JSON.
+        #[command(flatten)]
+        json: JsonArgs,
     },
     /// Say which rule wants a blob, what would be sent, and why each other rule does not; exit code 1 if none wants it.
     Test {
         /// The blob's URL, or a file with the event that tells of it
         #[arg(value_name = "BLOB-URL|EVENT.json")]
         blob: String,
-        /// The rules [default: those that the settings name, else those of the `local` in .scorekeeper]
-        #[arg(long, value_name = "FILE")]
+        /// The rules, a file or the URL of a blob [default: those that the settings name, else those of the `local` in
+        /// .scorekeeper]
+        #[arg(long, value_name = "FILE|URL")]
         rules: Option<PathBuf>,
     },
+    /// Put rules into the blob that the app reads them from, after `check`, and only if nobody else has changed it meanwhile.
+    #[cfg(feature = "cli")]
+    Push(super::rules_push::PushArgs),
 }
 
 /// Why rules cannot be tried on a blob.
@@ -65,6 +75,70 @@ pub(crate) enum Error {
     /// More events than the app takes at once.
     #[error(transparent)]
     TooManyEvents(#[from] TooManyEvents),
+    /// The blob that rules lie in.
+    #[error("the blob cannot be used; {}", remedy(.0))]
+    InBlob(#[from] azure::rules_blob::Error),
+    /// No token goes there.
+    #[error(transparent)]
+    Compose(#[from] compose::Error),
+    /// A rules file that is no text.
+    #[error("{0} is not UTF-8 from its byte {1} on; save it as UTF-8")]
+    NotUtf8(String, usize),
+}
+
+impl Error {
+    /// Whether the command line was wrong, and nothing was begun.
+    pub(crate) fn is_usage(&self) -> bool {
+        !matches!(self, Self::InBlob(_) | Self::NotUtf8(..))
+    }
+}
+
+fn remedy(error: &azure::rules_blob::Error) -> &'static str {
+    use azure::rules_blob::Error::{Changed, Inconclusive, Missing, NoContainer, NotAllowed};
+    match error {
+        Missing(_) => "correct the URL, or put rules there with `scorekeeper rules push FILE --to URL`",
+        NoContainer(_) => "correct the URL, or make the container: az storage container create --auth-mode login",
+        NotAllowed { .. } => {
+            "whoever reads needs the role Storage Blob Data Reader on the container, whoever pushes Storage Blob Data \
+             Contributor, and both a way through the account's firewall"
+        }
+        Changed(_) => "nothing was written; run it again: it compares with what is there now",
+        Inconclusive(_) => {
+            "where there is no token, sign in (az login) as one who reads there, or pushes; else run it again"
+        }
+    }
+}
+
+/// Rules in a blob as they are now, and what they may name, if the settings say so.
+pub(super) struct FromBlob {
+    pub(super) text: RulesText,
+    pub(super) allowed: Option<Allowed>,
+}
+
+impl FromBlob {
+    fn read(url: &str, clock: &Clock) -> Result<Self, super::Error> {
+        let (url, place) = given_blob("the rules", url)?;
+        let access = RulesAccess::read(&ProcessVars)?;
+        let caller = if is_app(&ProcessVars) { Caller::App } else { Caller::Operator };
+        let blob = compose::rules_blob(&access, &url, caller, clock).map_err(Error::from)?;
+        let seen = one_thread()?.block_on(blob.read(None)).map_err(Error::from)?;
+        let BlobRead::Version { etag, bytes } = seen else {
+            return Err(Error::from(azure::rules_blob::Error::Missing(url.to_string())).into());
+        };
+        let text = String::from_utf8(bytes)
+            .map_err(|why| Error::NotUtf8(url.to_string(), why.utf8_error().valid_up_to() + 1))?;
+        let allowed = access.in_blob.map(|in_blob| Allowed { blob: place, ..in_blob.allowed(access.hosts) });
+        Ok(Self { text: RulesText { shown: format!("{url} (ETag {etag})"), text }, allowed })
+    }
+}
+
+/// The rules of this file, or of the blob of this URL.
+#[cfg(feature = "dev")]
+pub(super) fn given(rules: &std::path::Path, clock: &Clock) -> Result<RulesText, super::Error> {
+    match rules.to_str().filter(|text| is_url(text)) {
+        Some(url) => Ok(FromBlob::read(url, clock)?.text),
+        None => Ok(RulesText::read(&ProcessVars, &working_directory()?, Some(rules))?),
+    }
 }
 
 /// What rules are tried on.
@@ -140,14 +214,33 @@ const ATTENTION: u8 = 1;
 
 pub(super) fn run(args: &RulesArgs, clock: &Clock) -> Result<ExitCode, super::Error> {
     let mut out = Redacting::new(io::stdout());
-    let read = |file: &Option<PathBuf>| {
-        Ok::<_, super::Error>(RulesText::read(&ProcessVars, &working_directory()?, file.as_deref())?)
+    let read = |file: &Option<PathBuf>| -> Result<FromBlob, super::Error> {
+        let given = file.as_ref().map(|file| file.to_string_lossy().into_owned());
+        let url = given.or_else(|| ProcessVars.get("SCOREKEEPER_RULES").map(|text| text.trim().to_owned()));
+        if let Some(url) = url.filter(|text| is_url(text)) {
+            return FromBlob::read(&url, clock);
+        }
+        let text = RulesText::read(&ProcessVars, &working_directory()?, file.as_deref())?;
+        Ok(FromBlob { text, allowed: None })
     };
     let code = match &args.question {
-        Question::Check { file, json } => check(&read(file)?, *json, &mut out)?,
+        Question::Check { file, json } => {
+            let given = match read(file) {
+                Ok(given) => given,
+                Err(error) if json.is_asked_for() => {
+                    unreadable(&error, file.as_deref(), json, &mut out)?;
+                    out.flush()?;
+                    return Ok(ExitCode::from(error.exit_code()));
+                }
+                Err(error) => return Err(error),
+            };
+            check(&given.text, given.allowed.as_ref(), json, &mut out)?
+        }
+        #[cfg(feature = "cli")]
+        Question::Push(args) => super::rules_push::run(args, clock, &mut out)?,
         Question::Test { blob, rules } => {
             let told = Told::read(blob)?;
-            let RulesText { shown, text } = read(rules)?;
+            let RulesText { shown, text } = read(rules)?.text;
             match Rules::read(&text) {
                 Ok(rules) => told.test(&rules, clock(), &mut out)?,
                 Err(problems) => {
@@ -161,15 +254,33 @@ pub(super) fn run(args: &RulesArgs, clock: &Clock) -> Result<ExitCode, super::Er
     Ok(ExitCode::from(code))
 }
 
+/// Says in JSON that there are no rules to be checked, and why: what reads the answer finds it in one place.
+fn unreadable(
+    error: &super::Error,
+    file: Option<&std::path::Path>,
+    json: &JsonArgs,
+    out: &mut dyn Write,
+) -> Result<(), json::Error> {
+    let problem = serde_json::json!({ "path": "", "expected": "rules that can be read", "remedy": lifecycle::text::error_chain(error) });
+    let report = serde_json::json!({ "file": file, "rules": 0, "problems": [problem], "warnings": [] });
+    json.write(&report, out)
+}
+
 /// Prints what is wrong, or that nothing is, and what looks wrong.
-fn check(RulesText { shown, text }: &RulesText, json: bool, out: &mut dyn Write) -> io::Result<u8> {
-    let read = Rules::read(text);
-    let warnings = read.as_ref().map(Rules::warnings).unwrap_or_default();
+pub(super) fn check(
+    RulesText { shown, text }: &RulesText,
+    allowed: Option<&Allowed>,
+    json: &JsonArgs,
+    out: &mut dyn Write,
+) -> Result<u8, json::Error> {
+    let read = allowed.map_or_else(|| Rules::read(text), |allowed| Rules::read_allowed(text, allowed));
+    let of_rules = |rules: &Rules| [rules.warnings(), watched_output_warnings(rules)].concat();
+    let warnings = read.as_ref().map(of_rules).unwrap_or_default();
     let problems: Vec<_> = read.as_ref().err().into_iter().flatten().collect();
     let count = read.as_ref().map_or(0, |rules| rules.iter().filter(|rule| rule.shadow_of.is_none()).count());
-    if json {
-        let report = json!({ "file": shown, "rules": count, "problems": problems, "warnings": warnings });
-        writeln!(out, "{report:#}")?;
+    if json.is_asked_for() {
+        let report = serde_json::json!({ "file": shown, "rules": count, "problems": problems, "warnings": warnings });
+        json.write(&report, out)?;
     } else {
         match problems.len() {
             0 => writeln!(out, "{shown}: good, {count} {}", if count == 1 { "rule" } else { "rules" })?,
@@ -232,6 +343,15 @@ fn sent(rule: &Rule, blob: &BlobVersion, now: OffsetDateTime, out: &mut dyn Writ
         };
         writeln!(out, "  output      {name} {kind} {}", shown(&output.uri))?;
     }
+    for (name, _, publish) in rule.published() {
+        let uri = publish.uri.fill(&scoring.values(1));
+        let if_exists = match publish.if_exists {
+            IfExists::Refuse => "refuse",
+            IfExists::Replace => "replace",
+            IfExists::Version => "version",
+        };
+        writeln!(out, "  published   {name} {}, ifExists {if_exists}", shown(&uri))?;
+    }
     if !submission.settings.is_empty() {
         writeln!(out, "  settings    {}", shown(&serde_json::Value::Object(submission.settings).to_string()))?;
     }
@@ -241,6 +361,7 @@ fn sent(rule: &Rule, blob: &BlobVersion, now: OffsetDateTime, out: &mut dyn Writ
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     const NOW: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
 
@@ -258,7 +379,8 @@ mod tests {
 
     fn checked(text_of_rules: &str, json: bool) -> (u8, String) {
         let rules = RulesText { shown: "rules.json".to_owned(), text: text_of_rules.to_owned() };
-        text(|out| check(&rules, json, out))
+        let json = if json { JsonArgs::ALL } else { JsonArgs::TEXT };
+        text(|out| check(&rules, None, &json, out).map_err(io::Error::other))
     }
 
     #[test]
@@ -276,6 +398,16 @@ mod tests {
             "remedy": "write \"endpoint\": { \"uri\": \"https://ENDPOINT.REGION.inference.ml.azure.com/jobs\" }" });
         assert_eq!((code, &said["problems"][0], &said["rules"]), (1, &first, &json!(0)));
         assert_eq!(said["problems"].as_array().map(Vec::len), Some(2));
+    }
+
+    #[test]
+    fn check_warns_of_outputs_that_may_fall_into_a_watched_place() {
+        let uri = "azureml://datastores/scans/paths/{scoring.id}/{attempt}/p.csv";
+        let outputs = json!({"score": {"type": "UriFile", "uri": uri}});
+        let rule = json!({"id": "a", "match": {"container": "scans"}, "endpoint": {"uri": "https://e.example/jobs"}, "outputs": outputs});
+        let (code, said) = checked(&json!({ "rules": [rule] }).to_string(), false);
+        assert!(code == 0 && said.contains("warning: rule `a`: output `score`, such as"), "{said}");
+        assert!(said.contains("falls into the place that rule `a` watches"), "{said}");
     }
 
     #[test]
@@ -303,6 +435,16 @@ rule scans does not want it: container `claims` is not `scans`
             "{said}"
         );
         assert_eq!(tested("https://uploads.blob.core.windows.net/other/a.csv").0, 1);
+        let publishing = RULES.replace(
+            r#""settings": {"MiniBatchSize": 5}"#,
+            r#""outputs": {"score": {"type": "UriFile", "uri": "azureml://datastores/d/paths/{scoring.id}/{attempt}/p",
+                "publish": {"uri": "azureml://datastores/d/paths/latest/{blob.path}", "ifExists": "refuse"}}}"#,
+        );
+        let publishing = Rules::read(&publishing).expect("good rules");
+        let upload = BlobVersion::read("https://uploads.blob.core.windows.net/claims/eu/a.csv", "E").expect("a blob");
+        let (_, said) = text(|out| test(&publishing, &upload, NOW, out));
+        let line = "  published   score azureml://datastores/d/paths/latest/eu/a.csv, ifExists refuse\n";
+        assert!(said.contains(line), "{said}");
         let event = |url: &str| {
             let event = json!({"eventType": "Microsoft.Storage.BlobCreated", "id": "1",
                 "data": {"api": "PutBlob", "url": url, "eTag": "0x1", "contentLength": 5, "blobType": "BlockBlob"}});

@@ -10,7 +10,7 @@ use lifecycle::text::error_chain;
 use super::{all_processors, working_directory};
 use crate::compose;
 use crate::config::{AtStart, Config, HostFacts, Problems, ProcessVars};
-use crate::functions::{BLOB_CREATED, BLOB_CREATED_FROM_QUEUE, RECONCILE, blob_created, reconcile};
+use crate::functions::{BLOB_CREATED, BLOB_CREATED_FROM_QUEUE, RECONCILE, SWEEP, blob_created, reconcile, sweep};
 use crate::hosts::azure::{self, Functions};
 use crate::telemetry;
 
@@ -95,5 +95,6 @@ fn functions(config: &Config, clock: &Clock) -> Result<Functions, Unusable> {
     Ok(Functions::new()
         .event(BLOB_CREATED, taking.clone())
         .event(BLOB_CREATED_FROM_QUEUE, taking)
-        .timer(RECONCILE, reconcile(app)))
+        .timer(RECONCILE, reconcile(app.clone()))
+        .timer(SWEEP, sweep(app)))
 }

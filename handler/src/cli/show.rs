@@ -1,17 +1,16 @@
 //! `scorekeeper show`: scorings with their history: what happened to them, and why.
 
 use std::io::Write;
-use std::process::ExitCode;
 
 use app::ledger::Ledger;
-use app::ports::Clock;
 use app::reports::{self, ScoringDetail, UnreadableView};
 use lifecycle::intake;
 use lifecycle::text::visible;
 use time::OffsetDateTime;
 
 use super::explain::explain;
-use super::on_ledger::{ATTENTION, Access, Error, OK, run_on_ledger};
+use super::json::JsonArgs;
+use super::on_ledger::{ATTENTION, Error, OK};
 use super::progress::Progress;
 use super::view::{path, utc_text};
 use crate::config::WhichLedger;
@@ -24,16 +23,9 @@ pub struct ShowArgs {
     pub which: WhichLedger,
     /// The scoring's id or the beginning of it, or the blob's URL or path
     pub id: String,
-    /// As JSON
-    #[arg(long)]
-    pub json: bool,
-}
-
-pub(super) fn run(args: &ShowArgs, clock: &Clock) -> Result<ExitCode, super::Error> {
-    let command = async |ledger: &Ledger, now, out: &mut dyn Write| {
-        show(ledger, &args.which, &args.id, args.json, now, out).await
-    };
-    run_on_ledger(&args.which, Access::Read, clock, command)
+    /// As JSON.
+    #[command(flatten)]
+    pub json: JsonArgs,
 }
 
 /// `show ID`: a scoring with its whole history. An unambiguous beginning of the id, or a blob's URL or path, is enough; of a blob
@@ -42,7 +34,7 @@ pub async fn show(
     ledger: &Ledger,
     which: &WhichLedger,
     wanted: &str,
-    json: bool,
+    json: &JsonArgs,
     now: OffsetDateTime,
     out: &mut dyn Write,
 ) -> Result<u8, Error> {
@@ -68,18 +60,16 @@ pub async fn show(
         let sentence = scoring.status.sentence();
         details.push((reports::detail(ledger, scoring).await?, sentence));
     }
-    if json {
+    if json.is_asked_for() {
         match (&details[..], &unreadable[..]) {
             // By far the most frequent: an object, as scripts have always had it.
-            ([(detail, _)], []) => serde_json::to_writer_pretty(&mut *out, detail),
-            ([], [row]) => serde_json::to_writer_pretty(&mut *out, row),
+            ([(detail, _)], []) => json.write(detail, out),
+            ([], [row]) => json.write(row, out),
             _ => {
                 let details: Vec<&ScoringDetail> = details.iter().map(|(detail, _)| detail).collect();
-                serde_json::to_writer_pretty(&mut *out, &details)
+                json.write(&details, out)
             }
-        }
-        .map_err(std::io::Error::from)?;
-        writeln!(out)?;
+        }?;
         return Ok(code);
     }
     for row in &unreadable {
@@ -106,6 +96,7 @@ fn print(detail: &ScoringDetail, sentence: &str, out: &mut dyn Write) -> std::io
         ("job", s.job.as_ref().map(|job| format!("{job} ({})", s.job_status.as_deref().unwrap_or("?")))),
         ("studio", s.studio.clone()),
         ("output", s.all_outputs()),
+        ("published", s.all_publications()),
         ("bytes", s.output_bytes.map(|bytes| bytes.to_string())),
         ("replacedBy", s.replaced_by.clone()),
         ("inPlaceOf", s.in_place_of.clone()),

@@ -38,9 +38,13 @@ pub struct SimulatorArgs {
     /// Requests that Resource Manager reads in an hour before it answers 429
     #[arg(long, value_name = "NUMBER", default_value_t = 12_000)]
     pub reads_per_hour: u32,
-    /// Shell command that scores one file: reads $SCORE_INPUT, writes $SCORE_OUTPUT [default: a demonstration scorer]
+    /// Shell command that scores one file: reads $SCORE_INPUT, writes $SCORE_OUTPUT, the first by name;
+    /// of several also $SCORE_INPUT_name and $SCORE_OUTPUT_name; a UriFolder is a folder [default: a demonstration scorer]
     #[arg(long, value_name = "COMMAND", value_parser = shell_command)]
     pub score_command: Option<String>,
+    /// The app may write to the outbox, as where a rule publishes its results
+    #[arg(long)]
+    pub publishes: bool,
     /// What X-IDENTITY-HEADER must be [default: a new one at each start]
     #[arg(long, value_name = "TEXT", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub identity_header: Option<String>,
@@ -111,6 +115,7 @@ fault, to the proper answer:
     {"wrongStatus": {"status": "Queued"}}   this word for the job's status; noStatus leaves it out
     {"listLag": {"seconds": 60}}            lists leave out younger jobs
     {"relabeled": {"status": 200}}          another status code
+    {"unheard": {"instead": "cut"}}         done, and no answer; or "hang", or {"status": 503}
     truncated, {"trickled": {"millis": 50}} half of the body; a byte at a time
 
 behaviour, what nobody knows of the real service; off unless given: keepTags, omitOutputs, honourName,
@@ -249,8 +254,10 @@ fn options(args: SimulatorArgs) -> SimulatorOptions {
     let inbox = Container { account, container, folder };
     let (account, container, folder) = place("outbox");
     let outbox = Datastore { name: "workspaceblobstore".to_owned(), account, container, folder };
+    let published = args.publishes.then(|| outbox.name.clone());
     let mut options = SimulatorOptions {
         containers: vec![inbox],
+        published: published.into_iter().collect(),
         datastores: vec![outbox],
         nodes: args.nodes.into(),
         reads_per_hour: args.reads_per_hour,

@@ -17,18 +17,23 @@ pub enum Since {
 #[error("`{0}` is neither a time before now such as 90m, 24h or 7d, nor one such as 2026-07-21T10:00:00Z")]
 pub struct NoTime(String);
 
+/// A text that is no time.
+#[derive(Debug, thiserror::Error)]
+#[error("`{0}` is no time with its unit, such as 30s, 90m, 24h or 7d")]
+pub struct NoDuration(String);
+
 impl Since {
     /// Reads `45s`, `90m`, `24h`, `7d`, or a time of RFC 3339.
     pub fn read(text: &str) -> Result<Self, NoTime> {
         if let Ok(at) = OffsetDateTime::parse(text, &Rfc3339) {
             return Ok(Self::At(at));
         }
-        Self::time(text).map(Self::Ago)
+        Self::time(text).map(Self::Ago).map_err(|NoDuration(text)| NoTime(text))
     }
 
     /// Reads `45s`, `90m`, `24h` or `7d`.
-    pub fn time(text: &str) -> Result<Duration, NoTime> {
-        let no_time = || NoTime(text.to_owned());
+    pub fn time(text: &str) -> Result<Duration, NoDuration> {
+        let no_time = || NoDuration(text.to_owned());
         let unit = text.chars().next_back().ok_or_else(no_time)?;
         let seconds = match unit {
             's' => 1,
@@ -71,6 +76,8 @@ mod tests {
         assert_eq!(Since::Ago(Duration::MAX).before(now), OffsetDateTime::UNIX_EPOCH);
         for bad in ["", "h", "7", "-7d", "1.5h", "7é", "yesterday", "99999999999d"] {
             assert!(Since::read(bad).is_err_and(|why| why.to_string().contains(bad)), "{bad}");
+            let why = Since::time(bad).unwrap_err().to_string();
+            assert!(why.contains("30s, 90m") && !why.contains("2026"), "a duration is no date: {why}");
         }
     }
 }

@@ -1,19 +1,22 @@
 //! `scorekeeper status`: counts, and what needs attention with the next command to run.
 
 use std::io::Write;
-use std::process::ExitCode;
 
 use app::ledger::Ledger;
-use app::ports::Clock;
-use app::reports;
+use app::reports::{self, StatusReport};
 use lifecycle::Status;
 use lifecycle::text::visible;
-use serde_json::json;
+use serde_json::{Value, json};
+use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime};
 
-use super::on_ledger::{ATTENTION, Access, Error, OK, run_on_ledger};
+use super::json::JsonArgs;
+use super::ledger_command::Here;
+use super::on_ledger::{ATTENTION, Error, OK};
 use super::since::Since;
 use super::view::ago;
+#[cfg(feature = "cli")]
+use super::watch::{Block, WatchArgs, watch};
 use crate::config::WhichLedger;
 
 /// What `status` shows.
@@ -25,51 +28,90 @@ pub struct StatusArgs {
     /// Report it if no upload was received for so long: `90m`, `24h`, `7d`
     #[arg(long, value_name = "TIME", value_parser = Since::time)]
     pub events_within: Option<Duration>,
-    /// As JSON
-    #[arg(long)]
-    pub json: bool,
+    /// As JSON.
+    #[command(flatten)]
+    pub json: JsonArgs,
+    /// Whether it is shown again.
+    #[cfg(feature = "cli")]
+    #[command(flatten)]
+    pub watch: WatchArgs,
 }
 
-pub(super) fn run(args: &StatusArgs, clock: &Clock) -> Result<ExitCode, super::Error> {
-    let command = async |ledger: &Ledger, now, out: &mut dyn Write| {
-        status(ledger, &args.which, args.json, args.events_within, now, out).await
-    };
-    run_on_ledger(&args.which, Access::Read, clock, command)
+/// `status`, once or again and again.
+pub(super) async fn run(args: &StatusArgs, here: &Here<'_>, out: &mut dyn Write) -> Result<u8, Error> {
+    let (ledger, which) = (here.ledger, &args.which);
+    #[cfg(feature = "cli")]
+    if let Some(every) = args.watch.watch {
+        let look = async |now| {
+            let mut text = Vec::new();
+            let report = read(ledger, which, args.events_within, now).await?;
+            let code = print(&report, &args.json, now, &mut text)?;
+            Ok(Block { code, compared: compared(&report), text })
+        };
+        return watch(every, !args.json.is_asked_for(), here.clock, look).await;
+    }
+    status(ledger, which, &args.json, args.events_within, (here.clock)(), out).await
 }
 
 /// `status`: counts, and what needs attention with the next command to run, on the ledger that `which` names.
 pub async fn status(
     ledger: &Ledger,
     which: &WhichLedger,
-    json: bool,
+    json: &JsonArgs,
     events_within: Option<Duration>,
     now: OffsetDateTime,
     out: &mut dyn Write,
 ) -> Result<u8, Error> {
+    print(&read(ledger, which, events_within, now).await?, json, now, out)
+}
+
+async fn read(
+    ledger: &Ledger,
+    which: &WhichLedger,
+    events_within: Option<Duration>,
+    now: OffsetDateTime,
+) -> Result<StatusReport, Error> {
     let mut report = reports::status(ledger, now, events_within).await?;
     report.findings.iter_mut().for_each(|finding| finding.next = which.named_in(&finding.next));
-    let attention: Vec<String> = report.findings.iter().map(ToString::to_string).collect();
-    let code = if attention.is_empty() { OK } else { ATTENTION };
+    Ok(report)
+}
 
-    if json {
-        let by_name: serde_json::Map<_, _> =
-            report.counts.iter().map(|(status, count)| (status.name().to_owned(), json!(count))).collect();
-        let json = json!({
-            "counts": by_name,
-            "finalSince": report.since.format(&time::format_description::well_known::Rfc3339).unwrap_or_default(),
-            "lastRun": report.last_run.and_then(|at| at.format(&time::format_description::well_known::Rfc3339).ok()),
-            "runningSince": report.running_since.and_then(|at| at.format(&time::format_description::well_known::Rfc3339).ok()),
-            "oldestInFlight": report.oldest.and_then(|at| at.format(&time::format_description::well_known::Rfc3339).ok()),
-            "pendingUploads": report.pending,
-            "skipped24h": report.skipped,
-            "quarantined24h": report.quarantined,
-            "limits": report.limits,
-            "deployments": report.deployments,
-            "breakers": report.breakers,
-            "lastUpload": report.last_upload.and_then(|at| at.format(&time::format_description::well_known::Rfc3339).ok()),
-            "attention": report.findings,
-        });
-        writeln!(out, "{json:#}")?;
+fn answer(report: &StatusReport) -> Value {
+    let text = |at: Option<OffsetDateTime>| at.and_then(|at| at.format(&Rfc3339).ok());
+    let by_name: serde_json::Map<_, _> =
+        report.counts.iter().map(|(status, count)| (status.name().to_owned(), json!(count))).collect();
+    json!({
+        "counts": by_name,
+        "finalSince": text(Some(report.since)).unwrap_or_default(),
+        "lastRun": text(report.last_run),
+        "runningSince": text(report.running_since),
+        "oldestInFlight": text(report.oldest),
+        "pendingUploads": report.pending,
+        "skipped24h": report.skipped,
+        "quarantined24h": report.quarantined,
+        "sweeps": report.sweeps,
+        "limits": report.limits,
+        "deployments": report.deployments,
+        "breakers": report.breakers,
+        "lastUpload": text(report.last_upload),
+        "attention": report.findings,
+    })
+}
+
+/// What has changed when it is another: reconcile runs come and go each minute, and the day moves on.
+#[cfg(feature = "cli")]
+fn compared(report: &StatusReport) -> String {
+    let mut answer = answer(report);
+    for name in ["finalSince", "lastRun", "runningSince", "sweeps"] {
+        answer[name].take();
+    }
+    answer.to_string()
+}
+
+fn print(report: &StatusReport, json: &JsonArgs, now: OffsetDateTime, out: &mut dyn Write) -> Result<u8, Error> {
+    let code = if report.findings.is_empty() { OK } else { ATTENTION };
+    if json.is_asked_for() {
+        json.write(&answer(report), out)?;
         return Ok(code);
     }
     let line = |statuses: &[Status]| {
@@ -80,7 +122,8 @@ pub async fn status(
     writeln!(out, "Last 24 h   {}", line(&Status::ALL[7..]))?;
     writeln!(out, "Events      skipped {}   quarantined {}", report.skipped, report.quarantined)?;
     if report.pending > 0 {
-        writeln!(out, "Pending     {} uploads wait for a look at the storage", report.pending)?;
+        let wait = if report.pending == 1 { "upload waits" } else { "uploads wait" };
+        writeln!(out, "Pending     {} {wait} for a look at the storage", report.pending)?;
     }
     if let Some(oldest) = report.oldest {
         writeln!(out, "Oldest      accepted {} ago", ago(oldest, now))?;
@@ -95,6 +138,13 @@ pub async fn status(
         (None, Some(running)) => writeln!(out, "Last run    none has ended yet; {running}")?,
         (None, None) => {}
     }
+    for view in &report.sweeps {
+        let ended = view.ended.map_or("none has ended yet".to_owned(), |ended| {
+            format!("ended {} ago, {} listed, {} found", ago(ended, now), view.listed, view.found)
+        });
+        let running = view.running_since.map(|since| format!("; one has been running for {}", ago(since, now)));
+        writeln!(out, "Sweep       rule {}: {ended}{}", visible(&view.rule), running.unwrap_or_default())?;
+    }
     for view in report.limits.iter().filter(|view| view.matters()) {
         writeln!(out, "Limit       {} {}: {}", view.kind, view.name, view.summary())?;
     }
@@ -105,12 +155,12 @@ pub async fn status(
     for view in report.breakers.iter().filter(|view| view.is_open()) {
         writeln!(out, "Breaker     {}: {}", view.subject(), view.summary())?;
     }
-    if attention.is_empty() {
+    if report.findings.is_empty() {
         writeln!(out, "Nothing needs attention.")?;
     } else {
         writeln!(out, "Needs attention")?;
-        for line in attention {
-            writeln!(out, "  {}", visible(&line))?;
+        for finding in &report.findings {
+            writeln!(out, "  {}", visible(&finding.to_string()))?;
         }
     }
     Ok(code)

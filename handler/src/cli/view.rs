@@ -2,17 +2,11 @@
 
 use time::OffsetDateTime;
 
-pub use app::reports::{path, shortened, utc_text};
+pub use app::reports::{duration_text, path, shortened, utc_text};
 
 /// How long ago, in the largest unit that says enough.
 pub fn ago(at: OffsetDateTime, now: OffsetDateTime) -> String {
-    let seconds = (now - at).whole_seconds().max(0);
-    match seconds {
-        0..=119 => format!("{seconds} s"),
-        120..=7_199 => format!("{} min", seconds / 60),
-        7_200..=172_799 => format!("{} h", seconds / 3_600),
-        _ => format!("{} d", seconds / 86_400),
-    }
+    duration_text(now - at)
 }
 
 #[cfg(test)]

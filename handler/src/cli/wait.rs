@@ -1,19 +1,18 @@
-//! `scorekeeper wait`: until a blob is scored, or ended otherwise; and `scorekeeper output`: where its predictions are.
+//! `scorekeeper wait`: until a blob is scored, or ended otherwise.
 
 use std::io::Write;
-use std::process::ExitCode;
 use std::time::Duration;
 
-use app::ledger::Ledger;
-use app::ports::Clock;
+use app::ledger::{Ledger, Received, Skipped};
 use app::reports;
 use lifecycle::text::visible;
 use lifecycle::{Scoring, Status};
 use tokio::time::Instant;
 
-use super::on_ledger::{ATTENTION, Access, Error, OK, run_on_ledger};
+use super::newest::{newest_version, of_newest_version};
+use super::on_ledger::{ATTENTION, Error, OK};
 use super::since::Since;
-use super::view::path;
+use super::view::{path, utc_text};
 use crate::config::WhichLedger;
 
 /// Between two looks into the ledger.
@@ -32,48 +31,56 @@ pub struct WaitArgs {
     pub timeout: time::Duration,
 }
 
-/// Of which blob.
-#[derive(Debug, Clone, clap::Args)]
-pub struct OutputArgs {
-    /// Which ledger it is about.
-    #[command(flatten)]
-    pub which: WhichLedger,
-    /// The blob's URL, its container and path, its path alone, or the id of a scoring
-    pub blob: String,
+/// What counts of a blob.
+pub(super) struct Newest {
+    /// Of its newest version, the latest generation under each rule.
+    pub(super) scorings: Vec<Scoring>,
+    /// It was skipped, or a version of it that came after those scorings was: what they scored is not what is there.
+    pub(super) skipped: Option<Skipped>,
 }
 
-pub(super) fn run(args: &WaitArgs, clock: &Clock) -> Result<ExitCode, super::Error> {
-    let command = async |ledger: &Ledger, _, out: &mut dyn Write| wait(ledger, args, out).await;
-    run_on_ledger(&args.which, Access::Read, clock, command)
-}
-
-pub(super) fn run_output(args: &OutputArgs, clock: &Clock) -> Result<ExitCode, super::Error> {
-    let command = async |ledger: &Ledger, _, out: &mut dyn Write| output(ledger, &args.blob, out).await;
-    run_on_ledger(&args.which, Access::Read, clock, command)
-}
-
-/// The scorings that count: of the newest version of the blob, the latest generation under each rule.
-async fn newest(ledger: &Ledger, wanted: &str) -> Result<Vec<Scoring>, Error> {
-    let known = reports::find(ledger, wanted, || ()).await?;
-    let Some(etag) = known.scorings.first().map(|newest| newest.blob.etag.clone()) else { return Ok(Vec::new()) };
-    let mut newest: Vec<Scoring> = Vec::new();
-    for scoring in known.scorings.into_iter().filter(|scoring| scoring.blob.etag == etag) {
-        if newest.iter().all(|other| other.rule != scoring.rule) {
-            newest.push(scoring);
-        }
+impl Newest {
+    pub(super) async fn read(ledger: &Ledger, wanted: &str) -> Result<Self, Error> {
+        let known = reports::find(ledger, wanted, || ()).await?;
+        let newest = newest_version(&known.scorings);
+        let (etag, came) = (newest.map(|first| first.blob.etag.clone()), newest.map(|first| first.created));
+        let is_newer = |skip: &&Skipped| {
+            let is_other = skip.etag.is_none() || skip.etag != etag;
+            is_other && came.is_none_or(|came| skip.at > came)
+        };
+        let skips = known.received.iter().filter_map(|row| match row {
+            Received::Skipped(skip) => Some(skip),
+            Received::Scoring(_) => None,
+        });
+        let skipped = skips.filter(is_newer).max_by_key(|skip| skip.at).cloned();
+        let scorings = of_newest_version(known.scorings);
+        Ok(Self { scorings, skipped })
     }
-    Ok(newest)
+
+    pub(super) fn has_ended(&self) -> bool {
+        !self.scorings.is_empty() && self.scorings.iter().all(|scoring| scoring.status.is_terminal())
+    }
 }
 
-/// Runs `wait`: exit code 0 if each rule that wants the newest version of the blob has scored it; 1 if one ended otherwise, or if it
-/// took too long. A blob of which nothing is known yet is waited for as well: its event may be on the way.
+/// Says that what is there was skipped.
+pub(super) fn tell_skipped(skip: &Skipped, wanted: &str, out: &mut dyn Write) -> std::io::Result<()> {
+    let (name, at, reason) = (visible(wanted), utc_text(skip.at), visible(&skip.reason));
+    writeln!(out, "`{name}` was skipped at {at} UTC: {reason}. `scorekeeper explain` shows its versions.")
+}
+
+/// Runs `wait`: exit code 0 if each rule that wants the newest version of the blob has scored it; 1 if one ended otherwise, if that
+/// version was skipped, or if it took too long. A blob of which nothing is known yet is waited for as well: its event may be on the way.
 pub async fn wait(ledger: &Ledger, args: &WaitArgs, out: &mut dyn Write) -> Result<u8, Error> {
     let end = Instant::now() + args.timeout.try_into().unwrap_or(Duration::ZERO);
     loop {
-        let newest = newest(ledger, &args.blob).await?;
-        let ended = !newest.is_empty() && newest.iter().all(|scoring| scoring.status.is_terminal());
+        let newest = Newest::read(ledger, &args.blob).await?;
+        if let Some(skip) = &newest.skipped {
+            tell_skipped(skip, &args.blob, out)?;
+            return Ok(ATTENTION);
+        }
+        let ended = newest.has_ended();
         if ended || Instant::now() >= end {
-            for scoring in &newest {
+            for scoring in &newest.scorings {
                 let error = scoring.error.as_deref().map(|error| format!(": {}", visible(error))).unwrap_or_default();
                 writeln!(out, "{}  {:10}  {}{error}", scoring.id, scoring.status, visible(&path(&scoring.blob)))?;
             }
@@ -84,25 +91,9 @@ pub async fn wait(ledger: &Ledger, args: &WaitArgs, out: &mut dyn Write) -> Resu
                     "`{name}` did not come to its end in time; `scorekeeper explain` says what it waits for."
                 )?;
             }
-            let scored = newest.iter().all(|scoring| scoring.status == Status::Scored);
+            let scored = newest.scorings.iter().all(|scoring| scoring.status == Status::Scored);
             return Ok(if ended && scored { OK } else { ATTENTION });
         }
         tokio::time::sleep(PAUSE.min(end.saturating_duration_since(Instant::now()))).await;
     }
-}
-
-/// Runs `output`: the URIs of what was scored, one on each line, so that scripts can pass them on.
-pub async fn output(ledger: &Ledger, wanted: &str, out: &mut dyn Write) -> Result<u8, Error> {
-    let newest = newest(ledger, wanted).await?;
-    let scored: Vec<_> = newest.iter().filter(|scoring| scoring.status == Status::Scored).collect();
-    for (_, uri) in scored.iter().flat_map(|scoring| scoring.output_uris()) {
-        writeln!(out, "{}", visible(uri))?;
-    }
-    if scored.is_empty() {
-        let (name, first) = (visible(wanted), newest.first());
-        let is = first.map_or_else(|| "is not in the ledger".to_owned(), |scoring| format!("is {}", scoring.status));
-        writeln!(out, "`{name}` {is}; there is no output of its newest version. `scorekeeper explain` says why.")?;
-        return Ok(ATTENTION);
-    }
-    Ok(OK)
 }

@@ -7,6 +7,10 @@ use url::Url;
 /// One of Azure's clouds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AzureCloudFacts {
+    /// Its name, as the Azure CLI has it.
+    pub name: &'static str,
+    /// Its Microsoft Entra ID.
+    pub authority: &'static str,
     /// Its Resource Manager, which is also the audience of tokens for it.
     pub resource_manager: &'static str,
     /// What follows `ACCOUNT.blob.` there.
@@ -20,18 +24,24 @@ pub struct AzureCloudFacts {
 /// The clouds that there are.
 const CLOUDS: [AzureCloudFacts; 3] = [
     AzureCloudFacts {
+        name: "AzureCloud",
+        authority: "https://login.microsoftonline.com",
         resource_manager: PUBLIC_CLOUD,
         storage_domain: "core.windows.net",
         ml_audience: "https://ml.azure.com",
         ml: MlDomains { inference: "inference.ml.azure.com", api: "api.azureml.ms" },
     },
     AzureCloudFacts {
+        name: "AzureChinaCloud",
+        authority: "https://login.chinacloudapi.cn",
         resource_manager: "https://management.chinacloudapi.cn",
         storage_domain: "core.chinacloudapi.cn",
         ml_audience: "https://ml.azure.cn",
         ml: MlDomains { inference: "inference.ml.azure.cn", api: "api.ml.azure.cn" },
     },
     AzureCloudFacts {
+        name: "AzureUSGovernment",
+        authority: "https://login.microsoftonline.us",
         resource_manager: "https://management.usgovcloudapi.net",
         storage_domain: "core.usgovcloudapi.net",
         ml_audience: "https://ml.azure.us",
@@ -44,5 +54,16 @@ impl AzureCloudFacts {
     pub fn of(resource_manager: &Url) -> Option<&'static Self> {
         let address = resource_manager.as_str().trim_end_matches('/');
         CLOUDS.iter().find(|cloud| cloud.resource_manager == address)
+    }
+
+    /// The cloud of this name; SDKs call the public one `AzurePublicCloud` and `AzurePublic`, too.
+    pub fn named(name: &str) -> Option<&'static Self> {
+        let known = match name.to_ascii_lowercase().as_str() {
+            "azurepublic" | "azurepubliccloud" => "AzureCloud",
+            "azurechina" => "AzureChinaCloud",
+            "azuregovernment" | "azureusgovernmentcloud" => "AzureUSGovernment",
+            _ => name,
+        };
+        CLOUDS.iter().find(|cloud| cloud.name.eq_ignore_ascii_case(known))
     }
 }

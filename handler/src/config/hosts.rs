@@ -1,5 +1,6 @@
 //! Hosts that blobs may lie on beside the cloud's own.
 
+use lifecycle::id::AccountName;
 use url::{Host, Url};
 
 use super::problems::Refused;
@@ -22,6 +23,23 @@ pub(super) fn read_names(text: &str) -> Result<Vec<String>, Refused> {
             })
         })
         .collect()
+}
+
+/// Names of storage accounts with commas between; or their hosts, where these are not the usual ones, or URLs of an emulator's.
+pub(super) fn read_accounts(text: &str) -> Result<Vec<String>, Refused> {
+    let is_emulator =
+        |text: &str| Url::parse(text).is_ok_and(|url| url.scheme() == "http" && lifecycle::uri::is_loopback(&url));
+    let entries = text.split(',').map(str::trim).filter(|entry| !entry.is_empty());
+    let account = |entry: &str| {
+        let known = entry.parse::<AccountName>().is_ok() || name(entry).is_some() || is_emulator(entry);
+        known.then(|| entry.to_owned()).ok_or_else(|| {
+            Refused::new(
+                format!("names of storage accounts with commas between, `{entry}` is none"),
+                "write ACCOUNT, or its host ACCOUNT.z01.blob.storage.azure.net where it has a DNS zone",
+            )
+        })
+    };
+    entries.map(account).collect()
 }
 
 fn name(text: &str) -> Option<String> {
@@ -73,6 +91,15 @@ mod tests {
             "a.example=",
         ] {
             assert!(read(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn watched_accounts_are_names_hosts_or_an_emulators() {
+        let good = "uploads, scans.z12.blob.storage.azure.net,http://127.0.0.1:10000/devstoreaccount1";
+        assert_eq!(read_accounts(good).expect("good").len(), 3);
+        for bad in ["up loads", "https://uploads.blob.core.windows.net", "*.blob.core.windows.net"] {
+            assert!(read_accounts(bad).is_err(), "{bad}");
         }
     }
 

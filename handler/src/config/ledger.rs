@@ -73,9 +73,9 @@ impl fmt::Display for LedgerLocation {
     }
 }
 
-const NAME: &str = "SCOREKEEPER_LEDGER";
+pub(super) const NAME: &str = "SCOREKEEPER_LEDGER";
 const STORAGE: &str = "AzureWebJobsStorage";
-const EXPECTED: &str =
+pub(super) const EXPECTED: &str =
     "https://ACCOUNT.table.core.windows.net, an emulator's http://127.0.0.1:10002/devstoreaccount1 or embedded:DIR";
 
 /// Account and key that every storage emulator knows; published by Microsoft, no secret.

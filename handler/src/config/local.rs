@@ -9,6 +9,9 @@ use super::{Config, Problems, Source, Vars};
 
 /// Their file in the data folder; an object of names and values.
 const FILE: &str = "settings.json";
+/// Beside it, the folder that stands for each datastore of the simulated workspace, by name.
+#[cfg(any(feature = "dev", feature = "cli"))]
+const DATASTORES: &str = "datastores.json";
 /// What lets whoever knows it in: it is in no file.
 #[cfg(feature = "dev")]
 const SECRET: &str = "IDENTITY_HEADER";
@@ -29,6 +32,23 @@ pub(crate) fn write(data: &Path, settings: &[(String, String)]) -> std::io::Resu
         .filter(|(name, _)| *name != SECRET)
         .collect();
     std::fs::write(data.join(FILE), serde_json::to_vec_pretty(&kept)?)
+}
+
+/// Keeps which folder stands for which datastore in the data folder of a `local`.
+#[cfg(feature = "dev")]
+pub(crate) fn write_datastores<'a>(
+    data: &Path,
+    datastores: impl Iterator<Item = (&'a str, &'a Path)>,
+) -> std::io::Result<()> {
+    let folders: BTreeMap<String, &Path> =
+        datastores.map(|(name, folder)| (name.to_ascii_lowercase(), folder)).collect();
+    std::fs::write(data.join(DATASTORES), serde_json::to_vec_pretty(&folders)?)
+}
+
+/// The folders that stand for datastores, where the ledger in this folder is that of a `local`.
+#[cfg(feature = "cli")]
+pub(crate) fn datastores(ledger: &Path) -> Option<BTreeMap<String, PathBuf>> {
+    serde_json::from_slice(&std::fs::read(ledger.parent()?.join(DATASTORES)).ok()?).ok()
 }
 
 impl<'a> LocalSettings<'a> {

@@ -9,10 +9,24 @@
 //! |---|---|---|
 //! | `SCOREKEEPER_LEDGER` | the tables of the host's storage account: `AzureWebJobsStorage__tableServiceUri`, else `__accountName`, else an emulator named by `AzureWebJobsStorage` | `https://ACCOUNT.table.core.windows.net`, an emulator's `http://127.0.0.1:10002/devstoreaccount1` (loopback only), or `embedded:DIR` |
 //! | `SCOREKEEPER_TASK_HUB` | `Scorekeeper` | prefix of the table names: a letter, then letters and digits, 3 to 45 in all |
-//! | `SCOREKEEPER_RULES` | `rules.json` beside `host.json` | a path, or the rules' JSON itself (begins with `{`); at most 1 MiB, and as an application setting 100,000 characters. Comments and trailing commas are allowed |
-//! | `AZURE_CLIENT_ID` | the system-assigned identity | client id of a user-assigned managed identity |
-//! | `SCOREKEEPER_RESOURCE_MANAGER` | `https://management.azure.com` | https URL; http for loopback hosts only |
+//! | `SCOREKEEPER_RULES` | `rules.json` beside `host.json` | a path, or the rules' JSON itself (begins with `{`); at most 1 MiB, and as an application setting 100,000 characters. Comments and trailing commas are allowed. Or a blob that holds them, `https://ACCOUNT.blob.core.windows.net/CONTAINER/rules.json`, of at most 1 MiB: the app's identity reads it, and they change without a deployment |
+//! | `SCOREKEEPER_RULES_ALLOW_ENDPOINTS` | – | with rules in a blob: the `endpoint.uri` of each batch endpoint that they may name, with commas between |
+//! | `SCOREKEEPER_RULES_ALLOW_ACCOUNTS` | – | with rules in a blob: names of the storage accounts whose blobs they may watch (`match.account`) and read, with commas between |
+//! | `SCOREKEEPER_RULES_ALLOW_DATASTORES` | `workspaceblobstore` | with rules in a blob: names of the datastores that inputs and outputs may name, with commas between |
+//! | `SCOREKEEPER_RULES_ALLOW_WORKSPACES` | – | with rules in a blob: ARM ids of the workspaces that they may name in `endpoint.workspace`, which each of them must, with commas between |
+//! | `SCOREKEEPER_RULES_INTERVAL` | `PT1M` | with rules in a blob: ISO 8601 duration from `PT0S` to `PT5M`: for how long the rules that were read are believed before the blob is asked whether they have changed |
+//! | `SCOREKEEPER_IDENTITY` | what the next six settings say, else the managed identity | `managedIdentity`, `servicePrincipal`, `workloadIdentity`, `signedIn` (whoever is signed in with the Azure CLI), or a user-assigned identity: `clientId=ID`, `objectId=ID`, `resourceId=/subscriptions/…/userAssignedIdentities/NAME` |
+//! | `AZURE_CLIENT_ID` | the system-assigned identity | client id of a user-assigned managed identity, or of a service principal |
+//! | `AZURE_TENANT_ID` | – | of a service principal: id or domain of its tenant |
+//! | `AZURE_CLIENT_SECRET` | – | of a service principal: its secret; a Key Vault reference keeps it out of the settings |
+//! | `AZURE_CLIENT_SECRET_FILE` | – | the same in a file |
+//! | `AZURE_CLIENT_CERTIFICATE_PATH` | – | of a service principal: a PEM file with its certificate and RSA key |
+//! | `AZURE_FEDERATED_TOKEN_FILE` | – | of a service principal: a file with a token of an issuer that it trusts, as AKS sets it (workload identity federation) |
+//! | `AZURE_AUTHORITY_HOST` | Microsoft Entra ID of the cloud | https URL; http for loopback hosts only |
+//! | `AZURE_CLOUD` | `AzureCloud` | `AzureCloud`, `AzureChinaCloud`, `AzureUSGovernment`: chooses Resource Manager, Microsoft Entra ID, and the names of services and hosts |
+//! | `SCOREKEEPER_RESOURCE_MANAGER` | that of `AZURE_CLOUD`: `https://management.azure.com` | https URL; http for loopback hosts only |
 //! | `SCOREKEEPER_STORAGE_HOSTS` | the cloud's storage hosts alone | further hosts that blobs may lie on, with commas between: `HOST`, or `HOST=http://127.0.0.1:PORT/ACCOUNT` for an emulator. Events of other hosts are skipped, and no token goes there |
+//! | `SCOREKEEPER_WATCHED_ACCOUNTS` | – | the storage accounts whose events arrive, with commas between: their containers are swept for rules that name no `match.account`. An account with a DNS zone by its host |
 //! | `SCOREKEEPER_ENDPOINT_HOSTS` | the cloud's batch endpoint hosts, and this machine | further hosts that rules may name in `endpoint.uri`, with commas between: a gateway or a domain of your own before an endpoint. Tokens for Azure Machine Learning go to no other host |
 //! | `SCOREKEEPER_RETENTION` | `P30D` | ISO 8601 duration, at least `P8D`: how long finished scorings are kept. Shorter than a week and a day, a late redelivery could score a blob again |
 //! | `SCOREKEEPER_ORPHAN_SCAN_INTERVAL` | `PT10M` | ISO 8601 duration from `PT1S` to `PT6H`, or `off`: how often the workspaces' jobs are looked through for jobs that no scoring needs |
@@ -30,16 +44,22 @@
 mod cloud;
 mod host;
 mod hosts;
+pub(crate) mod identity;
 mod ledger;
 pub(crate) mod local;
+mod own_accounts;
 mod problems;
+#[cfg(feature = "cli")]
+pub(crate) mod profiles;
 mod reading;
 mod rules;
+mod rules_in_blob;
 mod vars;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use azure::tokens::Identity;
 use lifecycle::duration::IsoDuration;
 use lifecycle::redact::redacted;
 use lifecycle::text::one_line;
@@ -59,9 +79,12 @@ pub use self::problems::{Problem, Problems};
 pub(crate) use self::reading::LOCAL;
 pub use self::reading::{LedgerSettings, WhichLedger};
 pub use self::rules::RulesText;
+pub use self::rules_in_blob::{MAX_RULES_BYTES, RulesAccess, RulesInBlob, given_blob, is_url};
 pub use self::vars::{ProcessVars, Vars};
 
+use self::identity::RunBy;
 use self::problems::{MAX_SHOWN, Refused};
+use crate::rules_in_blob::Look;
 
 /// Everything that was set, checked.
 #[derive(Debug, Clone)]
@@ -70,14 +93,18 @@ pub struct Config {
     pub ledger: LedgerLocation,
     /// Prefix of the table names.
     pub task_hub: String,
-    /// Which blobs go where.
+    /// Which blobs go where; none if that stands in a blob.
     pub rules: Rules,
-    /// Client id of the user-assigned identity; `None`: the system-assigned one.
-    pub client_id: Option<String>,
+    /// The blob that the rules lie in, if they do.
+    pub rules_in_blob: Option<RulesInBlob>,
+    /// Who the app is to Azure.
+    pub identity: Identity,
     /// Azure Resource Manager.
     pub resource_manager: Url,
     /// Hosts that blobs may lie on beside the cloud's, and where an emulator stands for one.
     pub storage_hosts: Vec<(String, Option<Url>)>,
+    /// Accounts whose containers are swept for rules that name none.
+    pub watched_accounts: Vec<String>,
     /// Hosts that a token for Azure Machine Learning may go to.
     pub endpoint_hosts: EndpointHosts,
     /// How long finished scorings are kept.
@@ -138,6 +165,8 @@ pub enum Source {
     Variable(String),
     /// This file.
     File(PathBuf),
+    /// The profile of this name.
+    Profile(String),
     /// It was not set; with the reason where there is more to say.
     Default(Option<String>),
 }
@@ -147,6 +176,7 @@ impl fmt::Display for Source {
         match self {
             Self::Variable(name) => write!(f, "variable {name}"),
             Self::File(path) => write!(f, "file {}", redacted(&path.display().to_string())),
+            Self::Profile(name) => write!(f, "profile {name}"),
             Self::Default(None) => f.write_str("default"),
             Self::Default(Some(why)) => write!(f, "default ({})", redacted(why)),
         }
@@ -164,8 +194,15 @@ const OURS: &[&str] = &[
     "SCOREKEEPER_LEDGER",
     "SCOREKEEPER_TASK_HUB",
     "SCOREKEEPER_RULES",
+    rules_in_blob::ENDPOINTS,
+    rules_in_blob::ACCOUNTS,
+    rules_in_blob::DATASTORES,
+    rules_in_blob::WORKSPACES,
+    rules_in_blob::INTERVAL,
+    identity::NAME,
     "SCOREKEEPER_RESOURCE_MANAGER",
     "SCOREKEEPER_STORAGE_HOSTS",
+    "SCOREKEEPER_WATCHED_ACCOUNTS",
     "SCOREKEEPER_ENDPOINT_HOSTS",
     "SCOREKEEPER_RETENTION",
     "SCOREKEEPER_ORPHAN_SCAN_INTERVAL",
@@ -203,12 +240,16 @@ impl AtStart {
         let root = reader.get("FUNCTIONS_APP_ROOT_PATH").map_or_else(|| cwd.to_owned(), PathBuf::from);
         let ledger = reader.ledger(&root);
         let task_hub = reader.read("SCOREKEEPER_TASK_HUB", "Scorekeeper", task_hub);
-        let rules = reader.rules(&root);
-        let client_id = reader.client_id();
-        let resource_manager =
-            reader.read("SCOREKEEPER_RESOURCE_MANAGER", "https://management.azure.com", resource_manager);
+        let (rules, rules_in_blob) = match reader.blob_of_rules() {
+            // They are read when the first invocation comes.
+            Some(url) => (Some(Rules::default()), reader.rules_in_blob(&url)),
+            None => (reader.rules(&root), None),
+        };
+        let resource_manager = reader.resource_manager();
+        let identity = reader.identity(&resource_manager, RunBy::Host);
         let storage_hosts = reader.read("SCOREKEEPER_STORAGE_HOSTS", "", hosts::read);
-        let endpoint_hosts = reader.endpoint_hosts(&resource_manager, rules.as_ref());
+        let watched_accounts = reader.read("SCOREKEEPER_WATCHED_ACCOUNTS", "", hosts::read_accounts);
+        let endpoint_hosts = reader.endpoint_hosts(&resource_manager, rules.as_ref(), rules_in_blob.as_ref());
         let retention = reader.read("SCOREKEEPER_RETENTION", "P30D", retention);
         let orphan_scan_interval = reader.read("SCOREKEEPER_ORPHAN_SCAN_INTERVAL", "PT10M", orphan_scan_interval);
         let projection = reader.read("SCOREKEEPER_PROJECTION", "on", on_or_off);
@@ -234,15 +275,17 @@ impl AtStart {
         let output_warnings = rules.as_ref().map(watched_output_warnings).unwrap_or_default();
         let Reader { problems, settings, .. } = reader;
         let log = Log { filter, format };
-        // `ledger` and `rules` are `None` only together with a problem.
-        let config = match (ledger, rules) {
-            (Some(ledger), Some(rules)) if problems.is_empty() => Ok(Config {
+        // Each is `None` only together with a problem.
+        let config = match (ledger, rules, identity) {
+            (Some(ledger), Some(rules), Some(identity)) if problems.is_empty() => Ok(Config {
                 ledger,
                 task_hub,
                 rules,
-                client_id,
+                rules_in_blob,
+                identity,
                 resource_manager,
                 storage_hosts,
+                watched_accounts,
                 endpoint_hosts,
                 retention,
                 orphan_scan_interval,
@@ -297,6 +340,20 @@ impl Config {
         serde_json::json!({ "settings": self.settings, "rules": rules, "warnings": warnings })
     }
 
+    /// With what a look at the blob of the rules has shown.
+    pub(crate) fn rules_seen(&mut self, seen: Option<Look>) {
+        let (Some(seen), Some(in_blob)) = (seen, &self.rules_in_blob) else { return };
+        let shown = format!("{}: {seen}", in_blob.url);
+        for setting in self.settings.iter_mut().filter(|setting| setting.name == rules::NAME) {
+            setting.value = redacted(&shown).into_owned();
+        }
+        if let Look::Good(rules, _) = seen {
+            self.warnings.extend(rules.warnings());
+            self.output_warnings = watched_output_warnings(&rules);
+            self.rules = rules;
+        }
+    }
+
     /// Everything that looks wrong but does not prevent a start.
     pub fn all_warnings(&self) -> impl Iterator<Item = &Warning> {
         self.warnings.iter().chain(&self.output_warnings)
@@ -305,7 +362,10 @@ impl Config {
 
 /// Variables that begin as our settings do and are none.
 fn unknown_settings(vars: &dyn Vars) -> impl Iterator<Item = Warning> {
-    let unknown = |name: &String| name.starts_with("SCOREKEEPER_") && !OURS.contains(&name.as_str());
+    // Of whoever works at a terminal; no app has one.
+    let is_profile = |name: &str| cfg!(feature = "cli") && name == "SCOREKEEPER_PROFILE";
+    let is_ours = move |name: &str| OURS.contains(&name) || is_profile(name);
+    let unknown = move |name: &String| name.starts_with("SCOREKEEPER_") && !is_ours(name);
     vars.names().into_iter().filter(unknown).map(|name| Warning {
         seen: format!("`{}` is not a setting and was ignored", redacted(&name)),
         cause: "it is probably a typing error".to_owned(),
@@ -328,7 +388,7 @@ fn sign_in_is_off(vars: &dyn Vars) -> Option<Warning> {
 /// Outputs that fall into a watched place if their datastore is the container that is watched. Which one it is only the
 /// workspace knows, and the doctor asks it. Here a rule is told of any datastore that may hold its own uploads, as its outputs
 /// would come round again, and of another rule's container only where a name says that it is the datastore's.
-fn watched_output_warnings(rules: &Rules) -> Vec<Warning> {
+pub(crate) fn watched_output_warnings(rules: &Rules) -> Vec<Warning> {
     // Their containers are called `azureml…`.
     const OF_WORKSPACE: [&str; 2] = ["workspaceblobstore", "workspaceartifactstore"];
     let all = rules.iter().flat_map(|rule| {
@@ -393,7 +453,12 @@ impl Reader<'_> {
 
     /// Hosts that a token for Azure Machine Learning may go to; a rule whose endpoint is none of them is a problem, before any
     /// token is asked for.
-    fn endpoint_hosts(&mut self, resource_manager: &Url, rules: Option<&Rules>) -> EndpointHosts {
+    fn endpoint_hosts(
+        &mut self,
+        resource_manager: &Url,
+        rules: Option<&Rules>,
+        in_blob: Option<&RulesInBlob>,
+    ) -> EndpointHosts {
         let cloud = AzureCloudFacts::of(resource_manager)
             .map_or_else(EndpointHosts::default, |it| EndpointHosts::of_cloud(it.ml));
         let named = self.read("SCOREKEEPER_ENDPOINT_HOSTS", "", hosts::read_names);
@@ -408,6 +473,13 @@ impl Reader<'_> {
                     "correct endpoint.uri, or name the host in SCOREKEEPER_ENDPOINT_HOSTS if a gateway of yours stands there",
                 ),
             );
+        }
+        for uri in in_blob.iter().flat_map(|it| &it.endpoints) {
+            let Err(foreign) = hosts.check(uri.url()) else { continue };
+            let remedy =
+                "correct it, or name the host in SCOREKEEPER_ENDPOINT_HOSTS if a gateway of yours stands there";
+            let refused = Refused::new(format!("batch endpoints ({foreign})"), remedy);
+            self.problem(rules_in_blob::ENDPOINTS, Some(uri.as_str()), refused);
         }
         hosts
     }
@@ -432,27 +504,6 @@ impl Reader<'_> {
             }
         }
     }
-
-    fn client_id(&mut self) -> Option<String> {
-        const NAME: &str = "AZURE_CLIENT_ID";
-        let Some(id) = self.get(NAME) else {
-            self.understood(NAME, "(system-assigned identity)", Source::Default(None));
-            return None;
-        };
-        let groups: Vec<_> = id.split('-').map(str::len).collect();
-        if groups == [8, 4, 4, 4, 12] && id.chars().all(|c| c == '-' || c.is_ascii_hexdigit()) {
-            self.understood(NAME, &id, Source::Variable(NAME.to_owned()));
-            Some(id)
-        } else {
-            let expected = "a client id (8-4-4-4-12 hexadecimal digits)";
-            let remedy =
-                "copy `clientId` of the user-assigned identity; its principal id, name and resource id don't do";
-            // It may be a client secret that was pasted into the wrong line.
-            let shown = format!("({} characters, not shown)", id.chars().count());
-            self.problem(NAME, Some(&shown), Refused::new(expected, remedy));
-            None
-        }
-    }
 }
 
 fn task_hub(text: &str) -> Result<String, Refused> {
@@ -475,9 +526,8 @@ fn resource_manager(text: &str) -> Result<Url, Refused> {
         )
     };
     let url = Url::parse(text).map_err(|_| refused())?;
-    let safe = url.scheme() == "https" || (url.scheme() == "http" && lifecycle::uri::is_loopback(&url));
     let plain = url.query().is_none() && url.fragment().is_none() && url.username().is_empty() && url.path() == "/";
-    if safe && plain && url.password().is_none() { Ok(url) } else { Err(refused()) }
+    if lifecycle::uri::may_carry_secrets(&url) && plain && url.password().is_none() { Ok(url) } else { Err(refused()) }
 }
 
 fn on_or_off(text: &str) -> Result<bool, Refused> {

@@ -2,9 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
+use azure::tokens::Identity;
 use lifecycle::text::shell;
 
-use super::{LedgerLocation, Problems, Reader, Vars, task_hub};
+use super::identity::RunBy;
+#[cfg(feature = "cli")]
+use super::profiles::ProfileSettings;
+use super::{LedgerLocation, Problem, Problems, Reader, Vars, task_hub};
 
 /// Where the local product keeps its things, unless told otherwise.
 pub(crate) const LOCAL: &str = ".scorekeeper";
@@ -18,9 +22,30 @@ pub struct WhichLedger {
     /// Data folder of a `scorekeeper local`
     #[arg(long, value_name = "DIR", conflicts_with = "ledger")]
     pub data: Option<PathBuf>,
-    /// Prefix of the table names [default: `SCOREKEEPER_TASK_HUB`, else Scorekeeper]
+    /// Ledger of this profile [default: `SCOREKEEPER_PROFILE`, unless the environment names a ledger]
+    #[cfg(feature = "cli")]
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["ledger", "data"])]
+    pub profile: Option<String>,
+    /// Prefix of the table names [default: that of the profile, `SCOREKEEPER_TASK_HUB`, else Scorekeeper]
     #[arg(long, value_name = "NAME")]
     pub task_hub: Option<String>,
+}
+
+/// What to do where there is no ledger.
+const NO_LEDGER: &str = if cfg!(feature = "dev") {
+    "there is no `scorekeeper local` in this folder: start one with `scorekeeper local` and drop a file into its inbox, or name \
+     the ledger of an installation with --ledger, --data or --profile, or set the variable"
+} else {
+    "name the ledger of an installation with --ledger or --data, or set the variable"
+};
+
+fn no_ledger() -> Problem {
+    Problem {
+        name: super::ledger::NAME.to_owned(),
+        value: None,
+        expected: super::ledger::EXPECTED.to_owned(),
+        remedy: String::new(),
+    }
 }
 
 /// Commands that take a [`WhichLedger`].
@@ -36,6 +61,8 @@ impl WhichLedger {
         let options = [
             ("--ledger", self.ledger.clone()),
             ("--data", self.data.as_ref().map(|data| data.display().to_string())),
+            #[cfg(feature = "cli")]
+            ("--profile", self.profile.clone()),
             ("--task-hub", self.task_hub.clone()),
         ];
         let given: String =
@@ -67,15 +94,25 @@ pub struct LedgerSettings {
     pub task_hub: String,
     /// Whether the app writes the Durable-shaped tables.
     pub projection: bool,
-    /// Whether a managed identity is there to be used; else whoever is signed in on this machine.
-    pub managed_identity: bool,
-    /// Client id of the user-assigned identity.
-    pub client_id: Option<String>,
+    /// Who asks for it.
+    pub identity: Identity,
 }
 
 impl LedgerSettings {
-    /// Reads what `which` names, else what the settings name, else the local product's ledger below `cwd`.
+    /// Reads what `which` names, else what the settings name, else the profile that they name, else the local product's ledger
+    /// below `cwd`.
     pub fn read(vars: &dyn Vars, cwd: &Path, which: &WhichLedger) -> Result<Self, Problems> {
+        #[cfg(feature = "cli")]
+        if which.ledger.is_none() && which.data.is_none() {
+            let profile = ProfileSettings::read(vars, which.profile.as_deref())?;
+            if profile.is_in_force() {
+                return Self::given(&profile, cwd, which);
+            }
+        }
+        Self::given(vars, cwd, which)
+    }
+
+    fn given(vars: &dyn Vars, cwd: &Path, which: &WhichLedger) -> Result<Self, Problems> {
         let local = cwd.join(LOCAL);
         let data = match (&which.data, &which.ledger) {
             (Some(data), _) => Some(cwd.join(data)),
@@ -88,14 +125,24 @@ impl LedgerSettings {
             Some(data) => Some(LedgerLocation::Embedded(data.join("ledger"))),
             None => reader.ledger(cwd),
         };
+        if ledger.is_none() && which.ledger.is_none() && !is_configured(vars) {
+            // Nothing names one, which is how everybody begins.
+            reader.problems.retain(|problem| problem.name != super::ledger::NAME);
+            reader.problems.push(Problem { remedy: NO_LEDGER.to_owned(), ..no_ledger() });
+        }
         let task_hub = reader.read("SCOREKEEPER_TASK_HUB", "Scorekeeper", task_hub);
         let projection = reader.read("SCOREKEEPER_PROJECTION", "on", super::on_or_off);
-        let client_id = reader.client_id();
-        match ledger {
-            Some(ledger) if reader.problems.is_empty() => {
-                let managed_identity =
-                    ["IDENTITY_ENDPOINT", "AZURE_CLIENT_ID"].iter().any(|name| reader.get(name).is_some());
-                Ok(Self { ledger, task_hub, projection, managed_identity, client_id })
+        // A folder asks nobody for a token.
+        let identity = match &ledger {
+            Some(LedgerLocation::Tables { .. }) => {
+                let manager = reader.resource_manager();
+                reader.identity(&manager, RunBy::Person)
+            }
+            _ => Some(Identity::SignedIn),
+        };
+        match (ledger, identity) {
+            (Some(ledger), Some(identity)) if reader.problems.is_empty() => {
+                Ok(Self { ledger, task_hub, projection, identity })
             }
             _ => Err(Problems(reader.problems)),
         }

@@ -7,14 +7,12 @@ use lifecycle::Rules;
 
 use super::problems::Refused;
 use super::reading::LOCAL;
+use super::rules_in_blob::MAX_RULES_BYTES;
 use super::{Problems, Reader, Source, Vars};
 
-const NAME: &str = "SCOREKEEPER_RULES";
+pub(super) const NAME: &str = "SCOREKEEPER_RULES";
 /// Where they are unless that is set.
 const FILE: &str = "rules.json";
-
-/// Larger is no rules file but a mistaken path.
-const MAX_RULES_BYTES: u64 = 1024 * 1024;
 
 /// Rules that nobody has looked at yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,7 +76,7 @@ impl RulesFileError {
 impl Reader<'_> {
     pub(super) fn rules(&mut self, root: &Path) -> Option<Rules> {
         let (RulesText { shown, text }, source) = self.rules_text(root)?;
-        match Rules::read(&text) {
+        match Rules::read_beside(&text, &self.own_accounts()) {
             Ok(rules) => {
                 let count = rules.iter().count();
                 let noun = if count == 1 { "rule" } else { "rules" };
@@ -125,8 +123,8 @@ impl Reader<'_> {
 fn read_rules(file: &Path) -> Result<String, RulesFileError> {
     let mut bytes = Vec::new();
     // One more than allowed, to tell "too large" from "just so".
-    std::fs::File::open(file)?.take(MAX_RULES_BYTES + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > MAX_RULES_BYTES {
+    std::fs::File::open(file)?.take(MAX_RULES_BYTES as u64 + 1).read_to_end(&mut bytes)?;
+    if bytes.len() > MAX_RULES_BYTES {
         return Err(RulesFileError::TooLarge);
     }
     String::from_utf8(bytes).map_err(|error| RulesFileError::NotUtf8(error.utf8_error().valid_up_to() + 1))

@@ -1,6 +1,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use azure::tokens::ManagedIdentity;
+
 use super::*;
 
 const RULES: &str = r#"{"rules":[{"id":"a","match":{"container": "con"},"endpoint":{"uri":"https://e.r.inference.ml.azure.com/jobs"}}]}"#;
@@ -24,6 +26,10 @@ fn problems(vars: &[(&str, &str)]) -> Vec<String> {
 
 const EMBEDDED: (&str, &str) = ("SCOREKEEPER_LEDGER", "embedded:/data");
 
+/// A rule that watches what could not be delivered, in some account.
+const RULES_OF_OWN: &str = r#"{"rules":[{"id":"a","match":{"account":"ACCOUNT","container":"dead-letters"},
+    "endpoint":{"uri":"https://heart.westeurope.inference.ml.azure.com/jobs"}}]}"#;
+
 #[test]
 fn a_ledger_and_rules_are_enough() {
     let config = good(&[EMBEDDED]);
@@ -31,7 +37,7 @@ fn a_ledger_and_rules_are_enough() {
     assert_eq!((config.task_hub.as_str(), config.projection, config.concurrency), ("Scorekeeper", true, 64));
     assert_eq!(config.resource_manager.as_str(), "https://management.azure.com/");
     assert_eq!(config.retention, Duration::days(30));
-    assert_eq!(config.client_id, None);
+    assert_eq!(config.identity, Identity::Managed(ManagedIdentity::SystemAssigned));
     assert_eq!(config.log, Log { filter: "info".parse().expect("a level"), format: LogFormat::Text });
     assert_eq!(config.host.port, None);
     assert_eq!(config.host.function_timeout, Some(std::time::Duration::from_secs(300)));
@@ -110,6 +116,10 @@ fn the_ledger_defaults_to_the_hosts_storage_account() {
         other => panic!("{other:?}"),
     };
     let account = ("AzureWebJobsStorage__accountName", "stscores");
+    let own = RULES_OF_OWN.replace("ACCOUNT", "stscores");
+    let told = problems(&[account, ("SCOREKEEPER_RULES", &own)]).join("\n");
+    assert!(told.contains("rules[0].match.container") && told.contains("the app keeps its code"), "{told}");
+    good(&[account, ("SCOREKEEPER_RULES", &RULES_OF_OWN.replace("ACCOUNT", "uploads"))]);
     let uri = ("AzureWebJobsStorage__tableServiceUri", "https://stscores.table.core.chinacloudapi.cn");
     assert_eq!(entra(&[account]), "https://stscores.table.core.windows.net/");
     assert_eq!(entra(&[account, uri]), "https://stscores.table.core.chinacloudapi.cn/");
@@ -382,4 +392,53 @@ fn inputs_that_are_the_same_for_all_scorings_are_a_warning() {
     assert!(config.warnings[0].seen.contains("no input says which blob"), "{:?}", config.warnings);
     assert!(config.warnings[0].remedy.contains("{blob.url}"), "{:?}", config.warnings);
     assert_eq!(good(&[EMBEDDED]).warnings, []);
+}
+
+const IN_BLOB: [(&str, &str); 4] = [
+    ("SCOREKEEPER_RULES", "https://acct.blob.core.windows.net/config/rules.json"),
+    (
+        "SCOREKEEPER_RULES_ALLOW_ENDPOINTS",
+        "https://e.r.inference.ml.azure.com/jobs, https://f.r.inference.ml.azure.com/jobs",
+    ),
+    ("SCOREKEEPER_RULES_ALLOW_ACCOUNTS", "uploads"),
+    (
+        "SCOREKEEPER_RULES_ALLOW_WORKSPACES",
+        "/subscriptions/s/resourceGroups/g/providers/Microsoft.MachineLearningServices/workspaces/w",
+    ),
+];
+
+#[test]
+fn rules_may_lie_in_a_blob_and_what_they_may_name_is_set_beside() {
+    let config = good(&[&[EMBEDDED], &IN_BLOB[..]].concat());
+    let in_blob = config.rules_in_blob.expect("a blob");
+    assert_eq!((in_blob.blob.account.as_str(), in_blob.blob.container.as_str()), ("acct", "config"));
+    assert_eq!((in_blob.endpoints.len(), in_blob.accounts.len(), in_blob.workspaces.len()), (2, 1, 1));
+    assert_eq!((in_blob.datastores[0].as_str(), in_blob.interval), ("workspaceblobstore", Duration::MINUTE));
+    assert_eq!(config.rules.iter().count(), 0, "they are read when an invocation comes");
+}
+
+#[test]
+fn a_blob_of_rules_is_told_what_is_wrong_with_it_all_at_once() {
+    let messages =
+        problems(&[EMBEDDED, ("SCOREKEEPER_RULES", "https://acct.blob.core.windows.net/config/rules.json?sig=SECRET")]);
+    assert_eq!(messages.len(), 4, "{messages:?}");
+    assert!(messages[3].starts_with("`SCOREKEEPER_RULES_ALLOW_WORKSPACES` is not set"), "{messages:?}");
+    assert!(messages[0].contains("without a SAS") && !messages[0].contains("SECRET"), "{messages:?}");
+    assert!(messages[1].starts_with("`SCOREKEEPER_RULES_ALLOW_ENDPOINTS` is not set"), "{messages:?}");
+    assert!(messages[2].starts_with("`SCOREKEEPER_RULES_ALLOW_ACCOUNTS` is not set"), "{messages:?}");
+    for (name, value, told) in [
+        ("SCOREKEEPER_RULES", "https://acct.blob.core.windows.net/", "a blob with the rules"),
+        ("SCOREKEEPER_RULES_ALLOW_ENDPOINTS", "https://e.example/jobs", "SCOREKEEPER_ENDPOINT_HOSTS"),
+        ("SCOREKEEPER_RULES_ALLOW_ENDPOINTS", "e.r.inference.ml.azure.com", "write for each https://ENDPOINT"),
+        ("SCOREKEEPER_RULES_ALLOW_ACCOUNTS", "Uploads", "write for each ACCOUNT"),
+        ("SCOREKEEPER_RULES_ALLOW_DATASTORES", "a/b", "write for each DATASTORE"),
+        ("SCOREKEEPER_RULES_ALLOW_WORKSPACES", "w", "write for each /subscriptions"),
+        ("SCOREKEEPER_RULES_INTERVAL", "PT6M", "from PT0S to PT5M"),
+    ] {
+        let mut vars = [&[EMBEDDED], &IN_BLOB[..]].concat();
+        vars.retain(|(other, _)| *other != name);
+        vars.push((name, value));
+        let messages = problems(&vars);
+        assert!(messages.len() == 1 && messages[0].contains(told), "{name} {value}: {messages:?}");
+    }
 }

@@ -17,7 +17,8 @@ use tracing::Instrument as _;
 
 use super::deadline::Deadline;
 use super::{Failure, Function};
-use app::{Accepted, App, error_chain};
+use crate::rules_in_blob::CurrentApp;
+use app::{Accepted, error_chain};
 
 /// Answered within this, submissions done or not. Event Grid gives up after about 30 s; the host may have let us wait.
 const ANSWER_WITHIN: Duration = Duration::from_secs(20);
@@ -26,14 +27,17 @@ const MARGIN: Duration = Duration::from_secs(2);
 /// Deliveries at work at once, answered ones included. When an endpoint hangs, these are what is held in memory.
 const MAX_CONCURRENT_DELIVERIES: usize = 256;
 
-/// Makes the function. `Err` only if the ledger did not take the delivery in time.
-pub fn blob_created(app: App) -> impl Function<Payload, Output = Accepted> {
+/// Makes the function. `Err` only if the ledger did not take the delivery in time, or if there are no rules yet.
+pub fn blob_created(app: impl Into<CurrentApp>) -> impl Function<Payload, Output = Accepted> {
     let deliveries = Arc::new(Semaphore::new(MAX_CONCURRENT_DELIVERIES));
+    let app = app.into();
     service_fn(move |LambdaEvent { payload, context, .. }: LambdaEvent<Payload>| {
         let (app, deliveries) = (app.clone(), deliveries.clone());
         async move {
-            let within = answer_within(Deadline::at_arrival(&context, app.now()));
+            let now = app.now();
+            let within = answer_within(Deadline::at_arrival(&context, now));
             let taking = async move {
+                let app = app.get(now).await?;
                 let delivery = app.accept(payload).await.map_err(|error| not_taken(&error))?;
                 Ok((delivery.accepted.clone(), delivery.submit()))
             };

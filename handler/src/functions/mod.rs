@@ -9,16 +9,18 @@
 mod blob_created;
 mod deadline;
 mod reconcile;
+mod sweep;
 
 use std::fmt::Debug;
 
 use lambda_runtime::{Diagnostic, LambdaEvent, Service};
 use serde::Serialize;
 
-pub use app::function_names::{BLOB_CREATED, BLOB_CREATED_FROM_QUEUE, NAMES, RECONCILE};
+pub use app::function_names::{BLOB_CREATED, BLOB_CREATED_FROM_QUEUE, NAMES, RECONCILE, SWEEP};
 
 pub use self::blob_created::blob_created;
 pub use self::reconcile::{Tick, reconcile};
+pub use self::sweep::sweep;
 
 /// A function that every host can run: the bounds of `lambda_runtime::run`, and what a concurrent host adds to them.
 ///

@@ -10,7 +10,8 @@ use serde::Deserialize;
 
 use super::deadline::Deadline;
 use super::{Failure, Function};
-use app::{App, BEGUN_WORK, TickReport, error_chain};
+use crate::rules_in_blob::CurrentApp;
+use app::{BEGUN_WORK, TickReport, error_chain};
 
 /// How long a run may take whose host sets no deadline, and at most if it sets one. What is left is for the next run.
 const TIME_LIMIT: Duration = Duration::from_secs(600);
@@ -20,12 +21,14 @@ const TIME_LIMIT: Duration = Duration::from_secs(600);
 pub struct Tick {}
 
 /// Makes the function. `Err` if the tick could not begin or the ledger failed; the next tick tries again.
-pub fn reconcile(app: App) -> impl Function<Tick, Output = TickReport> {
+pub fn reconcile(app: impl Into<CurrentApp>) -> impl Function<Tick, Output = TickReport> {
+    let app = app.into();
     service_fn(move |LambdaEvent { context, .. }: LambdaEvent<Tick>| {
         let app = app.clone();
         async move {
             let now = app.now();
             let deadline = now + working_time(Deadline::at_arrival(&context, now));
+            let app = app.get(now).await?;
             app.tick(deadline).await.map_err(|why| Failure {
                 kind: "ReconcileFailed",
                 message: format!("the reconcile run failed: {}", error_chain(&why)),
@@ -35,7 +38,7 @@ pub fn reconcile(app: App) -> impl Function<Tick, Output = TickReport> {
 }
 
 /// For how long new work is begun: a quarter of the time is kept for what was begun before, or [`BEGUN_WORK`] if that is less.
-fn working_time(deadline: Deadline) -> Duration {
+pub(super) fn working_time(deadline: Deadline) -> Duration {
     let left = deadline.within(TIME_LIMIT);
     left.saturating_sub((left / 4).min(BEGUN_WORK))
 }

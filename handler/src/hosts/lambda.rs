@@ -3,14 +3,17 @@
 use std::io;
 use std::process::ExitCode;
 
+use app::error_chain;
 use app::ports::Clock;
-use app::{App, error_chain};
 use tokio::runtime::Builder;
 
 use crate::cli::USAGE;
 use crate::compose;
 use crate::config::{Config, Problems, ProcessVars, Vars as _};
-use crate::functions::{BLOB_CREATED, BLOB_CREATED_FROM_QUEUE, NAMES, RECONCILE, blob_created, reconcile};
+use crate::functions::{
+    BLOB_CREATED, BLOB_CREATED_FROM_QUEUE, NAMES, RECONCILE, SWEEP, blob_created, reconcile, sweep,
+};
+use crate::rules_in_blob::CurrentApp;
 use crate::telemetry::{self, fatal};
 
 /// Why no function runs, or why none runs any more.
@@ -54,10 +57,11 @@ fn run(clock: &Clock) -> Result<(), Error> {
     runtime.block_on(serve(&function, compose::app(&config, Clock::clone(clock))?))
 }
 
-async fn serve(function: &str, app: App) -> Result<(), Error> {
+async fn serve(function: &str, app: CurrentApp) -> Result<(), Error> {
     match function {
         BLOB_CREATED | BLOB_CREATED_FROM_QUEUE => lambda_runtime::run(blob_created(app)).await,
         RECONCILE => Box::pin(lambda_runtime::run(reconcile(app))).await,
+        SWEEP => Box::pin(lambda_runtime::run(sweep(app))).await,
         other => return Err(Error::NoSuchFunction(other.to_owned())),
     }
     .map_err(Error::Lambda)

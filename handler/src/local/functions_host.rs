@@ -12,9 +12,12 @@ use std::time::Duration;
 use lifecycle::text::fit;
 use serde_json::{Value, json};
 use tokio::process::{Child, Command};
+use tokio::sync::Mutex;
 
+use super::lasting::Lasting;
 use crate::functions;
 use crate::hosts::azure::UNUSABLE;
+use app::error_chain;
 
 /// The handler must answer `GET /` within this time, as in Azure.
 const READY: Duration = Duration::from_secs(30);
@@ -190,6 +193,25 @@ impl Invoker {
         }
         let answer: Value = answer.json().await.map_err(|source| Error::NoAnswer { function, source })?;
         Ok(answer.get("ReturnValue").cloned().unwrap_or(Value::Null))
+    }
+}
+
+/// The handler, started if it does not run. None: it cannot be, which is told of as `down`.
+pub(super) async fn running(host: &Mutex<FunctionsHost>, down: &mut Lasting) -> Option<Invoker> {
+    match host.lock().await.running().await {
+        Ok(invoker) => {
+            if down.is_over() {
+                tracing::info!("the handler runs again");
+            }
+            Some(invoker)
+        }
+        Err(error) => {
+            let why = error_chain(&error);
+            if down.begins(&why) {
+                tracing::error!(error = %why, "{why}");
+            }
+            None
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use lifecycle::{EndpointUri, Rule, Rules};
 use serde_json::json;
 use simulator::{Datastore, Deployment, DeploymentKind, Endpoint, Endpoints, Workspace};
 
-use super::inbox::Place;
+use super::place::Place;
 
 /// Folder and container of what is scored.
 pub(super) const OUTBOX: &str = "outbox";
@@ -29,6 +29,8 @@ const POLL_INTERVAL: &str = "PT1S";
 pub(super) struct Installation {
     pub(super) places: Vec<Place>,
     pub(super) datastores: Vec<Datastore>,
+    /// Names of those that results are published to.
+    pub(super) published: Vec<String>,
     pub(super) endpoints: Endpoints,
     pub(super) workspace: Workspace,
     pub(super) rules: String,
@@ -63,6 +65,7 @@ impl Installation {
         Self {
             places: vec![place("inbox", inbox)],
             datastores: vec![datastore(DATASTORE, &outbox)],
+            published: Vec::new(),
             endpoints: Endpoints::Any,
             workspace,
             rules: rules.to_string(),
@@ -91,7 +94,10 @@ impl Installation {
         let text = Rules::redirected(text, &redirect)?;
         let endpoints = names.iter().map(|(uri, name)| endpoint(&rules, uri, name)).collect();
         let datastores = datastores(&rules, &places, outbox);
-        Ok(Self { places, datastores, endpoints: Endpoints::Listed(endpoints), workspace, rules: text })
+        let published =
+            rules.iter().flat_map(Rule::published).filter_map(|(.., publish)| datastore_of(publish.uri.source()));
+        let published = published.collect();
+        Ok(Self { places, datastores, published, endpoints: Endpoints::Listed(endpoints), workspace, rules: text })
     }
 }
 
@@ -168,8 +174,12 @@ fn needs_pipeline(rule: &Rule) -> bool {
         || rule.outputs.values().any(|output| output.kind == OutputKind::UriFolder)
 }
 
+fn datastore_of(uri: &str) -> Option<String> {
+    uri.parse::<DatastorePath>().ok().map(|path| path.datastore)
+}
+
 fn datastores(rules: &Rules, places: &[Place], outbox: &Path) -> Vec<Datastore> {
-    let name = |uri: &str| uri.parse::<DatastorePath>().ok().map(|path| path.datastore);
+    let name = datastore_of;
     let mut all: Vec<Datastore> = Vec::new();
     let mut add = |datastore: Datastore| {
         if !all.iter().any(|known| known.name.eq_ignore_ascii_case(&datastore.name)) {
@@ -190,7 +200,8 @@ fn datastores(rules: &Rules, places: &[Place], outbox: &Path) -> Vec<Datastore> 
         }
     }
     for output in rules.iter().flat_map(|rule| rule.outputs.values()) {
-        if let Some(name) = name(output.uri.source()) {
+        for uri in [Some(&output.uri), output.publish.as_ref().map(|publish| &publish.uri)].into_iter().flatten() {
+            let Some(name) = name(uri.source()) else { continue };
             let folder = outbox.join(&name);
             add(Datastore { account: ACCOUNT.to_owned(), container: format!("{OUTBOX}-{name}"), name, folder });
         }
@@ -211,7 +222,9 @@ mod tests {
             {"id": "b", "match": {"container": "claims"}, "endpoint": {"uri": "https://heart.northeurope.inference.ml.azure.com/jobs"},
                 "inputs": {"d": {"type": "UriFile", "uri": "azureml://datastores/raw/paths/{blob.path}"}, "n": {"type": "Literal", "value": 5}}},
             {"id": "c", "match": {"account": "scans", "container": "claims"}, "endpoint": {"uri": "https://127.0.0.1:8080/jobs"}},
-            {"id": "d", "match": {"container": "images"}, "endpoint": {"uri": "https://heart.westeurope.inference.ml.azure.com/jobs", "deployment": "v8"}},
+            {"id": "d", "match": {"container": "images"}, "endpoint": {"uri": "https://heart.westeurope.inference.ml.azure.com/jobs", "deployment": "v8"},
+                "outputs": {"score": {"type": "UriFile", "uri": "azureml://datastores/workspaceblobstore/paths/{scoring.id}/{attempt}/p.csv",
+                    "publish": {"uri": "azureml://datastores/results/paths/latest.csv"}}}},
         ]});
         let read =
             Installation::rehearsal(&text.to_string(), Path::new("/in"), Path::new("/out"), "http://127.0.0.1:1");
@@ -221,7 +234,9 @@ mod tests {
         assert_eq!(places, [("uploads", "/in/uploads.claims"), ("scans", "/in/scans.claims"), ("local", "/in/images")]);
         let stores: Vec<_> =
             installation.datastores.iter().map(|store| (store.name.as_str(), store.folder.to_str().unwrap())).collect();
-        assert_eq!(stores, [("raw", "/in/uploads.claims"), ("workspaceblobstore", "/out/workspaceblobstore")]);
+        assert_eq!(installation.published, ["results"]);
+        let outbox = [("workspaceblobstore", "/out/workspaceblobstore"), ("results", "/out/results")];
+        assert_eq!(stores, [&[("raw", "/in/uploads.claims")], &outbox[..]].concat());
         let Endpoints::Listed(endpoints) = &installation.endpoints else { panic!("they are listed") };
         let kinds =
             |endpoint: &Endpoint| endpoint.deployments.iter().map(|it| (it.name.clone(), it.kind)).collect::<Vec<_>>();

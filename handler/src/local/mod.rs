@@ -6,28 +6,30 @@
 //!
 //! Everything may be killed at any moment; started again, it goes on where it was.
 
-use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal as _, Write as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use futures::{StreamExt as _, stream};
-use lifecycle::Scoring;
 use lifecycle::text::visible;
-use serde_json::Value;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 use tokio::net::TcpListener;
 use tokio::sync::Mutex;
 
-use self::functions_host::{FunctionsHost, Invoker, timer};
-use self::inbox::{Beside, Inbox, Notice, Place, Scan};
+use self::delivery::{Unscored, deliver, scored_files, tell_beside};
+use self::functions_host::{FunctionsHost, running, timer};
+use self::inbox::Inbox;
 use self::installation::{Installation, OUTBOX};
+use self::lasting::Lasting;
+use self::notices::Beside;
+use self::place::Place;
 use self::terminal::View;
 use crate::cli::local::LocalArgs;
-use crate::config::{self, ProcessVars, RulesText, Vars as _, WhichLedger};
+use crate::config::{self, ProcessVars, RulesText, Vars as _};
 use crate::functions;
 use crate::guard::{self, Names};
 use crate::page;
@@ -37,17 +39,24 @@ use app::ports::Clock;
 use simulator::{self, Container, SimulatorOptions};
 use stores::embedded::{EmbeddedStore, OpenError};
 
+mod delivery;
+mod events;
 mod functions_host;
 mod inbox;
 mod installation;
+mod lasting;
+mod notices;
+mod place;
 mod terminal;
 
 /// Between two ticks. Azure's timer runs each minute; nobody wants to wait for that here.
 const TICK: Duration = Duration::from_secs(1);
+/// Reconcile runs from one run of sweeps to the next.
+const SWEEP_EVERY: u64 = 60;
 /// Between two scans of the inbox, and two looks at the ledger for the terminal.
 const SCAN: Duration = Duration::from_millis(500);
-/// Events under way at one time.
-const MAX_CONCURRENT_DELIVERIES: usize = 16;
+/// Holds the time of the last change that the terminal was told of.
+const TOLD: &str = "terminal.told";
 /// The page's address unless another is given.
 const PAGE: &str = "127.0.0.1:7072";
 
@@ -84,9 +93,6 @@ pub(crate) enum Error {
         #[source]
         source: io::Error,
     },
-    /// The rules to rehearse cannot be read.
-    #[error(transparent)]
-    RulesFile(#[from] config::Problems),
     /// The rules to rehearse are broken.
     #[error("{shown}: the rules are broken\n{problems}")]
     Rules {
@@ -117,8 +123,14 @@ pub(crate) fn ledger_folder(data: &Path) -> PathBuf {
     data.join("ledger")
 }
 
-/// Runs until Ctrl-C or SIGTERM. `binary` is this program, started again as the handler.
-pub(crate) async fn run(args: &LocalArgs, binary: PathBuf, clock: Clock) -> Result<(), Error> {
+/// Runs until Ctrl-C or SIGTERM. `rules` are rehearsed in place of one for the whole inbox; `binary` is this program, started again
+/// as the handler.
+pub(crate) async fn run(
+    args: &LocalArgs,
+    rules: Option<&RulesText>,
+    binary: PathBuf,
+    clock: Clock,
+) -> Result<(), Error> {
     if let Some(address) = args.listen.filter(|address| !address.ip().is_loopback() && !args.allow_remote) {
         return Err(Error::Remote(address));
     }
@@ -129,7 +141,7 @@ pub(crate) async fn run(args: &LocalArgs, binary: PathBuf, clock: Clock) -> Resu
 
     let listener = simulator_listener(&data).await?;
     let service = service(&listener)?;
-    let installation = installation(args, &inbox, &outbox, &service)?;
+    let installation = installation(rules, &inbox, &outbox, &service)?;
     for place in &installation.places {
         folder("cannot make the inbox", &place.folder)?;
     }
@@ -138,6 +150,10 @@ pub(crate) async fn run(args: &LocalArgs, binary: PathBuf, clock: Clock) -> Resu
     let (handle, simulator) = simulator::start(listener, options)?;
     let settings = settings(&service, &identity_header, &handle.storage_hosts(), &data, &installation)?;
     config::local::write(&data, &settings)
+        .and_then(|()| {
+            let folders = installation.datastores.iter().map(|it| (it.name.as_str(), it.folder.as_path()));
+            config::local::write_datastores(&data, folders)
+        })
         .map_err(|source| folder_error("cannot write the settings to", &data, source))?;
     let simulator = tokio::spawn(simulator);
 
@@ -158,10 +174,12 @@ pub(crate) async fn run(args: &LocalArgs, binary: PathBuf, clock: Clock) -> Resu
     host.lock().await.usable().await?;
     greet(&installation.places, &outbox, address, &handle, args);
 
+    let mut view = View::new(io::stdout(), io::stdout().is_terminal(), which, clock(), read_told(&data));
+    view.skip_what_was_told(&ledger).await.map_err(Error::LedgerRead)?;
     let unscored = Unscored { ledger: ledger.clone(), clock: Clock::clone(&clock), news: Arc::default() };
     let mut tasks = vec![
         tokio::spawn(tick(Arc::clone(&host))),
-        tokio::spawn(show(ledger.clone(), Arc::clone(&unscored.news), which, clock)),
+        tokio::spawn(show(view, ledger.clone(), Arc::clone(&unscored.news), clock, data.join(TOLD))),
         tokio::spawn(tell_beside(Beside::new(inbox, &installation.places), unscored.clone())),
     ];
     for place in installation.places {
@@ -240,11 +258,12 @@ fn service(listener: &TcpListener) -> Result<String, Error> {
     Ok(format!("http://{address}"))
 }
 
-fn installation(args: &LocalArgs, inbox: &Path, outbox: &Path, service: &str) -> Result<Installation, Error> {
-    let Some(file) = &args.rules else { return Ok(Installation::demonstration(inbox, outbox, service)) };
-    let cwd = std::env::current_dir().map_err(|source| folder_error("cannot find", Path::new("."), source))?;
-    let RulesText { shown, text } = RulesText::read(&ProcessVars, &cwd, Some(file))?;
-    Installation::rehearsal(&text, inbox, outbox, service).map_err(|problems| Error::Rules { shown, problems })
+fn installation(rules: Option<&RulesText>, inbox: &Path, outbox: &Path, service: &str) -> Result<Installation, Error> {
+    let Some(RulesText { shown, text }) = rules else {
+        return Ok(Installation::demonstration(inbox, outbox, service));
+    };
+    let broken = |problems| Error::Rules { shown: shown.clone(), problems };
+    Installation::rehearsal(text, inbox, outbox, service).map_err(broken)
 }
 
 fn simulator_options(args: &LocalArgs, data: &Path, installation: &Installation) -> SimulatorOptions {
@@ -256,6 +275,7 @@ fn simulator_options(args: &LocalArgs, data: &Path, installation: &Installation)
     let mut options = SimulatorOptions {
         containers: installation.places.iter().map(container).collect(),
         datastores: installation.datastores.clone(),
+        published: installation.published.clone(),
         endpoints: installation.endpoints.clone(),
         workspace: installation.workspace.clone(),
         score_command: args.score_command.clone(),
@@ -278,10 +298,11 @@ fn settings(
     let rules = data.join("rules.json");
     std::fs::write(&rules, &installation.rules).map_err(|source| folder_error("cannot write", &rules, source))?;
     let hosts = installation.places.iter().map(|place| format!("{}={service}/{}", place.host(), place.account));
+    let watched = installation.places.iter().map(Place::host);
     // Beside the inbox, what the simulator's answers name: log files of jobs.
     let hosts = hosts.chain(storage_hosts.split(',').filter(|host| !host.is_empty()).map(str::to_owned));
     let setting = |name: &str, value: String| (name.to_owned(), value);
-    Ok(vec![
+    let simulated = [
         setting("SCOREKEEPER_LEDGER", format!("embedded:{}", ledger_folder(data).display())),
         setting("SCOREKEEPER_TASK_HUB", TASK_HUB.to_owned()),
         setting("SCOREKEEPER_RULES", rules.display().to_string()),
@@ -290,6 +311,7 @@ fn settings(
             "SCOREKEEPER_STORAGE_HOSTS",
             hosts.collect::<std::collections::BTreeSet<_>>().into_iter().collect::<Vec<_>>().join(","),
         ),
+        setting("SCOREKEEPER_WATCHED_ACCOUNTS", watched.collect::<Vec<_>>().join(",")),
         setting("SCOREKEEPER_LOG_FORMAT", "text".to_owned()),
         // A run each second, and a record for each, would hide what happens.
         setting(
@@ -298,9 +320,9 @@ fn settings(
         ),
         setting("IDENTITY_ENDPOINT", format!("{service}/identity/oauth2/token")),
         setting("IDENTITY_HEADER", identity_header.to_owned()),
-        // An id of the surrounding session's would ask for an identity that the simulator does not have.
-        setting("AZURE_CLIENT_ID", String::new()),
-    ])
+    ];
+    // Those of the surrounding session would ask for an identity that the simulator does not have.
+    Ok(crate::config::identity::ALL.iter().map(|name| setting(name, String::new())).chain(simulated).collect())
 }
 
 async fn page_listener(wanted: Option<SocketAddr>) -> Result<TcpListener, Error> {
@@ -341,164 +363,62 @@ fn greet(places: &[Place], outbox: &Path, page: SocketAddr, simulator: &simulato
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }
 
-/// What becomes no scoring: recorded, so that the terminal, lists and `explain` tell of it.
-#[derive(Clone)]
-struct Unscored {
-    ledger: Ledger,
-    clock: Clock,
-    /// There is some that the terminal has not looked at.
-    news: Arc<AtomicBool>,
-}
-
-impl Unscored {
-    /// Of something in the inbox that no event tells of.
-    async fn tell(&self, place: Option<&Place>, notice: &Notice) {
-        let Some(record) = notice.record(place) else {
-            tracing::warn!("inbox: {notice}");
-            return;
-        };
-        match self.ledger.skip(&record, None, (self.clock)()).await {
-            Ok(()) => self.has_news(),
-            Err(error) => tracing::warn!(error = %error_chain(&error), "inbox: {notice}"),
-        }
-    }
-
-    fn has_news(&self) {
-        self.news.store(true, Ordering::Relaxed);
-    }
-}
-
-/// Tells of what lies in no container's folder.
-async fn tell_beside(mut beside: Beside, unscored: Unscored) {
-    let mut every = tokio::time::interval(SCAN);
-    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        every.tick().await;
-        // That the inbox cannot be read is told by those who scan its folders.
-        for notice in beside.scan().unwrap_or_default() {
-            unscored.tell(None, &notice).await;
-        }
-    }
-}
-
-/// Event Grid's part: tells of each file until it was taken.
-async fn deliver(place: Place, mut inbox: Inbox, host: Arc<Mutex<FunctionsHost>>, unscored: Unscored) {
-    let mut every = tokio::time::interval(SCAN);
-    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        every.tick().await;
-        let scanned = tokio::task::spawn_blocking(move || {
-            let ready = inbox.scan(Instant::now());
-            (inbox, ready)
-        });
-        // It fails only when this process ends.
-        let Ok((scanned, ready)) = scanned.await else { return };
-        inbox = scanned;
-        let ready = match ready {
-            Ok(Scan { ready, notices }) => {
-                for notice in notices {
-                    unscored.tell(Some(&place), &notice).await;
-                }
-                ready
-            }
-            Err(error) => {
-                tracing::warn!(error = %error, "the inbox cannot be read: {error}");
-                continue;
-            }
-        };
-        if ready.is_empty() {
-            continue;
-        }
-        let Some(invoker) = running(&host).await else { continue };
-        let mut taken = stream::iter(ready)
-            .map(|ready| {
-                let (invoker, unscored) = (invoker.clone(), &unscored);
-                async move {
-                    match invoker.invoke(functions::BLOB_CREATED, "event", ready.event.clone()).await {
-                        Ok(taken) => {
-                            if ["skipped", "quarantined"].iter().any(|count| taken[count].as_u64() > Some(0)) {
-                                unscored.has_news();
-                            }
-                            Some((ready, is_scored(&taken)))
-                        }
-                        Err(error) => {
-                            tracing::warn!(error = %error_chain(&error), "an event was not taken and is delivered again");
-                            None
-                        }
-                    }
-                }
-            })
-            .buffer_unordered(MAX_CONCURRENT_DELIVERIES);
-        while let Some(delivered) = taken.next().await {
-            if let Some((delivered, scored)) = delivered {
-                inbox.delivered(&delivered, scored);
-            }
-        }
-    }
-}
-
-/// Whether a delivery's answer tells of a scoring, new or known.
-fn is_scored(taken: &Value) -> bool {
-    taken["accepted"].as_array().is_some_and(|new| !new.is_empty()) || taken["duplicates"].as_u64() > Some(0)
-}
-
-/// The versions of files that the ledger holds, with their paths in the inbox.
-async fn scored_files(ledger: &Ledger, place: &Place) -> Result<HashMap<String, PathBuf>, Error> {
-    let mut files = HashMap::new();
-    let each = |scoring: Scoring| {
-        if scoring.blob.container == place.container && scoring.blob.account == place.account {
-            files.insert(scoring.blob.etag, PathBuf::from(scoring.blob.path));
-        }
-        true
-    };
-    ledger.scorings(each).await.map_err(Error::LedgerRead)?;
-    Ok(files)
-}
-
 /// The timer's part.
 async fn tick(host: Arc<Mutex<FunctionsHost>>) {
     let mut every = tokio::time::interval(TICK);
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
+    let [mut down, mut failed, mut unswept] = <[Lasting; 3]>::default();
+    for second in 0_u64.. {
         every.tick().await;
-        if let Some(invoker) = running(&host).await
-            && let Err(error) = invoker.invoke(functions::RECONCILE, "timer", timer()).await
+        let Some(invoker) = running(&host, &mut down).await else { continue };
+        if second % SWEEP_EVERY == 0
+            && let Err(error) = invoker.invoke(functions::SWEEP, "timer", timer()).await
+            && unswept.begins(&error_chain(&error))
         {
-            tracing::warn!(error = %error_chain(&error), "a reconcile run failed");
+            tracing::warn!(error = %error_chain(&error), "a sweep failed");
+        }
+        match invoker.invoke(functions::RECONCILE, "timer", timer()).await {
+            Ok(_) if failed.is_over() => tracing::info!("reconcile runs succeed again"),
+            Err(error) if failed.begins(&error_chain(&error)) => {
+                tracing::warn!(error = %error_chain(&error), "a reconcile run failed");
+            }
+            Ok(_) | Err(_) => {}
         }
     }
 }
 
-async fn running(host: &Mutex<FunctionsHost>) -> Option<Invoker> {
-    match host.lock().await.running().await {
-        Ok(invoker) => Some(invoker),
-        Err(error) => {
-            tracing::error!(error = %error_chain(&error), "{}", error_chain(&error));
-            None
-        }
-    }
+/// When that happened which was told of last in the terminal.
+fn read_told(data: &Path) -> Option<OffsetDateTime> {
+    OffsetDateTime::parse(std::fs::read_to_string(data.join(TOLD)).ok()?.trim(), &Rfc3339).ok()
 }
 
-async fn show(ledger: Ledger, news: Arc<AtomicBool>, which: WhichLedger, clock: Clock) {
-    let stdout = io::stdout();
-    let terminal = stdout.is_terminal();
-    let mut view = View::new(stdout, terminal, which, clock());
+async fn show(mut view: View<io::Stdout>, ledger: Ledger, news: Arc<AtomicBool>, clock: Clock, told: PathBuf) {
+    let mut unread = Lasting::default();
     let mut every = tokio::time::interval(SCAN);
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         every.tick().await;
         let has_news = news.swap(false, Ordering::Relaxed);
         let refreshed = match view.refresh(&ledger, clock()).await {
-            Ok(()) if has_news => view.refresh_events(&ledger).await,
-            refreshed => refreshed,
+            Ok(last) => {
+                if let Some(last) = last.and_then(|last| last.format(&Rfc3339).ok()) {
+                    // Without it, the next start tells of nothing that came before.
+                    let _ = std::fs::write(&told, last);
+                }
+                if has_news { view.refresh_events(&ledger).await } else { Ok(()) }
+            }
+            Err(error) => Err(error),
         };
         if refreshed.is_err() && has_news {
             news.store(true, Ordering::Relaxed);
         }
         match refreshed {
-            Ok(()) => {}
+            Ok(()) if unread.is_over() => tracing::info!("the ledger can be read again"),
             Err(terminal::Error::Output(_)) => return,
-            Err(error) => tracing::warn!(error = %error_chain(&error), "the ledger cannot be read: {error}"),
+            Err(error) if unread.begins(&error.to_string()) => {
+                tracing::warn!(error = %error_chain(&error), "the ledger cannot be read: {error}");
+            }
+            Ok(()) | Err(_) => {}
         }
     }
 }

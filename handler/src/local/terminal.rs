@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::io::{self, Write};
 
 use lifecycle::redact::redacted;
-use lifecycle::text::visible;
+use lifecycle::text::{fit, visible};
 use lifecycle::{Scoring, ScoringId, Status, UnversionedBlob};
 use time::{Duration, OffsetDateTime};
 
@@ -15,47 +15,83 @@ use app::ports::table_store::ETag;
 
 /// Events that one look reads of a day; whoever has more reads them by `list`.
 const MAX_EVENTS: usize = 1_000;
+/// Whoever starts it again after a longer time is told again.
+const TOLD_FOR: Duration = Duration::days(30);
+/// Whoever was away for longer is told of what happened in so long.
+const CATCHES_UP: Duration = Duration::DAY;
 
 /// Follows a ledger and prints what changes.
 pub(super) struct View<W> {
     out: W,
     /// Whether the last line may be overwritten.
     terminal: bool,
-    known: HashMap<ScoringId, (Status, i64)>,
+    known: HashMap<ScoringId, Status>,
     /// Events that became no scoring and were told of.
     told: HashSet<String>,
     started: OffsetDateTime,
+    /// What happened behind this time was not told of by an earlier run.
+    since: OffsetDateTime,
     counts: String,
     /// How commands find the ledger.
     which: WhichLedger,
 }
 
 impl<W: Write> View<W> {
-    pub(super) fn new(out: W, terminal: bool, which: WhichLedger, started: OffsetDateTime) -> Self {
-        Self { out, terminal, known: HashMap::new(), told: HashSet::new(), started, counts: String::new(), which }
+    /// `last`: the time of the last change that an earlier run told of, if one did.
+    pub(super) fn new(
+        out: W,
+        terminal: bool,
+        which: WhichLedger,
+        started: OffsetDateTime,
+        last: Option<OffsetDateTime>,
+    ) -> Self {
+        // Nobody wants to read a week of what they were away for; `list` has it.
+        let since = last.map_or(started, |last| last.clamp(started - CATCHES_UP, started));
+        let (known, told, counts) = (HashMap::new(), HashSet::new(), String::new());
+        Self { out, terminal, known, told, started, since, counts, which }
     }
 
-    /// Looks at the ledger once and prints what is new.
-    pub(super) async fn refresh(&mut self, ledger: &Ledger, now: OffsetDateTime) -> Result<(), Error> {
+    /// Takes what the ledger has recorded of events so far for told of. Each file is found anew at every start, and what is not
+    /// scored is recorded again as of today; that is no news. To be called before anything is found.
+    pub(super) async fn skip_what_was_told(&mut self, ledger: &Ledger) -> Result<(), ledger::Error> {
+        let since = self.started - TOLD_FOR;
+        let skipped = ledger.skipped(since, MAX_EVENTS).await?.read.into_iter().map(|event| event.key);
+        let quarantined = ledger.quarantined(since, MAX_EVENTS).await?.read.into_iter().map(|event| event.key);
+        self.told.extend(skipped.chain(quarantined));
+        Ok(())
+    }
+
+    /// Looks at the ledger once and prints what is new. Returns the time of the last change that was told of, if one was.
+    pub(super) async fn refresh(
+        &mut self,
+        ledger: &Ledger,
+        now: OffsetDateTime,
+    ) -> Result<Option<OffsetDateTime>, Error> {
         let in_flight = ledger.in_flight().await?;
-        // An hour back: what ended while this process was starting is shown, older history is for `list`.
-        let ended = ledger.ended_since(now - Duration::hours(1)).await?;
+        // What ended while nobody looked is shown, older history is for `list`.
+        let ended = ledger.ended_since(self.since.min(now - Duration::hours(1))).await?;
         let mut changed: Vec<Scoring> = Vec::new();
         let mut counts = HashMap::new();
-        let rows = in_flight.iter().map(|r| (&r.id, r.status)).chain(ended.iter().map(|r| (&r.id, r.status)));
+        // One that ended between the two questions is in both answers.
+        let rows: HashMap<&ScoringId, Status> =
+            in_flight.iter().map(|r| (&r.id, r.status)).chain(ended.iter().map(|r| (&r.id, r.status))).collect();
         for (id, status) in rows {
             *counts.entry(status).or_insert(0) += 1;
-            if self.known.get(id).is_none_or(|(known, _)| *known != status)
+            if self.known.get(id) != Some(&status)
                 && let Some(scoring) = readable(ledger.get(id).await)?
+                // By now it may be further than its index row said, or have been told of as that.
+                && self.known.get(id) != Some(&scoring.status)
             {
                 changed.push(scoring);
             }
         }
         changed.sort_by_key(|scoring| scoring.updated);
+        let mut last = None;
         for scoring in changed {
-            let before = self.known.insert(scoring.id.clone(), (scoring.status, scoring.version));
+            let before = self.known.insert(scoring.id.clone(), scoring.status);
             // History of an earlier run is known, not news.
-            if before.is_some() || scoring.updated >= self.started {
+            if before.is_some() || scoring.updated > self.since {
+                last = Some(scoring.updated);
                 let detail = detail(ledger, &scoring).await?;
                 self.line(scoring.updated, scoring.status.name(), &path(&scoring.blob), &detail)?;
             }
@@ -67,7 +103,9 @@ impl<W: Write> View<W> {
             self.out.flush()?;
         }
         self.counts = counts;
-        Ok(())
+        // From here on all that changes is seen when it does.
+        self.since = self.since.max(now - Duration::hours(1));
+        Ok(last)
     }
 
     /// Prints the events that became no scoring since this view began, once each.
@@ -75,8 +113,10 @@ impl<W: Write> View<W> {
         let skipped = ledger.skipped(self.started, MAX_EVENTS).await?.read.into_iter();
         let quarantined = ledger.quarantined(self.started, MAX_EVENTS).await?.read.into_iter();
         let skipped = skipped.map(|event| (event.at, event.key, "skipped", shown(&event.subject), event.reason));
-        let quarantined = quarantined
-            .map(|event| (event.at, event.key.clone(), "quarantined", format!("event {}", event.key), event.reason));
+        let quarantined = quarantined.map(|event| {
+            let what = event.subject().map_or_else(|| format!("event {}", event.key), |subject| shown(&fit(&subject)));
+            (event.at, event.key, "quarantined", what, event.reason)
+        });
         let mut events: Vec<_> = skipped.chain(quarantined).collect();
         events.sort();
         for (at, key, status, what, reason) in events {
@@ -147,8 +187,11 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use app::ledger::{Announced, rows};
+    use app::ports::table_store::{Op, TableName, TableStore};
     use lifecycle::intake::QuarantinedEvent;
     use lifecycle::skipped::SkippedEvent;
+    use lifecycle::{BlobVersion, Rules};
     use stores::memory::MemoryStore;
     use time::macros::datetime;
 
@@ -170,14 +213,61 @@ mod tests {
         ledger.skip(&hidden, None, started).await.unwrap();
         let bad = QuarantinedEvent { key: "0".repeat(32), reason: "no URL".into(), received: "{}".into(), whole: true };
         ledger.quarantine(&bad, started + Duration::SECOND).await.unwrap();
+        let received = r#"{"subject":"/blobServices/default/containers/inbox/blobs/a.csv","data":{}}"#.into();
+        let named = QuarantinedEvent { key: "1".repeat(32), received, ..bad.clone() };
+        ledger.quarantine(&named, started + Duration::SECOND * 2).await.unwrap();
         let mut out = Vec::new();
-        let mut view = View::new(&mut out, false, WhichLedger::default(), started);
+        let mut view = View::new(&mut out, false, WhichLedger::default(), started, None);
         view.refresh_events(&ledger).await.unwrap();
         view.refresh_events(&ledger).await.unwrap();
+        // Started again, it finds the same once more.
+        let again = started + Duration::days(1);
+        let mut second = Vec::new();
+        let mut view = View::new(&mut second, false, WhichLedger::default(), again, None);
+        view.skip_what_was_told(&ledger).await.unwrap();
+        ledger.skip(&hidden, None, again).await.unwrap();
+        ledger.quarantine(&bad, again).await.unwrap();
+        view.refresh_events(&ledger).await.unwrap();
+        assert_eq!(String::from_utf8(second).unwrap(), "");
         let golden = format!(
-            "10:00:00  skipped     inbox/.a b  its name begins with `.`\n10:00:01  quarantined  event {}  no URL\n",
+            "10:00:00  skipped     inbox/.a b  its name begins with `.`\n10:00:01  quarantined  event {}  no URL\n\
+             10:00:02  quarantined  /blobServices/default/containers/inbox/blobs/a.csv  no URL\n",
             bad.key
         );
         assert_eq!(String::from_utf8(out).unwrap(), golden);
+    }
+
+    #[tokio::test]
+    async fn what_ends_between_the_two_questions_is_told_of_once() {
+        let now = datetime!(2026-07-21 10:00 UTC);
+        let options = crate::compose::ledger_options("Scorekeeper", false);
+        let store = Arc::new(MemoryStore::new());
+        let ledger = Ledger::new(Arc::clone(&store) as Arc<dyn TableStore>, &options).unwrap();
+        let rules =
+            r#"{"rules":[{"id":"r","match":{"container":"inbox"},"endpoint":{"uri":"https://e.example/jobs"}}]}"#;
+        let rules = Rules::read(rules).unwrap();
+        let blob = BlobVersion::read("https://local.blob.localhost/inbox/a.csv", "1").unwrap();
+        let id = ledger.id().await.unwrap();
+        let scoring = Scoring::accept(id, rules.get("r").unwrap(), blob, now);
+        let entry = scoring.accepted_entry("it came".to_owned());
+        ledger.accept(&scoring, &[entry], &Announced::default()).await.unwrap();
+        // As the second question finds it, while the first one's answer still has it in flight.
+        let ended = [Op::Insert(rows::to_terminal_row(&scoring, now))];
+        store.write(&TableName::read("ScorekeeperState").unwrap(), &ended).await.unwrap();
+        let mut out = Vec::new();
+        let mut view = View::new(&mut out, false, WhichLedger::default(), now, Some(now - Duration::SECOND));
+        assert_eq!(view.refresh(&ledger, now).await.unwrap(), Some(now));
+        assert_eq!(view.refresh(&ledger, now).await.unwrap(), None);
+        let told = String::from_utf8(out).unwrap();
+        assert_eq!(told.lines().count(), 1, "{told}");
+        // Whoever starts it again hours later is told of what an earlier run did not tell, and of nothing else.
+        let again = now + Duration::hours(5);
+        for (last, lines) in [(None, 0), (Some(now), 0), (Some(now - Duration::SECOND), 1)] {
+            let mut out = Vec::new();
+            let mut view = View::new(&mut out, false, WhichLedger::default(), again, last);
+            view.refresh(&ledger, again).await.unwrap();
+            let told = String::from_utf8(out).unwrap();
+            assert_eq!(told.lines().count(), lines, "{last:?}: {told}");
+        }
     }
 }

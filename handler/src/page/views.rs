@@ -128,6 +128,7 @@ pub(super) fn detail(title: &str, detail: &ScoringDetail) -> Response {
             dt { "attempt" } dd { (s.attempt) }
             dt { "job" } dd { (job(s)) }
             @if let Some(uris) = s.all_outputs() { dt { "output" } dd { code { (uris) } @if let Some(bytes) = s.output_bytes { " · " (bytes) " bytes" } } }
+            @if let Some(published) = s.all_publications() { dt { "published" } dd { code { (published) } } }
             @if let Some(id) = &s.replaced_by { dt { "replaced by" } dd { a href={ "/scorings/" (id) } { code { (id) } } } }
             @if let Some(id) = &s.in_place_of { dt { "in place of" } dd { a href={ "/scorings/" (id) } { code { (id) } } } }
             @if let Some(text) = &detail.waits { dt { "waits" } dd { (text) } }

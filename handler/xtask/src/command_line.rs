@@ -1,6 +1,9 @@
 //! The command line as it is released: an archive for each target, with the executable at its root.
 
+use std::collections::BTreeSet;
+
 use cargo_lock::Lockfile;
+use cargo_metadata::{Metadata, TargetKind};
 
 use crate::{
     app_folder::{AppFolder, File},
@@ -52,13 +55,53 @@ pub(crate) fn make(checkout: &Checkout, target: &str) -> Result<Vec<u8>> {
         let bytes = std::fs::read(&path).map_err(cannot("read", &path))?;
         files.0.insert(name, File { bytes, executable });
     }
+    require_installable(&metadata, &files, target)?;
     zip_file::packed(&files)
+}
+
+/// What `cargo binstall` wants to find in an archive: each executable of the package that no feature is required for. Others are
+/// taken where they are there.
+fn installable(metadata: &Metadata) -> BTreeSet<&str> {
+    let product = metadata.packages.iter().filter(|package| package.name == materials::PRODUCT);
+    let targets = product.flat_map(|package| &package.targets);
+    let wanted = targets.filter(|it| it.kind.contains(&TargetKind::Bin) && it.required_features.is_empty());
+    wanted.map(|target| target.name.as_str()).collect()
+}
+
+/// The archive holds exactly that.
+fn require_installable(metadata: &Metadata, files: &AppFolder, target: &str) -> Result<()> {
+    let extension = if target.contains("windows") { ".exe" } else { "" };
+    let wanted: BTreeSet<String> = installable(metadata).iter().map(|name| format!("{name}{extension}")).collect();
+    let held: BTreeSet<String> =
+        files.0.iter().filter(|(_, file)| file.executable).map(|(name, _)| name.clone()).collect();
+    if wanted == held {
+        return Ok(());
+    }
+    Err(Failure::new(format!(
+        "`cargo binstall` looks for {wanted:?} in the archive for {target}, which holds {held:?}; give what is not released a \
+         required feature in handler/Cargo.toml"
+    )))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::workspace::root;
+
+    #[test]
+    fn binstall_asks_for_what_the_archive_holds_and_for_nothing_else() {
+        for (target, _) in TARGETS {
+            let metadata = materials::metadata(&Checkout::here(), target).unwrap();
+            assert_eq!(installable(&metadata), BTreeSet::from([EXECUTABLE]));
+            let file = |executable| File { bytes: Vec::new(), executable };
+            let mut files = AppFolder([(executable(target), file(true)), ("LICENSE".to_owned(), file(false))].into());
+            require_installable(&metadata, &files, target).unwrap();
+            files.0.remove(&executable(target));
+            files.0.insert("bootstrap".to_owned(), file(true));
+            let refused = require_installable(&metadata, &files, target).unwrap_err().to_string();
+            assert!(refused.contains("bootstrap") && refused.contains(EXECUTABLE), "{refused}");
+        }
+    }
 
     #[test]
     fn binstall_finds_each_archive_and_the_executable_in_it() {

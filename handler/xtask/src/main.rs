@@ -15,6 +15,8 @@ mod command_line;
 mod commands;
 mod commit;
 mod discovery;
+#[cfg(test)]
+mod documented;
 mod elf;
 mod failure;
 mod handler_process;

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// The package that the executable is built from.
-const PRODUCT: &str = "handler";
+pub(crate) const PRODUCT: &str = "handler";
 
 /// One package that is linked.
 #[derive(Debug)]

@@ -62,6 +62,15 @@ fn variables(target: &str) -> [String; 3] {
     [format!("CC_{target}"), format!("CC_{}", target.replace('-', "_")), "TARGET_CC".to_owned()]
 }
 
+/// Packs the relocations of a static executable (`DT_RELR`), which takes a thirtieth off it. It applies them itself when it starts: the
+/// musl of Rust 1.93 (1.2.5) can, an earlier one would crash. `rustc` is what `rustc -vV` says.
+pub(crate) fn packed_relocations(target: &str, rustc: &str) -> Option<&'static str> {
+    let release = rustc.lines().find_map(|line| line.strip_prefix("release: "))?;
+    let mut numbers = release.split(['.', '-']).map_while(|number| number.parse::<u32>().ok());
+    let version = (numbers.next()?, numbers.next()?);
+    (target.ends_with("-linux-musl") && version >= (1, 93)).then_some("-Clink-arg=-Wl,-z,pack-relative-relocs")
+}
+
 /// Refuses with the remedies unless all is there, before minutes of building are spent.
 pub(crate) fn require(target: &str) -> Result<()> {
     let missing: Vec<String> = missing(target).iter().map(ToString::to_string).collect();
@@ -104,6 +113,24 @@ mod tests {
         assert_eq!(missing_compiler("x86_64-unknown-linux-gnu", &folders, |_| false), None);
         std::fs::write(empty.path().join("musl-gcc"), "").unwrap();
         assert_eq!(missing_compiler(SHIPPED, &folders, |_| false), None);
+    }
+
+    #[test]
+    fn relocations_are_packed_where_the_executable_can_unpack_them() {
+        let said =
+            |release: &str| format!("rustc {release}\nbinary: rustc\nrelease: {release}\nLLVM version: 21.1.8\n");
+        for (target, release, packed) in [
+            (SHIPPED, "1.93.0", true),
+            (SHIPPED, "1.100.0-nightly", true),
+            (SHIPPED, "2.0.0", true),
+            (SHIPPED, "1.92.0", false),
+            (SHIPPED, "", false),
+            ("aarch64-unknown-linux-musl", "1.95.0", true),
+            ("x86_64-unknown-linux-gnu", "1.95.0", false),
+            ("aarch64-apple-darwin", "1.95.0", false),
+        ] {
+            assert_eq!(packed_relocations(target, &said(release)).is_some(), packed, "{target} {release}");
+        }
     }
 
     #[test]

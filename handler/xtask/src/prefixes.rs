@@ -12,7 +12,7 @@ use std::{
 
 use cargo_metadata::{Metadata, camino::Utf8Path};
 
-use crate::workspace::asked;
+use crate::{musl, workspace::asked};
 
 /// Sources of packages of others are below it: `/crates/NAME-VERSION/`.
 const CRATES: &str = "/crates";
@@ -57,6 +57,8 @@ impl Prefixes {
             // Whether there is a build id is the C compiler's own default, different from machine to machine.
             flags.push("-Clink-arg=-Wl,--build-id=none".to_owned());
         }
+        let rustc = asked("rustc", &["-vV"]).unwrap_or_default();
+        flags.extend(musl::packed_relocations(target, &rustc).map(str::to_owned));
         command.env_remove("RUSTFLAGS").env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"));
 
         // The C compiler's flags are split at blanks; a folder with one stays, and `reproduce` finds it.

@@ -1,5 +1,6 @@
 // What no environment of infra/params/ takes: the longest names, addresses that alone may call, mail, two workspaces, a given
-// topic with queue delivery, private endpoints without DNS zones, and settings that try to replace the templates' own.
+// topic with queue delivery, private endpoints without DNS zones, a rule that publishes, and settings that try to replace the
+// templates' own.
 using '../../../infra/main.bicep'
 
 param workload = 'ab'
@@ -17,6 +18,7 @@ param rules = {
       match: {
         account: 'sssssssssssssssssssssssa'
         container: 'aaa'
+        indexTags: { hold: false }
       }
       endpoint: {
         uri: 'https://e.westeurope.inference.ml.azure.com/jobs'
@@ -26,12 +28,27 @@ param rules = {
       id: 'all'
       match: {
         container: 'ccc'
+        prefix: 'uploads/'
       }
       endpoint: {
         uri: 'https://e.westeurope.inference.ml.azure.com/jobs'
         workspace: '/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/rg-ml/providers/Microsoft.MachineLearningServices/workspaces/wwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwa'
       }
+      outputs: {
+        score: {
+          type: 'UriFile'
+          uri: 'azureml://datastores/workspaceblobstore/paths/{scoring.id}/{attempt}/predictions.csv'
+          publish: { uri: 'azureml://datastores/results/paths/latest/{blob.path}' }
+        }
+      }
     }
+  ]
+}
+
+// The container of the datastore `results`, in an account of its own.
+param dataAccess = {
+  publishedContainerResourceIds: [
+    '/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/RG-DATA/providers/Microsoft.Storage/storageAccounts/sssssssssssssssssssssssd/blobServices/default/containers/published'
   ]
 }
 
@@ -89,6 +106,7 @@ param app = {
 
 param monitoring = {
   alertEmails: ['ops@example.com']
+  runbookUrl: 'https://example.com/infra'
   platformLogs: true
 }
 

@@ -35,7 +35,7 @@ impl KnownControls {
     }
 
     /// The controls, at most [`CONTROLS_TTL`] old.
-    pub(super) async fn recent(&self, now: OffsetDateTime) -> Result<Arc<Controls>, ledger::Error> {
+    pub(crate) async fn recent(&self, now: OffsetDateTime) -> Result<Arc<Controls>, ledger::Error> {
         if let Some(controls) = self.fresh(now) {
             return Ok(controls);
         }
@@ -55,7 +55,7 @@ impl KnownControls {
     }
 
     /// The controls as they were last read, however long ago; none before the first time.
-    pub(super) fn last(&self) -> Arc<Controls> {
+    pub(crate) fn last(&self) -> Arc<Controls> {
         self.lock().as_ref().map(|(_, controls)| Arc::clone(controls)).unwrap_or_default()
     }
 

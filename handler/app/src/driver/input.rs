@@ -137,7 +137,7 @@ impl Driver {
             match self.ledger.count_unannounced(&other.blob, now).await? {
                 Unannounced::Counted => {
                     let reason = format!("the path of scoring {} holds this version; no event told of it", scoring.id);
-                    self.insert(&other, &[other.accepted_entry(reason)]).await?
+                    self.insert(&other, &[self.accepted(&other, reason)]).await?
                 }
                 Unannounced::TooMany { until } => {
                     return Ok(InputFound::NotSeen(format!(
@@ -205,7 +205,7 @@ impl Driver {
         let present = match self.ledger.get(&other.id).await? {
             None => {
                 let reason = format!("the path of scoring {} holds this version", scoring.id);
-                let mut entries = vec![other.accepted_entry(reason)];
+                let mut entries = vec![self.accepted(&other, reason)];
                 let Step::Move { next, entry, .. } = self.decide(&other, &joins, other.created) else {
                     return Ok(InputFound::SameContent(seen));
                 };
@@ -290,6 +290,12 @@ impl Driver {
             }
         }
         Ok(versions)
+    }
+
+    /// The newest other version of its path that is scored, or will be.
+    pub(crate) async fn latest_beside(&self, scoring: &Scoring) -> Result<Option<ScoringId>, ledger::Error> {
+        let beside = self.versions_beside(scoring).await?;
+        Ok(beside.into_iter().find(|(other, _)| scores(other)).map(|(other, _)| other.id))
     }
 
     /// Of a rule that wants the latest version alone: a version has come to be on record, so that what is queued of its path and

@@ -81,7 +81,7 @@ impl Services {
     }
 
     /// The look that a scoring's status needs. What is queued needs none here: whether it may go is for admission to say.
-    pub(crate) async fn observe(&self, scoring: &Scoring) -> Observed {
+    pub(crate) async fn observe(&self, scoring: &Scoring, rule: Option<&Rule>) -> Observed {
         let now = self.clock.now();
         // Where there is a job, its id tells the workspace or nothing does.
         let needs_workspace =
@@ -94,8 +94,8 @@ impl Services {
                 Some(job) => self.observe_job(&address(scoring, job.clone())).await,
                 None => Observation::CannotLook("the ledger has no job for a running scoring".to_owned()).into(),
             },
-            Status::Verifying => match self.blobs.outputs(scoring).await {
-                Ok(output) => Observation::Output(output).into(),
+            Status::Verifying => match self.output(scoring, rule).await {
+                Ok(output) => output.into(),
                 Err(inconclusive) => cannot_look(inconclusive),
             },
             _ => Observation::Nothing.into(),
@@ -103,6 +103,18 @@ impl Services {
         // The time before the look, whatever it took: a job that was made meanwhile must not be found missing "after
         // `resubmitAfter`".
         Observed::of(seen, now)
+    }
+
+    /// The attempt's outputs, and before them which versions are there of those that are published.
+    async fn output(&self, scoring: &Scoring, rule: Option<&Rule>) -> Result<Observation, Inconclusive> {
+        let sources = self.sources(scoring, rule).await?;
+        Ok(Observation::Output { output: self.blobs.outputs(scoring).await?, sources })
+    }
+
+    /// The scoring with what tells the workspace of its outputs' datastores.
+    pub(super) async fn with_workspace_for_storage<'a>(&self, scoring: &'a Scoring) -> Cow<'a, Scoring> {
+        // Where there is a job, its id tells the workspace or nothing does.
+        if scoring.job.is_some() { Cow::Borrowed(scoring) } else { self.with_workspace(scoring).await }
     }
 
     /// The scoring with the workspace of its endpoint: neither the rule nor a job of its own may have said it.
@@ -144,7 +156,7 @@ impl Services {
     }
 }
 
-fn cannot_look(inconclusive: Inconclusive) -> Answered<Observation> {
+pub(super) fn cannot_look(inconclusive: Inconclusive) -> Answered<Observation> {
     Answered { value: Observation::CannotLook(error_chain(&inconclusive)), request_id: inconclusive.request_id }
 }
 

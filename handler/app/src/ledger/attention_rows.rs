@@ -1,6 +1,7 @@
 //! Rows of scorings that need a person, and back; see `attention.rs`.
 
 use lifecycle::id::RuleId;
+use lifecycle::publishing::Publishing;
 use lifecycle::{FailureCause, Scoring, ScoringId, Status};
 use time::OffsetDateTime;
 
@@ -31,6 +32,10 @@ pub struct Unacknowledged {
     pub error: Option<String>,
     /// How many jobs of it were orphaned.
     pub orphaned_jobs: u32,
+    /// Why its result is not published, though it should be.
+    pub not_published: Option<String>,
+    /// Whether an order may still publish it.
+    pub can_be_published: bool,
 }
 
 /// Key of the row.
@@ -49,6 +54,11 @@ pub(super) fn to_row(s: &Scoring) -> Entity {
         .with_some("FailureCause", s.failure.map(FailureCause::name))
         .with_some("Error", s.error.as_deref().map(|error| rows::clipped(error, rows::MAX_SHORT_ERROR)))
         .with("OrphanedJobCount", rows::count(s.orphaned_job_count))
+        .with_some("NotPublished", s.publishing.as_ref().and_then(Publishing::needs_person))
+        .with_some(
+            "CanBePublished",
+            s.publishing.as_ref().filter(|all| all.needs_person().is_some()).map(Publishing::can_be_ordered),
+        )
 }
 
 pub(super) fn from_row(row: &Entity) -> Result<Unacknowledged, Unreadable> {
@@ -65,5 +75,7 @@ pub(super) fn from_row(row: &Entity) -> Result<Unacknowledged, Unreadable> {
         failure: read.parsed_if_there("FailureCause")?,
         error: row.string("Error").map(str::to_owned),
         orphaned_jobs: read.number("OrphanedJobCount")?,
+        not_published: row.string("NotPublished").map(str::to_owned),
+        can_be_published: row.boolean("CanBePublished").unwrap_or(false),
     })
 }

@@ -7,6 +7,7 @@
 //! | `~limit~{scope}~{inverted time}` | who set a limit, to what and why; beside the others, and read by people alone | an operator, with the limit in one transaction |
 //! | `breaker~{hash}` | the circuit breaker of a deployment, once a scoring of it has failed | whoever records an attempt's end, or an operator |
 //! | `pause~{rule}` | the circuit breaker of a rule, once its request, its input or a right was refused | the same |
+//! | `published~ever` | some result was published, or is about to be: events may be about published paths | whoever publishes first |
 //!
 //! A scope is `rule~{id}` or `endpoint~{hash}`. The rows are few and read together, with one query, by every process that
 //! submits; each keeps them for a moment, so what is written here is known everywhere a moment later and not at once.
@@ -24,7 +25,7 @@ use super::rows::{MAX_FOREIGN, Unreadable, clipped, count, newest_first};
 use super::{Error, Ledger, LimitScope};
 use crate::ports::table_store::{self, Entity, IfMatch, Key, Op, Range, Row};
 
-const PARTITION: &str = "control";
+pub(super) const PARTITION: &str = "control";
 /// Version of these columns. Readers accept this one and older.
 const SCHEMA: i32 = 1;
 /// Characters of a person's name that are kept.
@@ -41,6 +42,8 @@ pub struct Controls {
     pub breakers: BTreeMap<EndpointKey, DeploymentBreaker>,
     /// The circuit breakers of rules by whose fault scorings have failed.
     pub pauses: BTreeMap<RuleId, Breaker>,
+    /// Some result was published, or is about to be.
+    pub published: bool,
 }
 
 /// The circuit breaker of a deployment.
@@ -322,6 +325,7 @@ impl Controls {
                 };
                 self.limits.insert(scope, limit);
             }
+            "published" => self.published = true,
             "breaker" => {
                 let key = rest.parse().map_err(|_| unreadable("the key names no deployment"))?;
                 self.breakers.insert(key, from_deployment_breaker_row(entity)?);

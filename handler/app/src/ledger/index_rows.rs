@@ -22,11 +22,20 @@ pub struct Listed {
     pub rule: RuleId,
     /// Its blob.
     pub blob: UnversionedBlob,
+    /// The invoke URI of the endpoint that it goes to; `None` in rows that do not tell.
+    pub endpoint: Option<String>,
+    /// Its deployment; `None` beside an endpoint: the endpoint's default.
+    pub deployment: Option<String>,
     /// When it was accepted.
     pub created: OffsetDateTime,
     /// Its place in the index: a list goes on behind it.
     pub place: Place,
 }
+
+/// Prefix of the rows of events that no rule wanted, by their day.
+pub(super) const SKIPPED: &str = "S~";
+/// Likewise of those that could not be read.
+pub(super) const QUARANTINED: &str = "Q~";
 
 /// A place in an index; the next page of a list begins behind it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -50,7 +59,7 @@ impl Place {
 
     /// Reads what [`as_str`](Self::as_str) gave; `None` if it is none.
     pub fn read(text: &str) -> Option<Self> {
-        let in_index = [LISTED, rows::TERMINAL].iter().any(|prefix| text.starts_with(prefix));
+        let in_index = [LISTED, rows::TERMINAL, SKIPPED, QUARANTINED].iter().any(|prefix| text.starts_with(prefix));
         let plain = text.len() <= 80 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'~');
         (in_index && plain).then(|| Self(text.to_owned()))
     }
@@ -66,6 +75,8 @@ pub(super) fn to_listed_row(s: &Scoring) -> Entity {
         .with("SchemaVersion", rows::SCHEMA)
         .with("RuleId", s.rule.as_str())
         .with("BlobUrl", s.blob.url.as_str())
+        .with("Endpoint", s.endpoint.as_str())
+        .with_some("Deployment", s.deployment.as_deref())
         .with("CreatedTime", s.created)
 }
 
@@ -77,6 +88,8 @@ pub(super) fn from_listed_row(row: &Entity) -> Result<Listed, Unreadable> {
         id: id.ok_or_else(|| read.wrong("the key has no id".to_owned()))?,
         rule: read.parsed("RuleId")?,
         blob: UnversionedBlob::read(&read.string("BlobUrl")?).map_err(|why| read.wrong(why.to_string()))?,
+        endpoint: row.string("Endpoint").map(str::to_owned),
+        deployment: row.string("Deployment").map(str::to_owned),
         created: read.time("CreatedTime")?,
         place: Place(row.key.row.clone()),
     })

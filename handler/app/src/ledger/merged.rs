@@ -1,7 +1,14 @@
-//! An index over all shards, read in the order of its keys: each shard has its part in order, and the parts are merged.
+//! An index over all shards, read in the order of its keys: each shard has its part in order, and the parts are merged. Several
+//! indexes whose keys go on alike behind their prefixes are merged as one.
 //!
 //! A page of a list costs one query for each shard, with a few rows each, and a further one where a shard's few are used up:
 //! independent of how many rows the index has.
+//!
+//! One partition for a whole index would take one query, where this takes sixteen, side by side. Its row would then lie outside of the
+//! partition of its scoring, so outside of the transaction that makes it: written before that it is a fourth round trip of an
+//! upload, which has three; written after it, from an outbox, a list misses what no reconcile run has seen yet, and an upload costs
+//! three further operations. A page of a hundred reads a hundred scorings besides, so that sixteen queries are not what it waits
+//! for. `handler/docs/operations.md` has the table.
 
 use futures::{StreamExt as _, stream};
 
@@ -13,31 +20,45 @@ const MAX_CONCURRENT: usize = 16;
 /// Rows that are asked of a shard at most.
 const MAX_ROWS: usize = 1_000;
 
-/// A part of an index, as keys have it behind the partition: from `from` on, below `below`.
+/// A part of an index, as keys have it behind the partition: from `from` on, below `below`, all of which begin with `prefix`.
 #[derive(Debug, Clone)]
 pub(super) struct IndexRange {
-    pub(super) from: String,
-    pub(super) below: String,
+    prefix: String,
+    from: String,
+    below: String,
 }
 
 impl IndexRange {
     /// All keys that begin so.
     pub(super) fn of_prefix(prefix: &str) -> Self {
         let Range { from, below, .. } = Range::of_prefix("", prefix);
-        Self { from, below }
+        Self { prefix: prefix.to_owned(), from, below }
     }
 
-    /// Without what stands before this key and itself.
-    pub(super) fn after(mut self, key: &str) -> Self {
+    /// Without what stands before the key that goes on so behind the prefix, and itself.
+    pub(super) fn after(mut self, rest: &str) -> Self {
         // Behind the key, and before every other: all keys of one index have one length.
-        self.from = self.from.max(format!("{key}~"));
+        self.from = self.from.max(format!("{}{rest}~", self.prefix));
         self
+    }
+
+    /// Only what stands before keys that go on so behind the prefix.
+    pub(super) fn below(mut self, rest: &str) -> Self {
+        self.below = self.below.min(format!("{}{rest}", self.prefix));
+        self
+    }
+
+    /// Only what is not older than keys that go on with this time, the newest being first, behind the prefix.
+    pub(super) fn through(self, time: &str) -> Self {
+        self.below(&format!("{time}~~"))
     }
 }
 
-/// One shard's part.
+/// One shard's part of one index.
 struct Part {
     range: Range,
+    /// Characters of the index's prefix: the order is that of what is behind it.
+    prefix: usize,
     /// Rows that were read and not taken, the next one last.
     rows: Vec<Entity>,
     rest: Rest,
@@ -67,13 +88,15 @@ pub(super) struct Merged<'a> {
 
 impl<'a> Merged<'a> {
     /// Nothing is read yet. `about`: how many rows will be taken, as far as that is known.
-    pub(super) fn new(ledger: &'a Ledger, range: &IndexRange, about: usize) -> Self {
-        let part = |shard| Part {
+    pub(super) fn new(ledger: &'a Ledger, ranges: &[IndexRange], about: usize) -> Self {
+        let part = |shard, range: &IndexRange| Part {
             range: Range { partition: rows::shard(shard), from: range.from.clone(), below: range.below.clone() },
+            prefix: range.prefix.len(),
             rows: Vec::new(),
             rest: Rest::Unread,
         };
-        Self { ledger, parts: (0..SHARDS).map(part).collect(), about, taken: 0 }
+        let parts = ranges.iter().flat_map(|range| (0..SHARDS).map(move |shard| part(shard, range)));
+        Self { ledger, parts: parts.collect(), about, taken: 0 }
     }
 
     /// The next row; `None`: that was all.
@@ -90,7 +113,7 @@ impl<'a> Merged<'a> {
     async fn fill(&mut self) -> Result<(), Error> {
         let ledger = self.ledger;
         // A shard's share and as many again, since the shares differ; who takes more than it said is likely to take as many again.
-        let ask = (self.about.max(self.taken) / usize::from(SHARDS) * 2 + 4).min(MAX_ROWS);
+        let ask = (self.about.max(self.taken) / self.parts.len().max(1) * 2 + 4).min(MAX_ROWS);
         let read = async |part: &mut Part| {
             while part.is_to_be_read() {
                 let from = if let Rest::From(from) = &part.rest { Some(from) } else { None };
@@ -111,5 +134,5 @@ impl<'a> Merged<'a> {
 }
 
 fn key(part: &Part) -> &str {
-    part.rows.last().map_or("", |row| row.key.row.as_str())
+    part.rows.last().and_then(|row| row.key.row.get(part.prefix..)).unwrap_or_default()
 }

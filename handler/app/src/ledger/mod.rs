@@ -12,7 +12,7 @@
 //! Never: a write without a condition to a row that two may change; a conclusion from an ambiguous answer.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use futures::{StreamExt as _, stream};
 use lifecycle::id::LedgerId;
@@ -27,6 +27,8 @@ use crate::ports::table_store::{
 mod attention;
 mod attention_rows;
 mod controls;
+mod end_rows;
+mod ends;
 mod heartbeat;
 mod identity;
 mod index_rows;
@@ -37,25 +39,31 @@ mod moved;
 mod orphan_scan;
 mod pending;
 mod projection;
+mod published;
 mod rate;
 mod received;
 mod retention;
 pub mod rows;
+mod rules_problem;
 mod slots;
+mod sweeps;
 mod unannounced;
 mod workspaces;
 
 pub use attention_rows::{Unacknowledged, attention_key};
 pub use controls::{Controls, DeploymentBreaker, LimitChange, LiveLimit, ScopeStatus};
+pub use end_rows::{Ended, end_key};
+pub use ends::NewestEnds;
 pub use heartbeat::{BegunRun, Heartbeat, Runs};
 pub use index_rows::{Announced, Listed, Place, Received, ReceivedScoring, Skipped, listed_key};
-pub use listed::{NewestEnds, NewestScorings};
+pub use listed::NewestScorings;
 pub use moved::FormerName;
 pub use orphan_scan::OrphanScan;
 pub use pending::Pending;
 pub use rate::{PermitOutcome, SubmitPermit};
 pub use received::{Quarantined, RecordedEvent};
 pub use rows::{InFlight, SHARDS, Terminal, Unreadable};
+pub use rules_problem::RulesProblem;
 pub use slots::{Cap, LimitScope, MAX_CLAIM_AGE, ReconciledSlots, SLOT_EXPIRY, Slot};
 pub use unannounced::{MAX_UNANNOUNCED, Unannounced};
 
@@ -190,6 +198,8 @@ struct Inner {
     /// What it is called, once this process has read it.
     id: OnceCell<LedgerId>,
     projection: bool,
+    /// Something was published, as this process knows for sure.
+    published: AtomicBool,
     ops: AtomicU64,
 }
 
@@ -214,6 +224,7 @@ impl Ledger {
             new_id: options.new_id.clone(),
             id: OnceCell::new(),
             projection: options.projection,
+            published: AtomicBool::new(false),
             ops: AtomicU64::new(0),
         })))
     }
@@ -243,6 +254,7 @@ impl Ledger {
             None => Op::Insert(rows::to_in_flight_row(scoring)),
         };
         let mut ops = vec![Op::Insert(rows::to_scoring_row(scoring, &op)), index];
+        ops.extend(scoring.completed.and_then(|completed| end_rows::added(scoring, completed)));
         if scoring.needs_acknowledgement() {
             ops.push(Op::Upsert(attention_rows::to_row(scoring)));
         }
@@ -250,21 +262,27 @@ impl Ledger {
         ops.push(Op::Upsert(index_rows::to_received_row(scoring, announced)));
         ops.extend(entries.iter().map(|entry| Op::Insert(rows::to_history_row(&scoring.id, entry))));
         ops.extend(self.outbox(scoring));
-        match self.write(&ops).await {
-            Ok(etags) => Ok(Acceptance::New(first(etags)?)),
-            Err(
-                error @ (table_store::Error::AlreadyExists { .. }
-                | table_store::Error::Ambiguous(_)
-                | table_store::Error::Conflict { .. }),
-            ) => match self.row(&rows::scoring_key(&scoring.id)).await? {
-                // Ours, and the answer got lost: without the operation id our own success would look like a repetition, and
-                // its intent would wait for its lease.
-                Some(row) if row.entity.string("OpId") == Some(&op) => Ok(Acceptance::New(row.etag)),
-                Some(row) => Ok(Acceptance::Duplicate(Box::new(self.whole_scoring(&row.entity).await?))),
-                // Not there after a lost answer: it may still arrive. The event is delivered again.
-                None => Err(error.into()),
-            },
-            Err(error) => Err(error.into()),
+        let mut is_repeated = false;
+        loop {
+            match self.write(&ops).await {
+                Ok(etags) => return Ok(Acceptance::New(first(etags)?)),
+                Err(
+                    error @ (table_store::Error::AlreadyExists { .. }
+                    | table_store::Error::Ambiguous(_)
+                    | table_store::Error::Conflict { .. }),
+                ) => match self.row(&rows::scoring_key(&scoring.id)).await? {
+                    // Ours, and the answer got lost: without the operation id our own success would look like a repetition,
+                    // and its intent would wait for its lease.
+                    Some(row) if row.entity.string("OpId") == Some(&op) => return Ok(Acceptance::New(row.etag)),
+                    Some(row) => return Ok(Acceptance::Duplicate(Box::new(self.whole_scoring(&row.entity).await?))),
+                    // Not there after a lost answer (a 500, a reset). It may still arrive: then this insert, or that one, meets
+                    // the other, and the operation id says that both are ours.
+                    None if !is_repeated && matches!(error, table_store::Error::Ambiguous(_)) => is_repeated = true,
+                    // The event is delivered again.
+                    None => return Err(error.into()),
+                },
+                Err(error) => return Err(error.into()),
+            }
         }
     }
 
@@ -281,16 +299,20 @@ impl Ledger {
         if let Some(completed) = before.completed {
             // Its indexes are as they were if it only learned of an orphaned job.
             if !next.status.is_terminal() {
-                // Opened again. Both rows change with the scoring's: retention, which deletes the terminal row and the
+                // Opened again. These rows change with the scoring's: retention, which deletes the terminal row and the
                 // scoring in one transaction, finds the one missing and leaves the other alone.
-                ops.push(Op::Delete(rows::terminal_key(&next.id, completed), IfMatch::Any));
+                let terminal = rows::terminal_key(&next.id, completed);
+                ops.extend(self.end_removed(before.status, &terminal).await?);
+                ops.push(Op::Delete(terminal, IfMatch::Any));
                 ops.push(Op::Insert(rows::to_in_flight_row(next)));
             }
         } else if next.status.is_terminal() {
             // Without a condition on the index: the scoring's row beside it in the transaction is the one that is compared.
             ops.push(Op::Delete(rows::in_flight_key(&next.id), IfMatch::Any));
             // Upsert: a scoring that became final has no other terminal row, and a repair may have left one.
-            ops.push(Op::Upsert(rows::to_terminal_row(next, next.completed.unwrap_or(next.updated))));
+            let completed = next.completed.unwrap_or(next.updated);
+            ops.push(Op::Upsert(rows::to_terminal_row(next, completed)));
+            ops.extend(end_rows::added(next, completed));
         } else {
             ops.push(Op::Replace(rows::to_in_flight_row(next), IfMatch::Any));
         }
@@ -308,22 +330,29 @@ impl Ledger {
         }
         ops.extend(job_names::added(before, next));
         ops.extend(self.outbox(next));
-        match self.write(&ops).await {
-            Ok(etags) => Ok(Recorded::Done(first(etags)?)),
-            Err(
-                error @ (table_store::Error::Conflict { .. }
-                | table_store::Error::AlreadyExists { .. }
-                | table_store::Error::Missing { .. }
-                | table_store::Error::Ambiguous(_)),
-            ) => match self.row(&rows::scoring_key(&next.id)).await? {
-                Some(row) if row.entity.string("OpId") == Some(&op) => Ok(Recorded::Done(row.etag)),
-                // Nobody moved it, and ours may still arrive: not lost yet.
-                Some(row) if row.etag == *etag && matches!(error, table_store::Error::Ambiguous(_)) => {
-                    Err(error.into())
-                }
-                _ => Ok(Recorded::Lost),
-            },
-            Err(error) => Err(error.into()),
+        let mut is_repeated = false;
+        loop {
+            match self.write(&ops).await {
+                Ok(etags) => return Ok(Recorded::Done(first(etags)?)),
+                Err(
+                    error @ (table_store::Error::Conflict { .. }
+                    | table_store::Error::AlreadyExists { .. }
+                    | table_store::Error::Missing { .. }
+                    | table_store::Error::Ambiguous(_)),
+                ) => match self.row(&rows::scoring_key(&next.id)).await? {
+                    Some(row) if row.entity.string("OpId") == Some(&op) => return Ok(Recorded::Done(row.etag)),
+                    // Nobody moved it, and ours may still arrive: not lost yet. Both are of one version, so that only one of
+                    // them can be done.
+                    Some(row) if row.etag == *etag && matches!(error, table_store::Error::Ambiguous(_)) => {
+                        if is_repeated {
+                            return Err(error.into());
+                        }
+                        is_repeated = true;
+                    }
+                    _ => return Ok(Recorded::Lost),
+                },
+                Err(error) => return Err(error.into()),
+            }
         }
     }
 

@@ -101,7 +101,12 @@ impl Ledger {
         Ok(self.noted(event).await?.and_then(|note| note.string("Brought").map(str::to_owned)))
     }
 
-    async fn note(&self, key: &str, of: impl FnOnce(Entity) -> Entity, now: OffsetDateTime) -> Result<(), Error> {
+    pub(super) async fn note(
+        &self,
+        key: &str,
+        of: impl FnOnce(Entity) -> Entity,
+        now: OffsetDateTime,
+    ) -> Result<(), Error> {
         let named =
             |row: String| Entity::new(Key::new(rows::partition_of_key(key), row)).with("SchemaVersion", rows::SCHEMA);
         let note = of(named(format!("{NOTE}{key}")));
@@ -109,7 +114,7 @@ impl Ledger {
         self.upsert_rows(&[Op::Upsert(note), Op::Upsert(by_day)]).await
     }
 
-    async fn noted(&self, key: &str) -> Result<Option<Entity>, Error> {
+    pub(super) async fn noted(&self, key: &str) -> Result<Option<Entity>, Error> {
         Ok(self.row(&Key::new(rows::partition_of_key(key), format!("{NOTE}{key}"))).await?.map(|row| row.entity))
     }
 
@@ -119,7 +124,11 @@ impl Ledger {
         let range = Range { partition: rows::shard(shard), from: BY_DAY.to_owned(), below };
         for row in self.all(&self.0.state, &range, max).await? {
             let Key { partition, row: by_day } = row.entity.key;
-            let note = by_day.rsplit('~').next().map(|key| Key::new(partition.as_str(), format!("{NOTE}{key}")));
+            let key = by_day.rsplit('~').next().unwrap_or_default();
+            // Of a path that was published to since, an event may still come.
+            let published = self.noted(key).await?.and_then(|note| note.time("PublishedTime"));
+            let note =
+                (published.is_none_or(|at| at < cutoff)).then(|| Key::new(partition.as_str(), format!("{NOTE}{key}")));
             // One by one: of a version that was moved to one name on two days the note is gone by the first.
             for key in note.into_iter().chain([Key::new(partition.as_str(), by_day)]) {
                 self.delete(&[Op::Delete(key, IfMatch::Any)]).await?;

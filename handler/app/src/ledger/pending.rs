@@ -127,6 +127,7 @@ fn to_row(pending: &Pending) -> Entity {
                 Cause::Created { api } => (None, Some(api.as_str()), None, None),
                 Cause::Taken => (None, None, None, None),
                 Cause::Replayed { order } => (None, None, None, Some(order.as_str())),
+                Cause::Found { taken } => (None, None, taken.as_deref(), None),
                 Cause::Changed { taken } => (None, None, Some(taken.as_str()), None),
             };
             row.with("Kind", cause.name())
@@ -181,6 +182,7 @@ fn from_row(row: &Entity) -> Result<Pending, Unreadable> {
             let order = read.string("Order")?;
             return Ok(Pending::Order(PendingOrder { key, blob, of, order, since, due, updated, failures, reason }));
         }
+        "found" => Cause::Found { taken: row.string("TakenETag").map(str::to_owned) },
         "changed" => Cause::Changed { taken: read.string("TakenETag")? },
         "folder" => {
             let cursor = row.string("Cursor").map(str::to_owned);
@@ -320,6 +322,8 @@ mod tests {
             Cause::Taken,
             Cause::Replayed { order: "replayed by ann (a test)".to_owned() },
             Cause::Changed { taken: "0x0".to_owned() },
+            Cause::Found { taken: None },
+            Cause::Found { taken: Some("0x0".to_owned()) },
         ];
         for cause in causes {
             let event_time = Some(now.replace_nanosecond(0).unwrap());

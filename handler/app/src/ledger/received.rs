@@ -8,7 +8,10 @@ use lifecycle::intake::{QuarantinedEvent, SkippedEvent};
 use lifecycle::{Scoring, Status, UnversionedBlob};
 use time::OffsetDateTime;
 
-use super::index_rows::{Received, Skipped, from_received_row, from_skipped_row, key_of, received_key, to_skipped_row};
+use super::index_rows::{
+    Place, QUARANTINED, Received, SKIPPED, Skipped, from_received_row, from_skipped_row, key_of, received_key,
+    to_skipped_row,
+};
 use super::merged::{IndexRange, Merged};
 use super::rows::{self, Reader, Unreadable};
 use super::{Error, Ledger, Rows};
@@ -32,6 +35,15 @@ pub struct Quarantined {
     pub acknowledged: Option<OffsetDateTime>,
 }
 
+impl Quarantined {
+    /// What it tells of in the sender's own words, where so much can be read: its `subject`, else its `data.url`.
+    pub fn subject(&self) -> Option<String> {
+        let event: serde_json::Value = serde_json::from_str(&self.received).ok()?;
+        let text = |place: &str| event.pointer(place)?.as_str().filter(|text| !text.is_empty());
+        text("/subject").or_else(|| text("/data/url")).map(str::to_owned)
+    }
+}
+
 /// The two kinds of events that became no scoring.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RecordedEvent {
@@ -44,9 +56,16 @@ pub enum RecordedEvent {
 impl RecordedEvent {
     pub(super) fn prefix(self) -> &'static str {
         match self {
-            Self::Skipped => "S~",
-            Self::Quarantined => "Q~",
+            Self::Skipped => SKIPPED,
+            Self::Quarantined => QUARANTINED,
         }
+    }
+}
+
+impl RecordedEvent {
+    /// Those since a day.
+    fn since(self, since: OffsetDateTime) -> IndexRange {
+        IndexRange::of_prefix(self.prefix()).through(&rows::newest_day_first(since))
     }
 }
 
@@ -126,7 +145,7 @@ impl Ledger {
     /// What was received of a blob of this container and path, the newest first; at most `max`.
     pub async fn received(&self, container: &str, path: &str, max: usize) -> Result<Rows<Received>, Error> {
         let range = IndexRange::of_prefix(&format!("B~{}~", rows::blob_key(container, path)));
-        let (mut found, mut index) = (Vec::new(), Merged::new(self, &range, 1));
+        let (mut found, mut index) = (Vec::new(), Merged::new(self, &[range], 1));
         while found.len() < max
             && let Some(row) = index.next().await?
         {
@@ -142,9 +161,8 @@ impl Ledger {
         rule: &RuleId,
         created: OffsetDateTime,
     ) -> Result<bool, Error> {
-        let range =
-            IndexRange { from: format!("B~{blob}~"), below: format!("B~{blob}~{}", rows::newest_first(created)) };
-        let mut index = Merged::new(self, &range, 1);
+        let range = IndexRange::of_prefix(&format!("B~{blob}~")).below(&rows::newest_first(created));
+        let mut index = Merged::new(self, &[range], 1);
         while let Some(row) = index.next().await? {
             let Ok(Received::Scoring(row)) = from_received_row(&row) else { continue };
             // What cannot be read is no success, and is told of elsewhere.
@@ -204,6 +222,55 @@ impl Ledger {
         Ok(Rows::of(rows.iter().map(from_quarantined_row)))
     }
 
+    /// One page of the skipped events that are wanted, from behind `after`, and where the next one begins.
+    pub async fn skipped_page(
+        &self,
+        since: OffsetDateTime,
+        after: Option<&Place>,
+        max: usize,
+        wants: impl Fn(&Skipped) -> bool,
+    ) -> Result<(Rows<Skipped>, Option<Place>), Error> {
+        self.page_of_events(RecordedEvent::Skipped, since, after, max, from_skipped_row, wants).await
+    }
+
+    /// One page of the quarantined events since then, as [`Self::skipped_page`].
+    pub async fn quarantined_page(
+        &self,
+        since: OffsetDateTime,
+        after: Option<&Place>,
+        max: usize,
+    ) -> Result<(Rows<Quarantined>, Option<Place>), Error> {
+        let wants = |event: &Quarantined| event.at >= since;
+        self.page_of_events(RecordedEvent::Quarantined, since, after, max, from_quarantined_row, wants).await
+    }
+
+    async fn page_of_events<T>(
+        &self,
+        kind: RecordedEvent,
+        since: OffsetDateTime,
+        after: Option<&Place>,
+        max: usize,
+        read: fn(&Entity) -> Result<T, Unreadable>,
+        wants: impl Fn(&T) -> bool,
+    ) -> Result<(Rows<T>, Option<Place>), Error> {
+        let range = kind.since(since);
+        let after = after.and_then(|place| place.as_str().strip_prefix(kind.prefix()));
+        let range = after.map_or(range.clone(), |after| range.after(after));
+        let (mut found, mut next) = (Vec::new(), None);
+        let mut index = Merged::new(self, &[range], max.min(1_000));
+        while found.len() < max
+            && let Some(row) = index.next().await?
+        {
+            let event = read(&row);
+            if event.as_ref().map_or(true, &wants) {
+                found.push(event);
+                next = Some(Place(row.key.row));
+            }
+        }
+        let next = next.filter(|_| found.len() >= max);
+        Ok((Rows::of(found), next))
+    }
+
     /// Skipped (`S~`) or quarantined (`Q~`) events since a day, the newest day first; at most `max`.
     pub async fn recorded_events(
         &self,
@@ -211,10 +278,7 @@ impl Ledger {
         since: OffsetDateTime,
         max: usize,
     ) -> Result<Vec<Entity>, Error> {
-        let prefix = kind.prefix();
-        let range =
-            IndexRange { from: prefix.to_owned(), below: format!("{prefix}{}~~", rows::newest_day_first(since)) };
-        let (mut found, mut index) = (Vec::new(), Merged::new(self, &range, max.min(1_000)));
+        let (mut found, mut index) = (Vec::new(), Merged::new(self, &[kind.since(since)], max.min(1_000)));
         while found.len() < max
             && let Some(row) = index.next().await?
         {

@@ -84,13 +84,16 @@ impl Ledger {
         // First: a crash after it leaves a scoring that remembers fewer jobs, and is purged by the next one.
         self.purge_job_names(id).await?;
         let history = Range::of_prefix(partition.as_str(), &format!("H~{id}~"));
+        let index = Key::new(partition.as_str(), terminal.row);
+        let by_status = self.end_removed(terminal.status, &index).await?;
         let keys = [
             rows::scoring_key(id),
-            Key::new(partition.as_str(), terminal.row),
+            index,
             listed_key(id, terminal.created),
             received_key(&terminal.blob, id, terminal.created),
         ];
         let mut ops: Vec<Op> = keys.into_iter().map(|key| Op::Delete(key, IfMatch::Any)).collect();
+        ops.extend(by_status);
         if self.row(&attention_rows::attention_key(id)).await?.is_some() {
             ops.push(Op::Delete(attention_rows::attention_key(id), IfMatch::Any));
         }

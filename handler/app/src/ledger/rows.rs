@@ -8,6 +8,7 @@
 //! | `F~{id}` | in-flight index: all that a tick needs to see that nothing is to do | while not final |
 //! | `H~{id}~{seq}` | one immutable line of history, at most [`MAX_HISTORY_ENTRIES`] | with `J~` |
 //! | `T~{hour}~{id}` | terminal index by hour of completion, the newest first | while final |
+//! | `E~{status}~{hour}~{id}` | ends other than `scored`, by status, the newest first (`ends.rs`) | while final and not `scored` |
 //! | `L~{time}~{id}` | list index, the newest first (`listed.rs`) | with `J~` |
 //! | `A~{id}` | failed or with orphaned jobs, and not acknowledged (`attention.rs`) | while so |
 //! | `B~{blob}~{time}~{id or key}` | what was received of a blob, the newest first (`received.rs`) | with `J~` or `S~` |
@@ -32,6 +33,7 @@ use std::str::FromStr;
 
 use lifecycle::digest::digest;
 use lifecycle::id::{DeploymentName, EndpointUri, JobName, RuleId, WorkspaceId};
+use lifecycle::publishing::Publishing;
 use lifecycle::scoring::OutputSeen;
 use lifecycle::{
     BlobVersion, Entry, Event, FailureCause, InputContent, Job, OutputPrint, Scoring, ScoringId, Status, Submission,
@@ -67,6 +69,7 @@ impl Unreadable {
 }
 
 /// What the in-flight index tells without reading the scoring.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, and none rules out another")]
 #[derive(Debug, Clone, PartialEq)]
 pub struct InFlight {
     /// The scoring.
@@ -101,6 +104,8 @@ pub struct InFlight {
     pub on_hold: Option<String>,
     /// It goes before all others of its endpoint.
     pub expedited: bool,
+    /// A sweep has found its version.
+    pub found_by_sweep: bool,
     /// When it was accepted.
     pub created: OffsetDateTime,
     /// The number of the current attempt, from 1; 0 before the first.
@@ -269,6 +274,10 @@ fn metadata(kept: &BTreeMap<String, String>) -> Option<String> {
     (!kept.is_empty()).then(|| serde_json::to_string(kept).unwrap_or_default())
 }
 
+fn publishing(kept: &Publishing) -> String {
+    serde_json::to_string(kept).unwrap_or_default() // texts and numbers always serialise
+}
+
 /// The scoring's row; `op` names the write.
 pub fn to_scoring_row(s: &Scoring, op: &str) -> Entity {
     let submission = s.submission.as_ref().map(|sub| serde_json::to_string(sub).unwrap_or_default()); // maps with string keys always serialise
@@ -327,9 +336,12 @@ pub fn to_scoring_row(s: &Scoring, op: &str) -> Entity {
         .with_some("InPlaceOf", s.in_place_of.as_ref().map(ScoringId::as_str))
         .with_some("OnHold", s.on_hold.as_deref())
         .with_some("Expedited", s.expedited.then_some(true))
+        .with_some("FoundBySweep", s.found_by_sweep.then_some(true))
         .with_some("StopOrdered", s.stop_ordered.then_some(true))
         .with_some("AcknowledgedTime", s.acknowledged)
         .with_some("OutputBytes", s.output_bytes.and_then(|bytes| i64::try_from(bytes).ok()))
+        .with_some("VerifiedPrint", s.output_print.as_ref().map(OutputPrint::as_str))
+        .with_some("Publishing", s.publishing.as_ref().map(publishing))
         .with_some("Error", s.error.as_deref().map(|text| clipped(text, MAX_FOREIGN)))
         .with_some("FailureCause", s.failure.map(FailureCause::name))
         .with_some("LastError", s.last_error.as_deref().map(|text| clipped(text, MAX_FOREIGN)))
@@ -407,9 +419,12 @@ pub fn from_scoring_row(row: &Entity) -> Result<Scoring, Unreadable> {
         in_place_of: row.string("InPlaceOf").map(|text| read.scoring_id("InPlaceOf", text)).transpose()?,
         on_hold: row.string("OnHold").map(str::to_owned),
         expedited: row.boolean("Expedited").unwrap_or(false),
+        found_by_sweep: row.boolean("FoundBySweep").unwrap_or(false),
         stop_ordered: row.boolean("StopOrdered").unwrap_or(false),
         acknowledged: row.time("AcknowledgedTime"),
         output_bytes: row.int64("OutputBytes").and_then(|bytes| u64::try_from(bytes).ok()),
+        output_print: row.string("VerifiedPrint").map(OutputPrint::read),
+        publishing: read.publishing()?,
         error: row.string("Error").map(str::to_owned),
         failure: read.parsed_if_there("FailureCause")?,
         last_error: row.string("LastError").map(str::to_owned),
@@ -440,6 +455,7 @@ pub fn to_in_flight_row(s: &Scoring) -> Entity {
         .with("Refusals", count(s.refusals))
         .with_some("OnHold", s.on_hold.as_deref().map(|order| clipped(order, MAX_SHORT_ERROR)))
         .with_some("Expedited", s.expedited.then_some(true))
+        .with_some("FoundBySweep", s.found_by_sweep.then_some(true))
         .with("CreatedTime", s.created)
         .with("Attempt", count(s.attempt))
 }
@@ -465,6 +481,7 @@ pub fn from_in_flight_row(row: &Entity) -> Result<InFlight, Unreadable> {
         refusals: read.number("Refusals")?,
         on_hold: row.string("OnHold").map(str::to_owned),
         expedited: row.boolean("Expedited").unwrap_or(false),
+        found_by_sweep: row.boolean("FoundBySweep").unwrap_or(false),
         created: read.time("CreatedTime")?,
         attempt: read.number("Attempt")?,
     })
@@ -592,6 +609,11 @@ impl Reader<'_> {
         serde_json::from_str(text).map_err(|e| self.wrong(format!("`Metadata` is not readable: {e}")))
     }
 
+    fn publishing(&self) -> Result<Option<Publishing>, Unreadable> {
+        let read = self.0.string("Publishing").map(serde_json::from_str).transpose();
+        read.map_err(|e| self.wrong(format!("`Publishing` is not readable: {e}")))
+    }
+
     pub(super) fn scoring_id(&self, name: &str, text: &str) -> Result<ScoringId, Unreadable> {
         ScoringId::read(text).ok_or_else(|| self.wrong(format!("`{name}` is not the id of a scoring")))
     }
@@ -612,6 +634,9 @@ impl Reader<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use lifecycle::job::OutputKind;
+    use lifecycle::publishing::{FileVersion, NotPublished, Publication, PublicationEnd};
+    use lifecycle::rule::IfExists;
     use lifecycle::scoring::FormerOutputs;
     use lifecycle::{Answer, JobStatus, Observation, Rules, Step, decide};
     use time::macros::datetime;
@@ -644,6 +669,24 @@ mod tests {
         let followed = vec!["job-7".parse().unwrap()];
         let former_outputs = vec![FormerOutputs { attempt: 1, uris: vec!["azureml://datastores/d/paths/ü".into()] }];
         let last = Scoring { former_outputs, ..last };
+        let ends = [
+            None,
+            Some(PublicationEnd::Published { uri: "azureml://datastores/d/paths/ü".into(), etag: "e".into() }),
+            Some(PublicationEnd::NotPublished { why: NotPublished::Refused, text: "403".into() }),
+        ];
+        let publication = |end| Publication {
+            output: "score".into(),
+            kind: OutputKind::UriFile,
+            uri: "azureml://datastores/d/paths/latest.csv".into(),
+            if_exists: IfExists::Version,
+            source: Some(FileVersion { etag: "0x1".into(), len: 7 }),
+            end,
+        };
+        let publishing =
+            Some(Publishing { since: now, scored: Some(now), outputs: ends.into_iter().map(publication).collect() });
+        let last = Scoring { publishing, ..last };
+        let output_print = Some(OutputPrint::of([("a", "2")]));
+        let last = Scoring { output_print, ..last };
         all.push((Scoring { followed, followed_ended: Some(now), output_seen, slot_freed: true, ..last }, entry));
         all
     }

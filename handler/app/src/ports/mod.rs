@@ -11,8 +11,9 @@ use async_trait::async_trait;
 use lifecycle::id::{EndpointUri, JobName, WorkspaceId};
 use lifecycle::text::error_chain;
 use lifecycle::{
-    Answer, BlobSnapshot, BlobVersion, Candidate, IndexTags, InputSnapshot, Job, JobSnapshot, JobStatus, OutputPrint,
-    OutputSnapshot, Rule, Scoring, ScoringId, ServiceRequestId, UnversionedBlob,
+    Answer, BlobPlace, BlobPrefix, BlobSnapshot, BlobVersion, Candidate, CopySource, IndexTags, InputSnapshot, Job,
+    JobSnapshot, JobStatus, OutputPrint, OutputSnapshot, PublicationMark, Published, PublishedBlob, Rule, Scoring,
+    ScoringId, ServiceRequestId, UnversionedBlob, WriteCondition,
 };
 use time::OffsetDateTime;
 
@@ -205,11 +206,23 @@ pub trait Endpoint: Send + Sync + 'static {
 /// Blobs of one page: so many that a listing costs little, so few that all of them are taken in within one invocation.
 pub const MAX_PAGE: usize = 500;
 
-/// One page of the blobs below a folder.
+/// Blobs of one page of a list at most: what Azure Storage gives in one answer.
+pub const MAX_LISTED: usize = 5_000;
+
+/// One page of a list of blobs.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct BlobPage {
     /// Path and properties of each, in the order of the storage. A folder of its own may be among them.
     pub blobs: Vec<(String, BlobSnapshot)>,
+    /// Where the next page begins; `None`: this was the last.
+    pub next: Option<String>,
+}
+
+/// One page of what lies in an output's folder.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PartPage {
+    /// The blobs, in the order of the storage; each can be copied as it was listed.
+    pub parts: Vec<CopySource>,
     /// Where the next page begins; `None`: this was the last.
     pub next: Option<String>,
 }
@@ -232,6 +245,11 @@ pub(crate) async fn with_index_tags<'r>(
 }
 
 /// The storage that uploads come from, inputs lie in and outputs are written to.
+///
+/// Two calls write, [`publish`](Self::publish) and [`write_manifest`](Self::write_manifest): each replaces one blob whole, on a
+/// condition, and marks it. Neither is repeated by itself. **An error of theirs says that it may have happened**, now or later: who
+/// gets one looks at the place again ([`published`](Self::published)), where the mark tells, before anything else. What was not
+/// written for certain is an answer ([`Published`]).
 #[async_trait]
 pub trait Blobs: Send + Sync + 'static {
     /// Looks at what the path of a blob version holds now. [`InputSnapshot::Gone`] only if the service itself says that this
@@ -247,15 +265,46 @@ pub trait Blobs: Send + Sync + 'static {
     /// say nothing about this.
     async fn index_tags(&self, blob: &UnversionedBlob, etag: &str) -> Result<BTreeMap<String, String>, Inconclusive>;
 
-    /// One page of the blobs below a folder, at most [`MAX_PAGE`], from where a page before ended. A folder that is not there
-    /// has none.
-    async fn blobs_below(&self, folder: &UnversionedBlob, from: Option<&str>) -> Result<BlobPage, Inconclusive>;
+    /// One page of the blobs of a place in the order of their paths' bytes, at most `max` and never more than [`MAX_LISTED`], from
+    /// where a page before ended. A page may have fewer, or none, and yet not be the last. A prefix that nothing has is a place
+    /// without blobs; a container that is not there, or may not be listed, is an error.
+    async fn list(&self, place: &BlobPrefix, from: Option<&str>, max: usize) -> Result<BlobPage, Inconclusive>;
 
     /// Looks at all outputs of the scoring's current attempt.
     async fn outputs(&self, scoring: &Scoring) -> Result<OutputSnapshot, Inconclusive>;
 
     /// What lies at any output of the scoring's current attempt, whatever it is; `None` if nothing does. Needs no job.
     async fn output_print(&self, scoring: &Scoring) -> Result<Option<OutputPrint>, Inconclusive>;
+
+    /// The blob that a place is, as an event about it would name it.
+    async fn locate(&self, at: &BlobPlace) -> Result<UnversionedBlob, Inconclusive>;
+
+    /// What lies at a place now, whoever wrote it. `None` only if the storage says that there is no such blob: a container that
+    /// is missing is an error.
+    async fn published(&self, at: &BlobPlace) -> Result<Option<PublishedBlob>, Inconclusive>;
+
+    /// One page of what lies below a folder, at most [`MAX_PAGE`], from where a page before ended. A folder that is not there has
+    /// nothing in it. Blobs that stand for folders are left out.
+    async fn parts(&self, folder: &BlobPlace, from: Option<&str>) -> Result<PartPage, Inconclusive>;
+
+    /// Copies one version of a blob to a place, in the storage itself, if what lies there is as the condition says. A reader of the
+    /// place sees what was there before or all of the copy with its mark, never a part.
+    async fn publish(
+        &self,
+        source: &CopySource,
+        to: &BlobPlace,
+        condition: &WriteCondition,
+        mark: &PublicationMark,
+    ) -> Result<Answered<Published>, Inconclusive>;
+
+    /// Writes a small JSON document of our own: the list of a published folder. Otherwise as [`publish`](Self::publish).
+    async fn write_manifest(
+        &self,
+        to: &BlobPlace,
+        body: Vec<u8>,
+        condition: &WriteCondition,
+        mark: &PublicationMark,
+    ) -> Result<Answered<Published>, Inconclusive>;
 }
 
 /// Reads the time. Hosts give the machine's clock, simulations their own.

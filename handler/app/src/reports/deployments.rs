@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::ledger::Terminal;
 
 /// How the scorings of one deployment ended.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DeploymentView {
     /// The batch endpoint's invoke URI.
@@ -19,15 +19,22 @@ pub struct DeploymentView {
     pub scored: usize,
     /// Scorings that failed.
     pub failed: usize,
+    /// Which part of all these failed, from 0 to 1 in thousandths.
+    pub failure_ratio: f64,
 }
 
 impl DeploymentView {
     /// One line for people: `2 of 90 failed (2.2 %)`.
     pub fn summary(&self) -> String {
         let ended = self.scored + self.failed;
-        let tenths = (self.failed * 1_000 + ended / 2).checked_div(ended).unwrap_or(0);
-        format!("{} of {ended} failed ({}.{} %)", self.failed, tenths / 10, tenths % 10)
+        format!("{} of {ended} failed ({:.1} %)", self.failed, self.failure_ratio * 100.0)
     }
+}
+
+fn ratio(scored: usize, failed: usize) -> f64 {
+    let ended = scored + failed;
+    let thousandths = (failed * 1_000 + ended / 2).checked_div(ended).unwrap_or(0);
+    f64::from(u16::try_from(thousandths).unwrap_or(u16::MAX)) / 1_000.0 // at most 1,000
 }
 
 /// Deployments of endpoints that have more than one, by what has ended.
@@ -50,6 +57,7 @@ pub(super) fn deployments(ended: &[Terminal]) -> Vec<DeploymentView> {
             deployment: deployment.map(str::to_owned),
             scored,
             failed,
+            failure_ratio: ratio(scored, failed),
         })
     });
     views.collect()

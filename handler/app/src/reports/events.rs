@@ -4,7 +4,8 @@ use lifecycle::redact::redacted;
 use serde::Serialize;
 use time::OffsetDateTime;
 
-use crate::ledger::{self, Ledger, Quarantined, Skipped};
+use super::scorings::UnreadableView;
+use crate::ledger::{self, Ledger, Place, Quarantined, Skipped};
 
 /// An event that no rule wanted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -79,20 +80,43 @@ impl From<Quarantined> for QuarantinedView {
     }
 }
 
-/// Events that no rule wanted, the newest day first; at most `max` since a day.
-pub async fn skipped(ledger: &Ledger, since: OffsetDateTime, max: usize) -> Result<Vec<SkippedView>, ledger::Error> {
-    let mut found: Vec<SkippedView> = ledger.skipped(since, max).await?.into_iter().map(Into::into).collect();
-    found.sort_by(|a, b| b.seen_time.cmp(&a.seen_time).then_with(|| a.id.cmp(&b.id)));
-    Ok(found)
+/// One page of events that became no scoring.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventPage<T> {
+    /// The events, the newest first.
+    pub events: Vec<T>,
+    /// Rows in their places that cannot be read.
+    pub unreadable: Vec<UnreadableView>,
+    /// Where the next page begins; `None`: there are no more.
+    pub next: Option<Place>,
 }
 
-/// Events that could not be read, the newest first; at most `max` since a day.
+/// Events that no rule wanted and that are asked for; at most `max` behind a place, the newest day first.
+pub async fn skipped(
+    ledger: &Ledger,
+    since: OffsetDateTime,
+    after: Option<&Place>,
+    max: usize,
+    wants: impl Fn(&Skipped) -> bool,
+) -> Result<EventPage<SkippedView>, ledger::Error> {
+    let wants = |skip: &Skipped| skip.at >= since && wants(skip);
+    let (rows, next) = ledger.skipped_page(since, after, max, wants).await?;
+    let unreadable = rows.unreadable.into_iter().map(Into::into).collect();
+    let mut events: Vec<SkippedView> = rows.read.into_iter().map(Into::into).collect();
+    events.sort_by(|a, b| b.seen_time.cmp(&a.seen_time).then_with(|| a.id.cmp(&b.id)));
+    Ok(EventPage { events, unreadable, next })
+}
+
+/// Events that could not be read, likewise.
 pub async fn quarantined(
     ledger: &Ledger,
     since: OffsetDateTime,
+    after: Option<&Place>,
     max: usize,
-) -> Result<Vec<QuarantinedView>, ledger::Error> {
-    let mut found: Vec<QuarantinedView> = ledger.quarantined(since, max).await?.into_iter().map(Into::into).collect();
-    found.sort_by(|a, b| b.seen_time.cmp(&a.seen_time).then_with(|| a.id.cmp(&b.id)));
-    Ok(found)
+) -> Result<EventPage<QuarantinedView>, ledger::Error> {
+    let (rows, next) = ledger.quarantined_page(since, after, max).await?;
+    let unreadable = rows.unreadable.into_iter().map(Into::into).collect();
+    let mut events: Vec<QuarantinedView> = rows.read.into_iter().map(Into::into).collect();
+    events.sort_by(|a, b| b.seen_time.cmp(&a.seen_time).then_with(|| a.id.cmp(&b.id)));
+    Ok(EventPage { events, unreadable, next })
 }

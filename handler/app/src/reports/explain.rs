@@ -1,9 +1,10 @@
 //! Why a blob was scored, why not, why not yet, or why never: every version of it, each rule's verdict, and the event as it came.
 
+use lifecycle::own_output::NEVER_TRIGGER;
 use lifecycle::redact::redacted;
 use lifecycle::text::shell;
 use lifecycle::uri::without_query;
-use lifecycle::{Entry, Scoring, Status};
+use lifecycle::{Entry, Scoring, Status, UnversionedBlob};
 use serde::Serialize;
 use time::OffsetDateTime;
 
@@ -40,6 +41,9 @@ pub struct Explanation {
 pub struct Verdict {
     /// The version; none if the event told of none.
     pub etag: Option<String>,
+    /// Which time the version is scored under its rule, if it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub generation: Option<u32>,
     /// The scoring's status, or `skipped`.
     pub verdict: &'static str,
     /// The rule; for a skip the one whose container it lies in.
@@ -123,15 +127,19 @@ pub async fn explain(
     let name = known.blob.as_ref().map(|(container, path)| format!("{container}/{path}"));
     let (mut waiting, mut bad) = (Vec::new(), Vec::new());
     if let Some((container, path)) = &known.blob {
-        let is_it = |url: &str| {
-            lifecycle::UnversionedBlob::read(url).is_ok_and(|blob| blob.container == *container && blob.path == *path)
-        };
+        let is_it =
+            |url: &str| UnversionedBlob::read(url).is_ok_and(|blob| blob.container == *container && blob.path == *path);
         waiting = pending(ledger).await?.waiting.into_iter().filter(|view| is_it(&view.url)).collect();
         // An event may name it in percent-encoding, as a URL that is asked for does.
         let asked = if wanted.contains("://") { without_query(wanted) } else { wanted }.trim();
         let names_it = |text: &str| text.contains(path.as_str()) || text.contains(asked);
         let quarantined = ledger.quarantined(OffsetDateTime::UNIX_EPOCH, MAX_QUARANTINED).await?;
         bad = quarantined.into_iter().filter(|event| names_it(&event.received)).map(Into::into).collect();
+    } else if known.is_empty() && !wanted.trim().is_empty() {
+        // A path alone, of a blob that nothing else is known of.
+        let ends_so = |subject: String| subject == wanted || subject.ends_with(&format!("/{wanted}"));
+        let quarantined = ledger.quarantined(OffsetDateTime::UNIX_EPOCH, MAX_QUARANTINED).await?;
+        bad = quarantined.into_iter().filter(|event| event.subject().is_some_and(ends_so)).map(Into::into).collect();
     }
     bad.extend(known.quarantined.map(Into::into));
     Ok(Explanation {
@@ -175,6 +183,7 @@ impl Context {
         let told = |text: &Option<String>| text.as_deref().map(shown);
         Verdict {
             etag: Some(shown(&s.blob.etag)),
+            generation: Some(s.generation),
             verdict: s.status.name(),
             rule: Some(shown(&s.rule)),
             received_time: s.created,
@@ -220,6 +229,7 @@ fn of_skip(skip: &Skipped) -> Verdict {
     let shown = |text: &str| redacted(text).into_owned();
     Verdict {
         etag: skip.etag.as_deref().map(shown),
+        generation: None,
         verdict: "skipped",
         rule: skip.rule.as_deref().map(shown),
         received_time: skip.at,
@@ -234,15 +244,35 @@ fn of_skip(skip: &Skipped) -> Verdict {
         replaced_by: None,
         other_rules: None,
         event: skip.event.as_deref().map(shown),
-        next: Some(format!("scorekeeper replay {} --reason …, once a rule wants it", shell(&shown(&skip.subject)))),
+        next: next_of_skip(skip).map(|text| shown(&text)),
     }
+}
+
+/// What may be done of a skip. Nothing of what no container holds, as there is no blob to be taken in, and nothing of an output, which
+/// would be skipped again.
+fn next_of_skip(skip: &Skipped) -> Option<String> {
+    UnversionedBlob::read(&skip.subject).ok()?;
+    if skip.reason.ends_with(NEVER_TRIGGER) {
+        return None;
+    }
+    let replay = format!("scorekeeper replay {} --reason …", shell(&skip.subject));
+    // Reasons of rules begin with their names. Where none refused it, none has to change: the blob was not there any more when it
+    // was looked at, or is scored under the name that it had before.
+    let is_refused = skip.reason.contains("rule `");
+    let when = if is_refused { "once a rule wants it" } else { "if it is to be taken in as it is now" };
+    Some(format!("{replay}, {when}"))
 }
 
 /// The command that goes on from here.
 fn next(s: &Scoring) -> String {
     match s.status {
-        Status::Held => format!("scorekeeper resolve {} --send-again | --job NAME | --give-up", s.id),
+        Status::Held => format!("scorekeeper resolve {} --send-again | --job NAME | --give-up --reason TEXT", s.id),
         Status::Failed | Status::Cancelled => format!("scorekeeper retry {} --reason …", s.id),
+        Status::Scored
+            if s.publishing.as_ref().is_some_and(|all| all.needs_person().is_some() && all.can_be_ordered()) =>
+        {
+            format!("scorekeeper publish {} --reason …", s.id)
+        }
         _ => format!("scorekeeper show {}", s.id),
     }
 }

@@ -38,13 +38,24 @@ impl Known {
 ///
 /// `#` and `?` may be part of a name, or begin what a copied URL has behind it: the whole is looked for first.
 pub async fn find(ledger: &Ledger, wanted: &str, mut progress: impl FnMut()) -> Result<Known, ledger::Error> {
-    let (whole, cut) = (wanted.trim(), without_query(wanted).trim());
-    let known = find_exactly(ledger, whole, &mut progress).await?;
-    if whole == cut || !known.is_empty() {
-        return Ok(known);
+    let mut found = Known::default();
+    // A space at the end may be part of a name, or come with what was copied.
+    let cut = without_query(wanted);
+    let mut asked: Vec<&str> = Vec::new();
+    for name in [wanted, wanted.trim(), cut, cut.trim()] {
+        if asked.contains(&name) {
+            continue;
+        }
+        let known = find_exactly(ledger, name, &mut progress).await?;
+        if !known.is_empty() {
+            return Ok(known);
+        }
+        if asked.is_empty() {
+            found = known;
+        }
+        asked.push(name);
     }
-    let without = find_exactly(ledger, cut, &mut progress).await?;
-    Ok(if without.is_empty() { known } else { without })
+    Ok(found)
 }
 
 async fn find_exactly(ledger: &Ledger, wanted: &str, progress: &mut impl FnMut()) -> Result<Known, ledger::Error> {
@@ -86,7 +97,7 @@ async fn by_path_alone(
     if wanted.is_empty() {
         return Ok(None);
     }
-    let (mut index, mut tried, mut read) = (ledger.newest(None, RECENT), Vec::new(), 0);
+    let (mut index, mut tried, mut read) = (ledger.newest(None, None, RECENT), Vec::new(), 0);
     while let Some(row) = index.next().await? {
         progress();
         let Ok(row) = row else { continue };
@@ -105,10 +116,13 @@ async fn by_path_alone(
     // A container of which nothing is scored.
     for skip in ledger.skipped(OffsetDateTime::UNIX_EPOCH, usize::MAX).await?.iter() {
         progress();
-        if let Ok(blob) = UnversionedBlob::read(&skip.subject)
-            && blob.path == wanted
-        {
-            return of_blob(ledger, blob.container, blob.path).await.map(Some);
+        match UnversionedBlob::read(&skip.subject) {
+            Ok(blob) if blob.path == wanted => return of_blob(ledger, blob.container, blob.path).await.map(Some),
+            // It lies in no container, and so under no blob.
+            Err(_) if skip.subject == wanted => {
+                return Ok(Some(Known { received: vec![Received::Skipped(skip.clone())], ..Known::default() }));
+            }
+            _ => {}
         }
     }
     Ok(None)

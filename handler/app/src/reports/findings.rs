@@ -17,14 +17,17 @@ use time::{Duration, OffsetDateTime};
 use super::breakers::BreakerView;
 use super::limits::LimitView;
 use super::pending::PendingView;
-use super::text::{shortened, utc_text};
-use crate::ledger::{InFlight, Quarantined, Runs, Terminal, Unacknowledged};
+use super::sweeps::SweepView;
+use super::text::{duration_text, shortened, utc_text};
+use crate::ledger::{InFlight, Quarantined, RulesProblem, Runs, Terminal, Unacknowledged};
 use crate::stuck;
 
 /// A reconcile run takes ten minutes at most, and comes every minute.
 const RUN_OVERDUE_AFTER: Duration = Duration::minutes(10);
 /// What a later try may cure is told of when it has lasted so long.
 const PASSING: Duration = Duration::minutes(10);
+/// Tries in a row after which what a later one may cure is told of.
+const PASSING_TRIES: u32 = 5;
 /// A queue that moves is told of when somebody has waited for so long.
 const LONG_WAIT: Duration = Duration::hours(1);
 /// Scored ones of a rule of which it is known how long they take.
@@ -44,6 +47,8 @@ pub enum FindingKind {
     RunOverdue,
     /// The last reconcile run lies in the future: a clock is wrong, or was.
     RunAhead,
+    /// The rules in their blob are broken, or cannot be read.
+    RulesUnusable,
     /// No event came for longer than was expected.
     EventsOverdue,
     /// Requests or looks are denied: a token or a role is missing.
@@ -68,12 +73,18 @@ pub enum FindingKind {
     LimitReached,
     /// Scorings failed.
     Failed,
+    /// Results could not be published where the rules say.
+    NotPublished,
     /// Jobs were made that no scoring needs.
     OrphanedJobs,
     /// Rows of the ledger cannot be read.
     Unreadable,
     /// Uploads cannot be looked at, so that their versions are not known.
     NotSeen,
+    /// Places of rules are not swept, though they are due.
+    SweepOverdue,
+    /// Places of rules cannot be listed, or what was found there not be taken in.
+    CannotSweep,
     /// Events could not be read.
     Quarantined,
 }
@@ -115,6 +126,8 @@ pub(super) struct Seen<'a> {
     pub(super) task_hub: &'a str,
     pub(super) has_ledger: bool,
     pub(super) runs: Runs,
+    /// What is wrong with the rules, as it was recorded last.
+    pub(super) rules: Option<RulesProblem>,
     pub(super) in_flight: &'a [InFlight],
     /// Of the last day.
     pub(super) ended: &'a [Terminal],
@@ -122,6 +135,7 @@ pub(super) struct Seen<'a> {
     pub(super) unacknowledged: &'a [Unacknowledged],
     pub(super) breakers: &'a [BreakerView],
     pub(super) limits: &'a [LimitView],
+    pub(super) sweeps: &'a [SweepView],
     pub(super) pending: &'a [PendingView],
     /// Those that nobody has acknowledged.
     pub(super) quarantined: &'a [Quarantined],
@@ -135,6 +149,7 @@ pub(super) struct Seen<'a> {
 /// Everything that needs attention, the most urgent first.
 pub(super) fn findings(seen: &Seen<'_>) -> Vec<Finding> {
     let mut all: Vec<Finding> = seen.of_runs().into_iter().collect();
+    all.extend(seen.of_rules());
     all.extend(seen.of_events());
     all.extend(seen.of_errors());
     all.extend(seen.held());
@@ -144,7 +159,9 @@ pub(super) fn findings(seen: &Seen<'_>) -> Vec<Finding> {
     all.extend(seen.of_breakers());
     all.extend(seen.of_limits());
     all.extend(seen.failed());
+    all.extend(seen.not_published());
     all.extend(seen.orphaned());
+    all.extend(seen.of_sweeps());
     all.extend(seen.unread());
     for finding in &mut all {
         finding.reason = redacted(&finding.reason).into_owned();
@@ -185,9 +202,11 @@ impl<K: Ord + Clone> Groups<K> {
     }
 
     fn add(&mut self, key: K, id: &str, reason: &str, since: OffsetDateTime) {
-        // Ids, times and counts differ from one to the next.
+        // Ids, times, counts and names of blobs differ from one to the next.
         let same = |c: char| if c.is_ascii_digit() { '0' } else { c };
-        let same: String = reason.chars().take(SAME_REASON).map(same).collect();
+        let without_names: Vec<&str> =
+            reason.split('`').map(|part| if part.contains('/') && !part.contains(' ') { "/" } else { part }).collect();
+        let same: String = without_names.join("`").chars().take(SAME_REASON).map(same).collect();
         let new = || Group { same: same.clone(), of: Vec::new(), count: 0, since, reason: reason.to_owned() };
         let group = self.0.entry((key, same.clone())).or_insert_with(new);
         group.of.push(id.to_owned());
@@ -246,13 +265,48 @@ impl Seen<'_> {
         Some(one(FindingKind::RunOverdue, 1, Some(since), reason, next))
     }
 
+    /// Whether the rules can be used. A problem that lasts is recorded each minute; whoever had an older one is gone.
+    fn of_rules(&self) -> Option<Finding> {
+        let RulesProblem { blob, text, kept, at } = self.rules.as_ref()?;
+        if self.now - *at > RUN_OVERDUE_AFTER {
+            return None;
+        }
+        let meanwhile = match kept {
+            Some(etag) => format!("those of ETag {etag} are kept"),
+            None => "every invocation is refused, and events are delivered again".to_owned(),
+        };
+        let next = format!("scorekeeper rules check {blob}");
+        Some(one(FindingKind::RulesUnusable, 1, None, format!("{text}; {meanwhile}"), &next))
+    }
+
     fn of_events(&self) -> Option<Finding> {
         let (last, within) = (self.events.0, self.events.1?);
         if !self.has_ledger || last.is_some_and(|last| self.now - last <= within) {
             return None;
         }
-        let reason = format!("no upload was received for longer than {} min", within.whole_minutes());
+        let reason = format!("no upload was received for longer than {}", duration_text(within));
         Some(one(FindingKind::EventsOverdue, 1, last, reason, "scorekeeper doctor"))
+    }
+
+    /// Whether what no event told of would be found.
+    fn of_sweeps(&self) -> Vec<Finding> {
+        let next = "scorekeeper doctor";
+        let mut all = Vec::new();
+        for view in self.sweeps {
+            let SweepView { rule, place, failures, .. } = view;
+            let failure = view.failure.as_deref().filter(|why| is_denied(why) || *failures >= PASSING_TRIES);
+            if let Some(why) = failure {
+                let reason = format!("{place} cannot be swept under rule {rule} ({})", shortened(why, 160));
+                all.push(one(FindingKind::CannotSweep, 1, view.ended, reason, next));
+            } else if let Some(since) = view.overdue_since {
+                let reason = format!(
+                    "{place} is not swept under rule {rule}: the function Sweep does not run, or has no time for it"
+                );
+                all.push(one(FindingKind::SweepOverdue, 1, Some(since), reason, next));
+            }
+        }
+        all.truncate(MAX_OF_KIND);
+        all
     }
 
     /// What keeps scorings from being sent, or from being looked at.
@@ -411,13 +465,35 @@ impl Seen<'_> {
         groups.most_frequent().map(finding).collect()
     }
 
+    fn not_published(&self) -> Vec<Finding> {
+        let mut groups = Groups::new();
+        for row in self.unacknowledged.iter().filter(|row| row.status == Status::Scored) {
+            if let Some(why) = &row.not_published {
+                groups.add((row.rule.clone(), row.can_be_published), row.id.as_str(), why, row.since);
+            }
+        }
+        let finding = |((rule, can), Group { same, of, count, since, reason }): ((RuleId, bool), Group)| {
+            let first = of.first().cloned().unwrap_or_default();
+            let what = format!("{count} scored under rule {rule} and not published ({})", shortened(&reason, 200));
+            let finding = one(FindingKind::NotPublished, count, Some(since), what, "");
+            let mut finding =
+                with_orders(finding, &format!("{rule} {same}"), of, &[if can { "publish" } else { "rescore" }, "ack"]);
+            finding.next = format!("scorekeeper show {first}, then {}", finding.next);
+            finding
+        };
+        groups.most_frequent().map(finding).collect()
+    }
+
     fn orphaned(&self) -> Option<Finding> {
         let rows: Vec<&Unacknowledged> = self.unacknowledged.iter().filter(|row| row.orphaned_jobs > 0).collect();
         let since = rows.iter().map(|row| row.since).min()?;
         let jobs: u32 = rows.iter().map(|row| row.orphaned_jobs).sum();
         let first = &rows.first()?.id;
-        let reason =
-            format!("{jobs} orphaned jobs of {} scorings: made and not needed, they were told to stop", rows.len());
+        let several = |count: usize, one: &str| format!("{count} {one}{}", if count == 1 { "" } else { "s" });
+        let count = usize::try_from(jobs).unwrap_or(usize::MAX);
+        let (jobs, them) = (several(count, "orphaned job"), if count == 1 { "it was" } else { "they were" });
+        let of = several(rows.len(), "scoring");
+        let reason = format!("{jobs} of {of}: made and not needed, {them} told to stop");
         let of = rows.iter().map(|row| row.id.to_string()).collect();
         let mut finding = one(FindingKind::OrphanedJobs, rows.len(), Some(since), reason, "");
         finding = with_orders(finding, "", of, &["ack"]);

@@ -1,13 +1,13 @@
 //! Lists of scorings: by an index, a page at a time, whatever the ledger's size.
 
 use futures::{StreamExt as _, stream};
-use lifecycle::{Scoring, ScoringId, Status};
+use lifecycle::{ScoringId, Status};
 use serde::Serialize;
 use serde::ser::{SerializeSeq as _, Serializer};
-use time::OffsetDateTime;
+use time::Duration;
 
+use super::filter::Filter;
 use super::scorings::{ScoringView, UnreadableView};
-use super::text::path;
 use crate::ledger::{self, Ledger, Place};
 
 /// Rows that are read at one time.
@@ -36,39 +36,6 @@ impl Serialize for Newest {
     }
 }
 
-/// Which scorings are listed, and how many.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Filter {
-    /// Only those in one of these statuses; none: in any.
-    pub status: Vec<Status>,
-    /// Only those of the rule of this id.
-    pub rule: Option<String>,
-    /// Only those whose container and path begin so.
-    pub prefix: Option<String>,
-    /// Only those accepted then or later.
-    pub since: Option<OffsetDateTime>,
-    /// Only those behind this place.
-    pub after: Option<Place>,
-    /// At most so many.
-    pub limit: usize,
-}
-
-impl Filter {
-    fn wants(&self, rule: &str, created: OffsetDateTime) -> bool {
-        self.rule.as_deref().is_none_or(|wanted| wanted == rule) && self.since.is_none_or(|since| created >= since)
-    }
-
-    fn wants_path(&self, path: &str) -> bool {
-        self.prefix.as_deref().is_none_or(|prefix| path.starts_with(prefix))
-    }
-
-    /// Whether it passes the filter, wherever it lies.
-    pub fn wants_scoring(&self, scoring: &Scoring) -> bool {
-        let status = self.status.is_empty() || self.status.contains(&scoring.status);
-        status && self.wants(&scoring.rule, scoring.created) && self.wants_path(&path(&scoring.blob))
-    }
-}
-
 /// The newest scorings that pass the filter; `progress` is called for each row of an index that is read.
 ///
 /// By status, those in flight come first, then final ones by the hour of their end; else all by the time of their acceptance.
@@ -77,12 +44,12 @@ pub async fn newest(ledger: &Ledger, filter: &Filter, mut progress: impl FnMut()
     if filter.limit == 0 {
         return Ok(page.found);
     }
-    if filter.status.is_empty() {
+    if filter.statuses().is_empty() {
         page.all(&mut progress).await?;
         return Ok(page.found);
     }
     let behind_ends = filter.after.as_ref().is_some_and(Place::is_of_ends);
-    let (ended, in_flight): (Vec<_>, Vec<_>) = filter.status.iter().partition(|status| status.is_terminal());
+    let (ended, in_flight): (Vec<_>, Vec<_>) = filter.statuses().iter().partition(|status| status.is_terminal());
     if !behind_ends && !in_flight.is_empty() && page.in_flight(&in_flight, &mut progress).await? {
         return Ok(page.found);
     }
@@ -103,7 +70,7 @@ struct Page<'a> {
 
 impl Page<'_> {
     async fn all(&mut self, progress: &mut impl FnMut()) -> Result<(), ledger::Error> {
-        let mut index = self.ledger.newest(self.filter.after.as_ref(), self.filter.limit);
+        let mut index = self.ledger.newest(self.filter.before, self.filter.after.as_ref(), self.filter.limit);
         while let Some(row) = index.next().await? {
             progress();
             match row {
@@ -112,8 +79,7 @@ impl Page<'_> {
                     if self.filter.since.is_some_and(|since| row.created < since) {
                         break;
                     }
-                    let path = format!("{}/{}", row.blob.container, row.blob.path);
-                    if self.filter.wants(&row.rule, row.created) && self.filter.wants_path(&path) {
+                    if self.filter.may_want(&(&row).into()) {
                         self.chunk.push((row.id, row.place));
                     }
                 }
@@ -130,7 +96,7 @@ impl Page<'_> {
         let rows = self.ledger.in_flight().await?;
         self.found.unreadable.extend(rows.unreadable.iter().cloned().map(Into::into));
         let wanted = rows.iter().inspect(|_| progress());
-        let wanted = wanted.filter(|row| statuses.contains(&row.status) && self.filter.wants(&row.rule, row.created));
+        let wanted = wanted.filter(|row| statuses.contains(&row.status) && self.filter.may_want(&(*row).into()));
         let mut places: Vec<_> = wanted.map(|row| (Place::of(&row.id, row.created), row.id.clone())).collect();
         places.sort();
         let after = self.filter.after.as_ref();
@@ -146,12 +112,14 @@ impl Page<'_> {
 
     async fn ended(&mut self, statuses: &[Status], progress: &mut impl FnMut()) -> Result<(), ledger::Error> {
         let after = self.filter.after.as_ref();
-        let mut index = self.ledger.newest_ends(statuses, after, self.filter.limit);
+        // What was accepted since then ended since then, by clocks that differ less than an hour.
+        let since = self.filter.since.map(|since| since.saturating_sub(Duration::HOUR));
+        let mut index = self.ledger.newest_ends(statuses, since, after, self.filter.limit);
         while let Some(row) = index.next().await? {
             progress();
             match row {
                 Err(row) => self.found.unreadable.push(row.into()),
-                Ok((end, place)) if self.filter.wants(&end.rule, end.created) => self.chunk.push((end.id, place)),
+                Ok(end) if self.filter.may_want(&(&end).into()) => self.chunk.push((end.id, end.place)),
                 Ok(_) => {}
             }
             if self.is_full().await? {

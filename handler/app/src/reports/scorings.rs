@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use lifecycle::publishing::{Publication, PublicationEnd};
 use lifecycle::redact::redacted;
 use lifecycle::{Entry, FailureCause, Scoring, ScoringId};
 use serde::Serialize;
@@ -44,6 +45,9 @@ pub struct ScoringView {
     pub outputs: BTreeMap<String, String>,
     /// Size of the verified output.
     pub output_bytes: Option<u64>,
+    /// What became of its publication, where the rule publishes it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub publications: Vec<PublicationView>,
     /// Why the last attempt ended badly.
     pub error: Option<String>,
     /// Whose fault that was.
@@ -78,6 +82,48 @@ pub struct ScoringView {
     pub cursor: Option<String>,
 }
 
+/// One output that is published, for display.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PublicationView {
+    /// Its name.
+    pub output: String,
+    /// The path that the rule says.
+    pub uri: String,
+    /// Where it lies; `null`: it is not published, or not yet.
+    pub published_uri: Option<String>,
+    /// ETag of what was written there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub etag: Option<String>,
+    /// Why it is not published.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub not_published: Option<String>,
+}
+
+impl From<&Publication> for PublicationView {
+    fn from(publication: &Publication) -> Self {
+        let shown = |text: &str| redacted(text).into_owned();
+        let (published_uri, etag, not_published) = match &publication.end {
+            None => (None, None, None),
+            Some(PublicationEnd::Published { uri, etag }) => (Some(shown(uri)), Some(shown(etag)), None),
+            Some(PublicationEnd::NotPublished { text, .. }) => (None, None, Some(shown(text))),
+        };
+        let (output, uri) = (publication.output.clone(), shown(&publication.uri));
+        Self { output, uri, published_uri, etag, not_published }
+    }
+}
+
+impl PublicationView {
+    /// For people: where it lies, or why it does not.
+    pub fn told(&self) -> String {
+        match (&self.published_uri, &self.not_published) {
+            (Some(uri), _) => uri.clone(),
+            (None, Some(why)) => format!("no: {why}"),
+            (None, None) => format!("not yet at {}", self.uri),
+        }
+    }
+}
+
 impl From<Scoring> for ScoringView {
     /// Whatever an event, a rule or a service has said goes through the redactor here, before anybody shows it.
     fn from(s: Scoring) -> Self {
@@ -98,6 +144,7 @@ impl From<Scoring> for ScoringView {
             studio: s.job.and_then(|job| job.studio).map(shown),
             job_status: s.job_status.map(shown),
             output_bytes: s.output_bytes,
+            publications: s.publishing.iter().flat_map(|all| &all.outputs).map(Into::into).collect(),
             failure_cause: s.failure.map(FailureCause::name),
             error: s.error.map(shown),
             last_error: s.last_error.map(shown),
@@ -114,6 +161,17 @@ impl From<Scoring> for ScoringView {
 }
 
 impl ScoringView {
+    /// What became of its publications, on one line; with the outputs' names where there are several.
+    pub fn all_publications(&self) -> Option<String> {
+        let several = self.publications.len() > 1;
+        let each = self
+            .publications
+            .iter()
+            .map(|one| if several { format!("{}: {}", one.output, one.told()) } else { one.told() });
+        let each: Vec<String> = each.collect();
+        (!each.is_empty()).then(|| each.join(", "))
+    }
+
     /// Its outputs on one line; with their names where there are several.
     pub fn all_outputs(&self) -> Option<String> {
         if self.outputs.len() < 2 {

@@ -11,6 +11,7 @@ use super::deployments::{DeploymentView, deployments};
 use super::findings::{Finding, Seen, findings};
 use super::limits::{LimitView, limits};
 use super::pending::pending;
+use super::sweeps::{SweepView, sweeps};
 use crate::ledger::{self, Ledger, RecordedEvent, Runs, Terminal, Unacknowledged, Unreadable, count_by_status};
 
 /// Skipped or quarantined events that are counted; of more it is known that there are that many.
@@ -39,6 +40,8 @@ pub struct StatusReport {
     pub quarantined: usize,
     /// Uploads and renamed folders that wait for a look at the storage, and rows of such that cannot be read.
     pub pending: usize,
+    /// Every place that is swept, and when that last came to its end.
+    pub sweeps: Vec<SweepView>,
     /// Every rule and endpoint with its limit.
     pub limits: Vec<LimitView>,
     /// Deployments of endpoints that have more than one, by what ended since `since`.
@@ -74,6 +77,7 @@ pub async fn status(
     let statuses = in_flight.iter().map(|row| row.status).chain(ended.iter().map(|row| row.status));
     let (controls, unreadable) = ledger.readable_controls().await?;
     let unacknowledged = ledger.unacknowledged(MAX_EVENTS).await?;
+    let (sweeps, unreadable_places) = sweeps(ledger, now).await?;
     let unreadable: Vec<&Unreadable> = in_flight
         .unreadable
         .iter()
@@ -81,6 +85,7 @@ pub async fn status(
         .chain(&unreadable)
         .chain(&quarantined.unreadable)
         .chain(&unacknowledged.unreadable)
+        .chain(&unreadable_places)
         .collect();
     let pending = pending(ledger).await?;
     let first = unreadable.first().map(|first| redacted(&first.to_string()).into_owned());
@@ -99,6 +104,7 @@ pub async fn status(
         skipped,
         quarantined: quarantined.len(),
         pending: pending.len(),
+        sweeps,
         limits: limits(&controls),
         deployments: deployments(&ended),
         breakers: breakers(&controls),
@@ -111,11 +117,13 @@ pub async fn status(
         // Whoever has taken something in has written the id before.
         has_ledger: report.last_upload.is_some() || runs != Runs::default() || ledger.exists().await?,
         runs,
+        rules: ledger.rules_problem().await?,
         in_flight: &in_flight,
         ended: &ended,
         unacknowledged: &unacknowledged,
         breakers: &report.breakers,
         limits: &report.limits,
+        sweeps: &report.sweeps,
         pending: &pending.waiting,
         quarantined: &quarantined,
         unreadable,
@@ -127,7 +135,7 @@ pub async fn status(
 
 /// When the newest scoring was accepted.
 async fn last_upload(ledger: &Ledger) -> Result<Option<OffsetDateTime>, ledger::Error> {
-    let mut index = ledger.newest(None, 1);
+    let mut index = ledger.newest(None, None, 1);
     while let Some(row) = index.next().await? {
         if let Ok(row) = row {
             return Ok(Some(row.created));

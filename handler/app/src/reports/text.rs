@@ -2,12 +2,23 @@
 
 use lifecycle::BlobVersion;
 use lifecycle::text::visible;
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime};
 
 /// A time to the second, UTC, as people read it.
 pub fn utc_text(at: OffsetDateTime) -> String {
     let at = at.to_offset(time::UtcOffset::UTC);
     format!("{} {:02}:{:02}:{:02}", at.date(), at.hour(), at.minute(), at.second())
+}
+
+/// How long, in the largest unit that says enough.
+pub fn duration_text(duration: Duration) -> String {
+    let seconds = duration.whole_seconds().max(0);
+    match seconds {
+        0..=119 => format!("{seconds} s"),
+        120..=7_199 => format!("{} min", seconds / 60),
+        7_200..=172_799 => format!("{} h", seconds / 3_600),
+        _ => format!("{} d", seconds / 86_400),
+    }
 }
 
 /// A text cut in its middle, where paths differ least, on one line and fit for a terminal.

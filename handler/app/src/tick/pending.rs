@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use futures::{StreamExt as _, stream};
 use lifecycle::pending_order::{OrderedOf, PendingOrder};
-use lifecycle::{PendingFolder, PendingUpload, Rules, ScoringId};
+use lifecycle::{BlobPrefix, PendingFolder, PendingUpload, Rules, ScoringId};
 use time::OffsetDateTime;
 
 use super::report::{Counts, TickReport};
@@ -18,7 +18,7 @@ use crate::error::{Error, during, error_chain};
 use crate::intake::{Intake, Outcome};
 use crate::ledger::{Ledger, Pending};
 use crate::ports::table_store::ETag;
-use crate::ports::{BlobPage, Blobs, with_index_tags};
+use crate::ports::{BlobPage, Blobs, MAX_PAGE, with_index_tags};
 
 /// Looks under way at one time.
 const MAX_CONCURRENT_LOOKS: usize = 16;
@@ -64,7 +64,7 @@ impl PendingLooks {
             let taken = match pending {
                 Pending::Upload(upload) => self.look_at(upload, etag).await,
                 Pending::Folder(folder) => self.list(folder, etag, until, counts).await,
-                Pending::Order(order) => self.do_order(order, etag).await,
+                Pending::Order(order) => Box::pin(self.do_order(order, etag)).await,
             };
             taken.unwrap_or_else(|error| {
                 counts.errors(1);
@@ -204,10 +204,17 @@ impl PendingLooks {
             if self.clock.now() >= until {
                 break;
             }
-            let page = match self.blobs.blobs_below(&folder.folder, folder.cursor.as_deref()).await {
+            let page = match BlobPrefix::below(&folder.folder) {
+                Ok(below) => {
+                    let page = self.blobs.list(&below, folder.cursor.as_deref(), MAX_PAGE).await;
+                    page.map_err(|inconclusive| error_chain(&inconclusive))
+                }
+                Err(invalid) => Err(invalid.to_string()),
+            };
+            let page = match page {
                 Ok(page) => page,
-                Err(inconclusive) => {
-                    let kept = Pending::Folder(folder.not_listed(&error_chain(&inconclusive), self.clock.now()));
+                Err(why) => {
+                    let kept = Pending::Folder(folder.not_listed(&why, self.clock.now()));
                     let done = self.ledger.replace_pending(&etag, &kept).await;
                     done.map_err(during("keeping how far a renamed folder was listed"))?;
                     return Ok(taken);

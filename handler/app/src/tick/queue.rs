@@ -47,7 +47,8 @@ impl Queue {
         let priority = |rule: &str| rules.get(rule).map_or(0, |rule| rule.priority);
         for rows in all.values_mut() {
             rows.sort_by_cached_key(|row| {
-                QueuePosition::new(row.expedited, priority(&row.rule), row.created, row.id.clone())
+                let priority = priority(&row.rule);
+                QueuePosition::new(row.expedited, priority, row.found_by_sweep, row.created, row.id.clone())
             });
         }
         all
@@ -55,8 +56,9 @@ impl Queue {
 }
 
 fn by_age(rows: &mut [InFlight]) {
-    // What an operator expedited is not cut off, however young it is.
-    rows.sort_by(|a, b| (!a.expedited, a.created, &a.id).cmp(&(!b.expedited, b.created, &b.id)));
+    // What an operator expedited is not cut off, however young it is; what a sweep found makes room for what events told of.
+    let place = |row: &InFlight| (!row.expedited, row.found_by_sweep, row.created);
+    rows.sort_by(|a, b| place(a).cmp(&place(b)).then_with(|| a.id.cmp(&b.id)));
 }
 
 #[cfg(test)]
@@ -86,6 +88,7 @@ mod tests {
             refusals: 0,
             on_hold: None,
             expedited: false,
+            found_by_sweep: false,
             created: NOW + Duration::seconds(i64::from(n)),
             attempt: 0,
         }

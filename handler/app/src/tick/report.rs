@@ -193,6 +193,7 @@ mod tests {
             refusals: 0,
             on_hold: None,
             expedited: false,
+            found_by_sweep: false,
             created: since - Duration::HOUR,
             attempt: 1,
         }

@@ -14,9 +14,10 @@ use tokio::time::Instant;
 use super::answer;
 use super::job_cache::JobCache;
 use super::wire::{self, Resource};
-use crate::http::authorized::{HttpAnswer, ask, wished_pause};
+use crate::http::authorized::{HttpAnswer, ask};
 use crate::http::body::read_body;
 use crate::http::retry::may_pass;
+use crate::http::retry::wished_pause;
 use crate::tokens::{MachineLearning, Tokens};
 use crate::{http, resource_manager, text};
 

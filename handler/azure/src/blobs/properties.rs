@@ -10,6 +10,8 @@ use azure_storage_blob::models::{
 };
 use lifecycle::pending::{BlobKind, BlobSnapshot, CopyState, IndexTags};
 
+use super::etag::unquoted;
+
 /// Metadata by which Azure Storage marks a blob that stands for a folder.
 const FOLDER: &str = "hdi_isfolder";
 
@@ -17,7 +19,7 @@ const FOLDER: &str = "hdi_isfolder";
 pub(super) fn snapshot(shown: &Response<BlobClientGetPropertiesResult, NoFormat>) -> azure_core::Result<BlobSnapshot> {
     let metadata = shown.metadata()?;
     Ok(BlobSnapshot {
-        etag: shown.etag()?.map(|etag| etag.to_string()).ok_or_else(|| lacks("ETag"))?,
+        etag: unquoted(shown.etag()?.ok_or_else(|| lacks("ETag"))?.as_ref()).to_owned(),
         size: shown.content_length()?.ok_or_else(|| lacks("length"))?,
         content_type: shown.content_type()?,
         kind: kind(shown.blob_type()?.as_ref()),
@@ -35,7 +37,7 @@ pub(super) fn listed(blob: BlobItem) -> azure_core::Result<(String, BlobSnapshot
     let shown = blob.properties.unwrap_or_default();
     let metadata = blob.metadata.and_then(|metadata| metadata.values).unwrap_or_default();
     let snapshot = BlobSnapshot {
-        etag: shown.etag.ok_or_else(|| lacks("ETag"))?.to_string(),
+        etag: unquoted(shown.etag.ok_or_else(|| lacks("ETag"))?.as_ref()).to_owned(),
         size: shown.content_length.ok_or_else(|| lacks("length"))?,
         content_type: shown.content_type,
         kind: kind(shown.blob_type.as_ref()),

@@ -5,8 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use app::ports::{BlobPage, Inconclusive, InconclusiveKind, MAX_PAGE};
-use azure_core::http::Etag;
+use app::ports::{BlobPage, Inconclusive, InconclusiveKind, MAX_LISTED};
 use azure_storage_blob::models::{
     BlobClientGetTagsOptions, BlobContainerClientListBlobsOptions, BlobTag, ListBlobsIncludeItem,
 };
@@ -15,8 +14,9 @@ use lifecycle::UnversionedBlob;
 use lifecycle::pending::BlobSnapshot;
 use reqwest::Url;
 
+use super::etag::quoted;
 use super::properties::{listed, snapshot};
-use super::{AzureBlobs, blob_not_found, unquoted};
+use super::{AzureBlobs, blob_not_found};
 
 /// A look at one blob with all its repetitions: Event Grid waits 30 s for the invocation that makes it.
 const LOOK: Duration = Duration::from_secs(10);
@@ -56,9 +56,9 @@ impl AzureBlobs {
         etag: &str,
     ) -> Result<BTreeMap<String, String>, Inconclusive> {
         let url = self.reached(&blob.url)?;
-        let quoted = Etag::from(format!("\"{}\"", unquoted(etag)));
+        let etag = quoted(etag);
         let look = self.with_retries(&url, changed, || async {
-            let options = BlobClientGetTagsOptions { if_match: Some(quoted.clone()), ..Default::default() };
+            let options = BlobClientGetTagsOptions { if_match: Some(etag.clone()), ..Default::default() };
             let tags = self.blob_client(&url)?.get_tags(Some(options)).await?.into_model()?;
             let pair = |tag: BlobTag| Some((tag.key?, tag.value.unwrap_or_default()));
             Ok(tags.blob_tag_set.unwrap_or_default().into_iter().filter_map(pair).collect())
@@ -74,62 +74,29 @@ impl AzureBlobs {
         tags?.ok_or_else(|| Inconclusive::unfinished(format!("{url} has changed since it was looked at")))
     }
 
-    pub(super) async fn uploaded_below(
+    /// One page of the blobs of a container whose path begins so.
+    pub(super) async fn listed(
         &self,
-        folder: &UnversionedBlob,
+        container: &Url,
+        prefix: &str,
         from: Option<&str>,
+        max: usize,
     ) -> Result<BlobPage, Inconclusive> {
-        let container = container_of(self.reached(&folder.url)?, folder);
-        let prefix = format!("{}/", folder.path);
-        let page = self.with_retries(&container, never, || async {
+        let page = self.with_retries(container, never, || async {
             let options = BlobContainerClientListBlobsOptions {
-                prefix: Some(prefix.clone()),
+                prefix: (!prefix.is_empty()).then(|| prefix.to_owned()),
                 marker: from.map(str::to_owned),
-                maxresults: i32::try_from(MAX_PAGE).ok(),
+                maxresults: i32::try_from(max.clamp(1, MAX_LISTED)).ok(),
                 include: Some(vec![ListBlobsIncludeItem::Copy, ListBlobsIncludeItem::Metadata]),
                 ..Default::default()
             };
             // One page is asked for, and no more: the caller says when it goes on.
-            let page = self.container_client(&container)?.list_blobs(Some(options))?.into_pages().try_next().await?;
+            let page = self.container_client(container)?.list_blobs(Some(options))?.into_pages().try_next().await?;
             let Some(page) = page else { return Ok(BlobPage::default()) };
             let page = page.into_model()?;
             let blobs = page.blob_items.into_iter().map(listed).collect::<azure_core::Result<_>>()?;
             Ok(BlobPage { blobs, next: page.next_marker.filter(|marker| !marker.is_empty()) })
         });
         Ok(page.await?.unwrap_or_default())
-    }
-}
-
-/// The URL of the container: what is left of the folder's without its path.
-fn container_of(mut url: Url, folder: &UnversionedBlob) -> Url {
-    if let Ok(mut segments) = url.path_segments_mut() {
-        for _ in folder.path.split('/') {
-            segments.pop();
-        }
-    }
-    // The root container is not named in the URLs of its blobs.
-    if url.path().len() <= 1 {
-        url.set_path(&folder.container);
-    }
-    url
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_folder_is_listed_in_its_container() {
-        let container = |url: &str| {
-            let folder = UnversionedBlob::read(url).expect("a folder");
-            String::from(container_of(Url::parse(&folder.url).expect("a URL"), &folder))
-        };
-        assert_eq!(
-            container("https://uploads.blob.core.windows.net/claims/eu/a%20b"),
-            "https://uploads.blob.core.windows.net/claims"
-        );
-        assert_eq!(container("http://127.0.0.1:1/uploads/claims/eu"), "http://127.0.0.1:1/uploads/claims");
-        let root = container("https://uploads.blob.core.windows.net/$root/eu");
-        assert!(root.ends_with("/$root"));
     }
 }

@@ -1,15 +1,15 @@
-//! Requests that carry a token and may be repeated: looks at jobs and resources, and the cancel.
+//! Requests that carry a token and may be repeated: looks at jobs and resources, the cancel, the rules in a blob.
 
 use std::time::Duration;
 
 use app::ports::Inconclusive;
 use lifecycle::ServiceRequestId;
-use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, DATE, HeaderMap};
+use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, DATE, ETAG, HeaderMap};
 use reqwest::{Method, Url};
 use time::OffsetDateTime;
 
 use super::body::{BodyError, read_body};
-use super::retry::{Tries, may_pass, retry_after};
+use super::retry::{Tries, may_pass, wished_pause};
 use super::{CLIENT_REQUEST_ID, client, new_request_id, request_id};
 use crate::tokens::{Audience, Tokens};
 
@@ -25,6 +25,8 @@ pub(crate) struct HttpAnswer {
     pub(crate) body: Vec<u8>,
     /// The service's clock when it answered, to the second.
     pub(crate) date: Option<OffsetDateTime>,
+    /// Which version of the resource it shows, as it was given.
+    pub(crate) etag: Option<String>,
     /// The service's own id of the answer.
     pub(crate) request_id: Option<ServiceRequestId>,
 }
@@ -48,6 +50,18 @@ pub(crate) async fn ask<A: Audience>(
     method: Method,
     url: &Url,
 ) -> Result<HttpAnswer, Inconclusive> {
+    ask_more(tokens, method, url, &HeaderMap::new(), None, MAX_BODY).await
+}
+
+/// The same with headers and perhaps a body; of an answer at most `limit` bytes are taken.
+pub(crate) async fn ask_more<A: Audience>(
+    tokens: &Tokens<A>,
+    method: Method,
+    url: &Url,
+    headers: &HeaderMap,
+    body: Option<&[u8]>,
+    limit: usize,
+) -> Result<HttpAnswer, Inconclusive> {
     let place = format!("{method} {}{}", url.host_str().unwrap_or_default(), url.path());
     let id = new_request_id();
     let mut tries = Tries::new();
@@ -55,11 +69,14 @@ pub(crate) async fn ask<A: Audience>(
         let token = tokens.get().await.map_err(|error| Inconclusive::not_reachable(&*place).caused_by(error))?;
         let bearer = token.bearer_for(url).map_err(|error| Inconclusive::not_asked(&*place).caused_by(error))?;
         let mut request = client().request(method.clone(), url.clone()).header(AUTHORIZATION, bearer).timeout(TRY);
-        request = request.header(CLIENT_REQUEST_ID, &id);
+        request = request.header(CLIENT_REQUEST_ID, &id).headers(headers.clone());
+        if let Some(body) = body {
+            request = request.body(body.to_vec());
+        }
         if method == Method::POST {
             request = request.header(CONTENT_LENGTH, 0); // Resource Manager answers 411 without it
         }
-        let (outcome, asked) = match answer(request, &place, tokens.now()).await? {
+        let (outcome, asked) = match answer(request, &place, limit, tokens.now()).await? {
             Tried::Final(got) => return Ok(got),
             Tried::Refused(got) => {
                 if tries.renew() {
@@ -76,7 +93,12 @@ pub(crate) async fn ask<A: Audience>(
     }
 }
 
-async fn answer(request: reqwest::RequestBuilder, place: &str, now: OffsetDateTime) -> Result<Tried, Inconclusive> {
+async fn answer(
+    request: reqwest::RequestBuilder,
+    place: &str,
+    limit: usize,
+    now: OffsetDateTime,
+) -> Result<Tried, Inconclusive> {
     let response = match request.send().await {
         Ok(response) => response,
         Err(error) => {
@@ -88,9 +110,10 @@ async fn answer(request: reqwest::RequestBuilder, place: &str, now: OffsetDateTi
     let date = response.headers().get(DATE).and_then(|date| date.to_str().ok());
     let date = date.and_then(|date| azure_core::time::parse_rfc7231(date).ok());
     let request_id = request_id(response.headers());
-    match read_body(response, MAX_BODY).await {
+    let etag = response.headers().get(ETAG).and_then(|etag| etag.to_str().ok()).map(str::to_owned);
+    match read_body(response, limit).await {
         Ok(body) => {
-            let got = HttpAnswer { status, body, date, request_id };
+            let got = HttpAnswer { status, body, date, etag, request_id };
             Ok(match status {
                 401 => Tried::Refused(got),
                 status if may_pass(status) => Tried::MayPass(Ok(got), asked),
@@ -106,9 +129,4 @@ async fn answer(request: reqwest::RequestBuilder, place: &str, now: OffsetDateTi
             Ok(Tried::MayPass(Err(inconclusive), asked))
         }
     }
-}
-
-/// What an answer's headers say of the next try.
-pub(crate) fn wished_pause(headers: &HeaderMap, now: OffsetDateTime) -> Option<Duration> {
-    retry_after(|name| headers.get(name)?.to_str().ok(), now)
 }

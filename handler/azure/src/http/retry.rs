@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use reqwest::header::HeaderMap;
 use time::OffsetDateTime;
 use tokio::time::Instant;
 
@@ -70,6 +71,11 @@ pub(crate) fn retry_after<'a>(
             Some(Duration::try_from(date - now).unwrap_or_default())
         })?;
     Some(wait.min(MAX_RETRY_AFTER))
+}
+
+/// What an answer's headers say of the next try.
+pub(crate) fn wished_pause(headers: &HeaderMap, now: OffsetDateTime) -> Option<Duration> {
+    retry_after(|name| headers.get(name)?.to_str().ok(), now)
 }
 
 #[cfg(test)]

@@ -31,9 +31,9 @@ use time::OffsetDateTime;
 use tokio::time::Instant;
 use url::Url;
 
-use crate::http::authorized::wished_pause;
 use crate::http::body::read_body;
 use crate::http::retry::Tries;
+use crate::http::retry::wished_pause;
 use crate::http::{CLIENT_REQUEST_ID, new_request_id};
 use app::ports::table_store::json::write_entity;
 use app::ports::table_store::{
@@ -279,10 +279,16 @@ impl TableStore for AzureTables {
     async fn create_table(&self, table: &TableName) -> Result<(), Error> {
         let mut request = Self::request(Method::POST, &format!("{}/Tables", self.base))?;
         set_json(&mut request, serde_json::json!({ "TableName": table.as_str() }).to_string());
-        match self.change(request, RequestKind::CreateTable, Instant::now() + WRITE_TIMEOUT).await {
-            // Somebody else was first.
-            Err(Error::AlreadyExists { .. }) => Ok(()),
-            other => other.map(drop),
+        let end = Instant::now() + WRITE_TIMEOUT;
+        let mut tries = Tries::new();
+        loop {
+            let request = request.try_clone().ok_or_else(|| Error::Unavailable("nothing was sent".to_owned()))?;
+            match self.change(request, RequestKind::CreateTable, end).await {
+                Err(Error::Throttled { retry_after }) if may_be_repeated(&mut tries, retry_after, end).await => {}
+                // Somebody else was first.
+                Err(Error::AlreadyExists { .. }) => return Ok(()),
+                other => return other.map(drop),
+            }
         }
     }
 
@@ -335,14 +341,17 @@ impl TableStore for AzureTables {
         let mut tries = Tries::new();
         loop {
             match self.write_once(table, ops, end).await {
-                // The service says that it did nothing. An invocation has the time; its event would come back in a minute.
-                Err(Error::Throttled { retry_after })
-                    if Instant::now() + retry_after.unwrap_or_default() + LAST_TRY < end
-                        && tries.again(retry_after).await => {}
+                Err(Error::Throttled { retry_after }) if may_be_repeated(&mut tries, retry_after, end).await => {}
                 outcome => return outcome,
             }
         }
     }
+}
+
+/// Waits until a change that was throttled may be sent again: the service says that it did nothing, an invocation has the time
+/// until `end`, and its event would come back in a minute. `false`: there is no further try.
+async fn may_be_repeated(tries: &mut Tries, asked: Option<Duration>, end: Instant) -> bool {
+    Instant::now() + asked.unwrap_or_default() + LAST_TRY < end && tries.again(asked).await
 }
 
 /// A value that changes from request to request; what is put into one is checked before, so that a failure is a defect.

@@ -224,6 +224,9 @@ async fn a_busy_service_has_done_nothing_and_is_asked_again_within_the_time_of_a
     let (tables, service) = good(vec![busy(), busy(), accepted()]);
     assert!(tables.write(&table(), &[insert("1")]).await.is_ok());
     assert_eq!(service.asked.lock().unwrap().len(), 3);
+    let (tables, service) = good(vec![busy(), Act::Answer(204, vec![], String::new())]);
+    assert_eq!(tables.create_table(&table()).await, Ok(()));
+    assert_eq!(service.asked.lock().unwrap().len(), 2);
     let (tables, service) = good(vec![busy(), busy(), busy()]);
     let begun = Instant::now();
     assert!(matches!(tables.write(&table(), &[insert("1")]).await, Err(Error::Throttled { .. })));

@@ -3,6 +3,7 @@ use serde_json::json;
 use time::macros::datetime;
 
 use super::*;
+use crate::app_identity::AppIdentity;
 
 const NOW: OffsetDateTime = datetime!(2026-07-21 10:00 UTC);
 const SITE: &str = "/subscriptions/s/resourceGroups/g/providers/Microsoft.Web/sites/func";
@@ -10,11 +11,12 @@ const SITE: &str = "/subscriptions/s/resourceGroups/g/providers/Microsoft.Web/si
 fn app() -> Installation {
     Installation {
         rules: Rules::default(),
+        rules_blob: None,
         task_hub: "Scorekeeper".into(),
         ledger_place: String::new(),
         ledger_account: None,
         queue_account: Some("state".into()),
-        client_id: None,
+        identity: AppIdentity::SystemAssigned,
         site: Some(SITE.into()),
         switched_off: Vec::new(),
         sign_in_required: false,

@@ -137,6 +137,9 @@ impl DecideContext<'_> {
     /// What was to follow cannot be kept, so it cannot be done: without a record nobody may send, follow or stop anything.
     pub(super) fn record_refused(&self, reason: &str, job: Option<&Job>) -> Step {
         let error = format!("the ledger cannot hold what follows: {reason}");
+        if let Some(step) = self.order_not_recorded(&error) {
+            return step;
+        }
         // Its job would compute for nobody. One that nobody has told us of yet is found as an orphaned one.
         let own = self.scoring.job.as_ref();
         let effect = match (self.scoring.status, own.or(job)) {
@@ -211,5 +214,6 @@ pub(super) fn close_attempt(next: &mut Scoring) {
     }
     next.job_status = None;
     next.missing_since = None;
+    next.publishing = None;
     next.forget_look();
 }

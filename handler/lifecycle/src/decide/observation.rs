@@ -2,9 +2,12 @@
 
 use std::fmt;
 
+use super::publish::PublishAnswer;
+use crate::destination::DestinationLook;
 use crate::id::{JobName, ScoringId, ServiceRequestId};
 use crate::input::InputFound;
 use crate::job::{Answer, Candidate, Job, JobSnapshot, JobStatus, JobsFound, LostLook, OutputFound, OutputSnapshot};
+use crate::publishing::FileVersion;
 use crate::text::one_line;
 
 /// What a look found. Which look a status needs is the application's business; any answer is safe in any status.
@@ -28,7 +31,22 @@ pub enum Observation {
     /// A look for the job of a submission whose answer was lost: among the jobs, and at the attempt's own output path.
     Lost(LostLook),
     /// What is at the attempt's output paths; with several outputs, the worst of them.
-    Output(OutputSnapshot),
+    Output {
+        /// What is there.
+        output: OutputSnapshot,
+        /// The version of each output that is a file and is published, by name, as it was before that look: what was verified is this
+        /// one, or one that came after it and is not copied for it.
+        sources: Vec<(String, FileVersion)>,
+    },
+    /// What lies where the next result is published.
+    Destination(Box<DestinationLook>),
+    /// A copy to where it is published was tried.
+    PublishAnswered {
+        /// Where to.
+        to: String,
+        /// What came of it.
+        answer: PublishAnswer,
+    },
     /// It could not be looked: why, and the remedy.
     CannotLook(String),
     /// What became of the requests to stop jobs, one for each job.
@@ -44,7 +62,7 @@ pub enum Observation {
         status: JobStatus,
     },
     /// What an operator says about a held scoring.
-    Resolved(Resolution),
+    Resolved(ResolveOrder),
     /// What an operator orders of any scoring.
     Ordered(Order),
     /// The ledger refused the move that was decided for it, and would refuse it again. Not that it could not be reached, nor
@@ -76,6 +94,11 @@ pub enum Observation {
 }
 
 impl Observation {
+    /// What is at the output paths of an attempt of which nothing is published.
+    pub fn output(output: OutputSnapshot) -> Self {
+        Self::Output { output, sources: Vec::new() }
+    }
+
     /// A finished search that found these jobs, each beyond doubt, and nothing at the output path.
     pub fn candidates(ours: Vec<Candidate>) -> Self {
         Self::Lost(LostLook { jobs: JobsFound::Seen { ours, possible: Vec::new() }, output: OutputFound::Nothing })
@@ -122,12 +145,22 @@ pub enum Verb {
     Release,
     /// Send what is queued before all others of its endpoint, without its back-off.
     Expedite,
+    /// Publish the verified result of what is scored, where that could not be done; no job is made.
+    Publish,
 }
 
 impl Verb {
     /// All of them.
-    pub const ALL: [Self; 7] =
-        [Self::Retry, Self::Cancel, Self::Acknowledge, Self::Skip, Self::Hold, Self::Release, Self::Expedite];
+    pub const ALL: [Self; 8] = [
+        Self::Retry,
+        Self::Cancel,
+        Self::Acknowledge,
+        Self::Skip,
+        Self::Hold,
+        Self::Release,
+        Self::Expedite,
+        Self::Publish,
+    ];
 
     /// What was done, as part of a sentence.
     pub fn done(self) -> &'static str {
@@ -139,6 +172,7 @@ impl Verb {
             Self::Hold => "put on hold",
             Self::Release => "released",
             Self::Expedite => "expedited",
+            Self::Publish => "ordered to be published",
         }
     }
 }
@@ -153,8 +187,29 @@ impl Order {
 /// `retried by ann@contoso.com (the role is there now)`
 impl fmt::Display for Order {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (by, reason) = (one_line(&self.by, Self::MAX_BY), one_line(&self.reason, Self::MAX_REASON));
-        write!(f, "{} by {by} ({reason})", self.verb.done())
+        said(f, self.verb.done(), &self.by, &self.reason)
+    }
+}
+
+fn said(f: &mut fmt::Formatter<'_>, done: &str, by: &str, reason: &str) -> fmt::Result {
+    write!(f, "{done} by {} ({})", one_line(by, Order::MAX_BY), one_line(reason, Order::MAX_REASON))
+}
+
+/// What an operator says about a held scoring, who that is, and why: all of it stands in the history.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResolveOrder {
+    /// How it goes on.
+    pub resolution: Resolution,
+    /// Who says so, as for an [`Order`].
+    pub by: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// `resolved by ann@contoso.com (the studio shows no job)`
+impl fmt::Display for ResolveOrder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        said(f, "resolved", &self.by, &self.reason)
     }
 }
 

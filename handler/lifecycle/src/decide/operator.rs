@@ -17,6 +17,7 @@ impl DecideContext<'_> {
             Verb::Hold => self.hold(order),
             Verb::Release => self.release(order),
             Verb::Expedite => self.expedite(order),
+            Verb::Publish => self.publish(order),
         }
     }
 
@@ -53,6 +54,38 @@ impl DecideContext<'_> {
                 wait(format!("it is {status}: an attempt is under way"))
             }
         }
+    }
+
+    /// Its verified result is published after all: from its end as its rule says now, from its back-off at once. What was verified is
+    /// copied and nothing else, and by the order of results as ever.
+    fn publish(&self, order: &Order) -> Step {
+        let (status, now) = (self.scoring.status, self.now);
+        let mut publishing = match (status, &self.scoring.publishing) {
+            (Status::Scored, None) => {
+                return wait(
+                    "its rule published nothing of it when it was scored; `scorekeeper rescore` scores it again"
+                        .to_owned(),
+                );
+            }
+            (Status::Scored, Some(publishing)) if publishing.can_be_ordered() => {
+                publishing.ordered(self.scoring.completed.unwrap_or(self.scoring.since))
+            }
+            (Status::Scored, Some(publishing)) => {
+                return wait(format!("there is nothing left to be published of it: {}", publishing.told()));
+            }
+            (Status::Verifying, Some(_)) if self.scoring.due <= now => {
+                return wait("it is being published already".to_owned());
+            }
+            (Status::Verifying, Some(publishing)) => publishing.clone(),
+            _ => return wait(format!("only what is scored has a verified result, and this one is {status}")),
+        };
+        publishing.since = now;
+        let so = if status == Status::Scored { "the next reconcile run goes by its rule" } else { "its back-off ends" };
+        self.transition(Event::PublishOrdered, format!("{order}: {so}"), Effect::None, |next| {
+            next.refusals = 0;
+            next.due = now;
+            next.publishing = Some(publishing);
+        })
     }
 
     /// Not to be scored, where no job of it runs: safe to order of many.
@@ -143,6 +176,9 @@ impl DecideContext<'_> {
             Status::Submitting | Status::Unknown => {
                 wait("whether its request made a job is being found out; cancel it once it runs or is held".to_owned())
             }
+            Status::Verifying if self.scoring.publishing.is_some() => {
+                wait("its output is good and is being published; what is written already would stay".to_owned())
+            }
             Status::Verifying => wait("its job has ended; its output is being looked at".to_owned()),
             status => wait(format!("{status} is final")),
         }
@@ -157,7 +193,13 @@ impl DecideContext<'_> {
     /// It was seen by a person, and needs no further attention.
     fn acknowledge(&self, order: &Order) -> Step {
         if !self.scoring.needs_acknowledgement() {
-            return wait("it did not fail and has no orphaned job, or that is acknowledged".to_owned());
+            if let Some(publishing) = self.scoring.publishing.as_ref().filter(|all| all.next().is_some()) {
+                return wait(publishing.told());
+            }
+            return wait(
+                "it did not fail, has no orphaned job and is published where it should be, or that is acknowledged"
+                    .to_owned(),
+            );
         }
         self.transition(Event::Acknowledged, order.to_string(), Effect::None, |next| {
             next.acknowledged = Some(self.now);

@@ -7,6 +7,7 @@ use crate::duration::utc_text;
 use crate::failure::FailureCause;
 use crate::input::InputFound;
 use crate::job::OutputSnapshot;
+use crate::publishing::FileVersion;
 use crate::status::Event;
 
 /// Clocks of Azure ML, storage and this machine may differ by this much without anything being concluded.
@@ -15,21 +16,29 @@ const CLOCK_SKEW: Duration = Duration::minutes(5);
 impl DecideContext<'_> {
     /// The attempt's outputs were looked at. An output of another attempt cannot be there, as each has a path of its own; one
     /// that is older than the submission was there before, by whatever hand.
-    pub(super) fn verify(&self, output: &OutputSnapshot) -> Step {
+    pub(super) fn verify(&self, output: &OutputSnapshot, sources: &[(String, FileVersion)]) -> Step {
+        if self.scoring.publishing.is_some() {
+            // It was verified, and what is written goes by what it was then.
+            return self.published();
+        }
         let since = self.scoring.submitted.unwrap_or(self.scoring.created);
         // Nobody knows the job of what was proved by its output alone.
         let ended = if self.scoring.job.is_some() { "the job completed" } else { "the request ran" };
         let problem = match output {
-            OutputSnapshot::Present { bytes, modified } if *bytes > 0 && *modified >= since - CLOCK_SKEW => {
+            OutputSnapshot::Present { bytes, modified, print } if *bytes > 0 && *modified >= since - CLOCK_SKEW => {
                 if let Some(step) = self.before_scored() {
                     return step;
                 }
                 let bytes = *bytes;
+                if let Some(step) = self.begin_publishing(bytes, print, sources) {
+                    return step;
+                }
                 let without =
                     if self.input == Some(&InputFound::Gone) { "; its input is not there any more" } else { "" };
                 let reason = format!("the output is there ({bytes} bytes) and newer than the submission{without}");
                 return self.transition(Event::OutputGood, reason, Effect::None, |next| {
                     next.output_bytes = Some(bytes);
+                    next.output_print = Some(print.clone());
                     (next.error, next.failure) = (None, None);
                 });
             }

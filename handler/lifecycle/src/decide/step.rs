@@ -4,7 +4,9 @@ use time::OffsetDateTime;
 
 use crate::input::InputFound;
 use crate::job::Job;
-use crate::rule::Policy;
+use crate::publication::{PublicationMark, WriteCondition};
+use crate::publishing::Publication;
+use crate::rule::{Policy, Rule};
 use crate::scoring::{Entry, Scoring};
 use crate::status::{Event, Status, next};
 
@@ -19,6 +21,9 @@ pub enum Step {
     /// Nothing is decided before the scoring's input was looked at: look, and ask again with
     /// [`Observation::Input`](super::Observation::Input) around what was seen.
     LookAtInput,
+    /// Write one result where it is published, which is on record, and ask again with
+    /// [`Observation::PublishAnswered`](super::Observation::PublishAnswered).
+    Publish(Box<PublishOrder>),
     /// Record `next` and `entry` in one transaction, then carry out `effect`.
     Move {
         /// The scoring after the move.
@@ -30,6 +35,19 @@ pub enum Step {
     },
 }
 
+/// What is written where. If it was done already, by a copy whose answer was lost, the condition fails.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PublishOrder {
+    /// What is published.
+    pub publication: Publication,
+    /// Where.
+    pub to: String,
+    /// On which condition.
+    pub condition: WriteCondition,
+    /// What is written on it.
+    pub mark: PublicationMark,
+}
+
 /// What follows a recorded move.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
@@ -39,6 +57,8 @@ pub enum Effect {
     Submit,
     /// Ask Azure ML to stop these jobs. Safe to repeat.
     Cancel(Vec<Job>),
+    /// Look where it is to be published, and go on by what is there.
+    Publish,
 }
 
 pub(super) fn wait(reason: String) -> Step {
@@ -49,6 +69,8 @@ pub(super) fn wait(reason: String) -> Step {
 pub(super) struct DecideContext<'a> {
     pub(super) scoring: &'a Scoring,
     pub(super) policy: &'a Policy,
+    /// Its rule, if the rules hold it.
+    pub(super) rule: Option<&'a Rule>,
     /// Why a request whose answer was lost is not sent again by itself, if it is not.
     pub(super) forbids_resend: Option<&'static str>,
     /// What a look at the input came to, if it was looked at for this decision.

@@ -4,7 +4,7 @@
 //! `resubmitAfter`, and a look at the attempt's own output path. What may be ours and shows too little is followed; see
 //! `followed.rs`. Jobs that no attempt needs are *orphaned*: they are cancelled, counted and remembered by name.
 
-use super::observation::Resolution;
+use super::observation::{Resolution, ResolveOrder};
 use super::step::{DecideContext, Effect, Step, wait};
 use crate::duration::utc_text;
 use crate::failure::FailureCause;
@@ -208,12 +208,12 @@ impl DecideContext<'_> {
     }
 
     /// What an operator says about a held scoring.
-    pub(super) fn resolved(&self, resolution: &Resolution) -> Step {
+    pub(super) fn resolved(&self, order: &ResolveOrder) -> Step {
         let now = self.now;
-        match resolution {
+        match &order.resolution {
             Resolution::SendAgain => {
-                let reason = "an operator says that no job exists; to be sent again to the same output path";
-                self.transition(Event::SendAgain, reason.to_owned(), Effect::None, |next| {
+                let reason = format!("{order}: no job exists; to be sent again to the same output path");
+                self.transition(Event::SendAgain, reason, Effect::None, |next| {
                     next.forget_look();
                     next.due = now;
                     next.refusals = 0;
@@ -221,7 +221,7 @@ impl DecideContext<'_> {
                 })
             }
             Resolution::JobIs(name) => {
-                let reason = format!("an operator says that job {name} is its job");
+                let reason = format!("{order}: job {name} is its job");
                 let job = Job { name: name.clone(), id: None, studio: None };
                 self.transition(Event::JobNamed, reason, Effect::None, |next| {
                     self.adopt(next, &job, &JobStatus::Unknown);
@@ -229,7 +229,8 @@ impl DecideContext<'_> {
             }
             Resolution::GiveUp => {
                 let error = "given up by an operator: nobody knows whether the endpoint made a job".to_owned();
-                self.transition(Event::GivenUp, error.clone(), Effect::None, |next| next.error = Some(error))
+                let reason = format!("{order}: {error}");
+                self.transition(Event::GivenUp, reason, Effect::None, |next| next.error = Some(error))
             }
         }
     }

@@ -73,6 +73,7 @@ impl Rule {
         for output in self.outputs.values() {
             note(&output.uri, true);
             output.description.iter().for_each(|text| note(text, false));
+            output.publish.iter().for_each(|publish| note(&publish.uri, true));
         }
         self.settings.texts().for_each(|text| note(text, false));
         found

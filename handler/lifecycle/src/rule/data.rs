@@ -2,18 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use time::OffsetDateTime;
-
 use super::definition::{InputTemplate, Literal, OutputTemplate, Source};
 use super::document::{Members, Node, Read, Refused};
-use super::template::{Template, Values};
-use crate::blob::BlobVersion;
+use super::examples::{METADATA, example};
+use super::publish::{IfExists, Publish};
+use super::template::Template;
 use crate::datastore::{DatastorePath, same_place};
-use crate::id::{DatastoreName, LedgerId, ScoringId};
+use crate::id::DatastoreName;
 use crate::job::{InputMode, OutputKind, OutputMode};
 
 const INPUT_FORMS: &str = "{blob.url}, another https URL, azureml://datastores/NAME/paths/PATH, or the ARM id of a datastore path or data asset";
-const OUTPUT_FORM: &str = "a path on a registered Blob datastore: azureml://datastores/NAME/paths/PATH";
+pub(super) const OUTPUT_FORM: &str = "a path on a registered Blob datastore: azureml://datastores/NAME/paths/PATH";
 
 pub(super) fn read_inputs(node: &Node<'_>) -> BTreeMap<String, InputTemplate> {
     let Some(members) = node.object("inputs by name") else { return BTreeMap::new() };
@@ -129,13 +128,34 @@ impl Read for OutputTemplate {
         let uri = members.required_node("uri", Refused::new(OUTPUT_FORM, "say where it goes"));
         let uri = uri.and_then(|node| output_uri(&node));
         let (mode, description) = (members.optional("mode"), members.optional("description"));
+        let publish = members.optional("publish");
         members.end();
-        Some(Self { kind: kind?, uri: uri?, mode, description })
+        Some(Self { kind: kind?, uri: uri?, mode, description, publish })
     }
 }
 
-/// Stands for metadata in an example, the same percent-encoded.
-const METADATA: &str = "metadata-of-some-upload";
+impl Read for Publish {
+    fn read(node: &Node<'_>) -> Option<Self> {
+        let mut members = node.object("`uri`, perhaps `ifExists`")?;
+        let uri = members.required_node("uri", Refused::new(OUTPUT_FORM, "say where the result is published"));
+        let uri = uri.and_then(|node| {
+            let template = Template::read(&node)?;
+            if let Some(remedy) = no_output(&example(&template)) {
+                node.refuse(Refused::new(OUTPUT_FORM, remedy));
+            }
+            Some(template)
+        });
+        let if_exists = members.or_default("ifExists");
+        members.end();
+        Some(Self { uri: uri?, if_exists })
+    }
+}
+
+impl Read for IfExists {
+    fn read(node: &Node<'_>) -> Option<Self> {
+        node.word(&[("refuse", Self::Refuse), ("replace", Self::Replace), ("version", Self::Version)])
+    }
+}
 
 /// What to do about metadata before the path that it may be a part of: whoever uploads would choose account, container,
 /// datastore or data asset.
@@ -150,19 +170,6 @@ fn chosen_by_uploader(uri: &str) -> Option<String> {
     (!is_in_path).then(|| remedy.to_owned())
 }
 
-/// The text with every hole filled as for some blob.
-fn example(template: &Template) -> String {
-    let Ok(mut blob) = BlobVersion::read("https://account.blob.core.windows.net/container/folder/name.csv", "0x0")
-    else {
-        return String::new();
-    };
-    blob.metadata = template.metadata().map(|name| (name.to_owned(), METADATA.to_owned())).collect();
-    let Ok(rule) = "rule".parse() else { return String::new() };
-    let scoring = ScoringId::new(&LedgerId::of_random([0; 16]), &rule, &blob, 0);
-    let event_time = OffsetDateTime::UNIX_EPOCH;
-    template.fill(&Values { blob: &blob, rule: &rule, scoring: &scoring, event_time, attempt: 1 })
-}
-
 fn input_uri(node: &Node<'_>) -> Option<Template> {
     let template = Template::read(node)?;
     let uri = example(&template);
@@ -175,8 +182,8 @@ fn input_uri(node: &Node<'_>) -> Option<Template> {
 /// What to do about a URI that Azure ML cannot read from; `None`: its form is a known one.
 fn no_input(uri: &str) -> Option<String> {
     let scheme = uri.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
-    if has_dots(uri) {
-        return Some("remove the segments `.` and `..`; nothing resolves them".to_owned());
+    if let Some(remedy) = no_path(uri) {
+        return Some(remedy);
     }
     match scheme.as_deref() {
         Some("https") => {
@@ -208,6 +215,9 @@ fn no_input(uri: &str) -> Option<String> {
 
 /// What to do about what names neither a path on a datastore nor a data asset.
 fn no_workspace_path(uri: &str) -> Option<String> {
+    if uri.contains('?') {
+        return Some("leave out the query: a SAS would be kept with the job".to_owned());
+    }
     match uri.parse::<DatastorePath>() {
         Ok(path) => no_datastore(&path),
         Err(_) if is_data_asset(uri) => None,
@@ -234,24 +244,35 @@ pub(super) fn is_data_asset(uri: &str) -> bool {
         && !version.is_empty()
 }
 
-fn has_dots(uri: &str) -> bool {
-    uri.split('/').any(|segment| matches!(segment, "." | ".."))
+/// What to do about what no path has.
+fn no_path(uri: &str) -> Option<String> {
+    if uri.chars().any(char::is_control) {
+        return Some("remove line breaks and other control characters".to_owned());
+    }
+    let has_dots = uri.split('/').any(|segment| matches!(segment, "." | ".."));
+    has_dots.then(|| "remove the segments `.` and `..`; nothing resolves them".to_owned())
 }
 
-fn output_uri(node: &Node<'_>) -> Option<Template> {
-    let template = Template::read(node)?;
-    let uri = example(&template);
-    let chosen = chosen_by_uploader(&uri);
-    let remedy = match uri.parse::<DatastorePath>() {
+/// What to do about a URI that is not a path on a datastore that outputs go to.
+pub(super) fn no_output(uri: &str) -> Option<String> {
+    let chosen = chosen_by_uploader(uri);
+    match uri.parse::<DatastorePath>() {
         _ if chosen.is_some() => chosen,
-        _ if has_dots(&uri) => Some("remove the segments `.` and `..`; nothing resolves them".to_owned()),
+        _ if no_path(uri).is_some() => no_path(uri),
+        _ if uri.contains('?') => {
+            Some("leave out the query: a SAS would be kept with the rules and the scoring".to_owned())
+        }
         Ok(path) => no_datastore(&path),
         Err(_) if uri.contains("://") && !uri.starts_with("azureml") => Some(
             "outputs are not written to URLs; register the container as a Blob datastore of the workspace".to_owned(),
         ),
         Err(_) => Some("write azureml://datastores/NAME/paths/PATH".to_owned()),
-    };
-    if let Some(remedy) = remedy {
+    }
+}
+
+fn output_uri(node: &Node<'_>) -> Option<Template> {
+    let template = Template::read(node)?;
+    if let Some(remedy) = no_output(&example(&template)) {
         node.refuse(Refused::new(OUTPUT_FORM, remedy));
     }
     for (placeholder, has) in [("scoring.id", template.has_scoring_id()), ("attempt", template.has_attempt())] {

@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 use super::exclude::{Exclude, Glob};
 use super::metadata_and_tags::{AskedMetadata, AskedTags};
 use super::policy::Policy;
+use super::publish::Publish;
 use super::settings::Settings;
 use super::split::Split;
+use super::sweep_schedule::SweepSchedule;
 use super::template::Template;
 use super::upload::{Api, Complete, MediaType, Overwrites, Renames};
 use crate::blob::BlobVersion;
@@ -19,7 +21,7 @@ pub const DEFAULT_OUTPUT: &str =
 
 /// One rule. See `README.md`, *Rules*, for the members and their defaults.
 #[derive(Debug, Clone, PartialEq)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename_all = "camelCase", deny_unknown_fields))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename_all = "camelCase", deny_unknown_fields, transform = super::forms::rule))]
 pub struct Rule {
     /// Stable name; part of every scoring's id. Renaming a rule scores everything again.
     pub id: RuleId,
@@ -63,6 +65,9 @@ pub struct Rule {
     /// What to do with blobs that were renamed into its place.
     #[cfg_attr(feature = "schema", schemars(with = "Option<Renames>"))]
     pub renames: Renames,
+    /// How its place is swept for versions that no event told of.
+    #[cfg_attr(feature = "schema", schemars(flatten))]
+    pub sweep: SweepSchedule,
     /// The rule whose shadow this one is.
     #[cfg_attr(feature = "schema", schemars(skip))]
     pub shadow_of: Option<RuleId>,
@@ -158,7 +163,7 @@ pub struct Match {
 
 /// Where a rule's scorings are submitted.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(deny_unknown_fields, transform = super::forms::target))]
 pub struct Target {
     /// The batch endpoint's invoke URI.
     pub uri: EndpointUri,
@@ -233,6 +238,8 @@ pub struct OutputTemplate {
     pub mode: Option<OutputMode>,
     /// For people.
     pub description: Option<Template>,
+    /// Where the verified result is published too; absent: nowhere.
+    pub publish: Option<Publish>,
 }
 
 /// What to do with blobs of no bytes.
@@ -258,6 +265,6 @@ pub(super) fn default_inputs(complete: &Complete) -> BTreeMap<String, InputTempl
 
 pub(super) fn default_outputs() -> BTreeMap<String, OutputTemplate> {
     let uri = Template::parse(DEFAULT_OUTPUT).expect("the built-in template parses");
-    let output = OutputTemplate { kind: OutputKind::UriFile, uri, mode: None, description: None };
+    let output = OutputTemplate { kind: OutputKind::UriFile, uri, mode: None, description: None, publish: None };
     BTreeMap::from([("score".to_owned(), output)])
 }

@@ -132,6 +132,18 @@ impl<'d> Node<'d> {
         None
     }
 
+    /// Notes each line of the file that cannot be taken, of which nothing is shown.
+    pub(super) fn refuse_lines(&self, cannot_be: impl Fn(&str) -> bool, refused: &Refused) {
+        let mut at = 0;
+        let whole = Node { path: String::new(), ..self.clone() };
+        for line in self.source.text.split_inclusive('\n') {
+            if cannot_be(line) {
+                whole.note(at, Some("(not shown)".to_owned()), refused.clone());
+            }
+            at += line.len();
+        }
+    }
+
     fn note(&self, at: usize, value: Option<String>, Refused { expected, remedy }: Refused) {
         // Names too: people paste keys anywhere.
         let place = self.source.place(at, one_line(&self.path, MAX_PATH));
@@ -455,10 +467,11 @@ impl Read for String {
 
 impl Read for bool {
     fn read(node: &Node<'_>) -> Option<Self> {
-        match node.boolean() {
-            Some(boolean) => Some(boolean),
-            None => node.refused(Refused::new("true or false", "write it without quotes")),
-        }
+        node.boolean().or_else(|| {
+            let is_quoted = matches!(node.text(), Some("true" | "false"));
+            let remedy = if is_quoted { "write it without quotes" } else { "write true or false, without quotes" };
+            node.refused(Refused::new("true or false", remedy))
+        })
     }
 }
 

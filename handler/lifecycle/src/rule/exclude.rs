@@ -67,6 +67,21 @@ impl Glob {
     }
 }
 
+impl Glob {
+    /// Whether some path of this beginning and this ending may have its form, by what stands before its first wildcard and behind its
+    /// last one.
+    pub(super) fn may_match(&self, prefix: &str, suffix: &str) -> bool {
+        let text = self.0.as_str();
+        let is_wildcard = |c: char| matches!(c, '*' | '?' | '[' | ']');
+        let (Some(first), Some(last)) = (text.find(is_wildcard), text.rfind(is_wildcard)) else {
+            return text.starts_with(prefix) && text.ends_with(suffix);
+        };
+        // `**/` may stand for nothing, its slash included.
+        let (head, tail) = (&text[..first], text[last + 1..].trim_start_matches('/'));
+        (head.starts_with(prefix) || prefix.starts_with(head)) && (tail.ends_with(suffix) || suffix.ends_with(tail))
+    }
+}
+
 impl fmt::Display for Glob {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.0.as_str())

@@ -25,7 +25,7 @@ pub(super) fn outputs(schema: &mut Schema) {
 }
 
 /// What every path is without.
-const DOTS: &str = r"(^|/)\.\.?(/|$)";
+const NO_PATH: &str = r"(^|/)\.\.?(/|$)|[\x00-\x1f\x7f-\x9f]";
 
 /// A path within a container begins without a slash and has no wildcards.
 pub(super) fn prefix(schema: &mut Schema) {
@@ -36,10 +36,12 @@ pub(super) fn prefix(schema: &mut Schema) {
 pub(super) fn input(schema: &mut Schema) {
     let (https, azureml) = (any_case("https"), any_case("azureml"));
     let asset = format!("{}/[^/]+/({}|{})/[^/]+/*", any_case("data"), any_case("versions"), any_case("labels"));
-    let of_workspace =
-        format!("({azureml}://|/subscriptions/)([^?]*/)?(datastores/{RESOURCE_NAME}/{}/.+|{asset})", any_case("paths"));
+    let of_workspace = format!(
+        "({azureml}://|/subscriptions/)([^?]*/)?(datastores/{RESOURCE_NAME}/{}/[^?]+|{asset})",
+        any_case("paths")
+    );
     let pattern = format!(r"^(\{{blob\.(url|folderUrl)\}}[^?]*|{https}://[^?/]+/[^?]+|{of_workspace})$");
-    schema.insert("allOf".to_owned(), json!([{ "pattern": pattern }, { "not": { "pattern": DOTS } }]));
+    schema.insert("allOf".to_owned(), json!([{ "pattern": pattern }, { "not": { "pattern": NO_PATH } }]));
 }
 
 /// Each kind of input has its own members. A literal is a value as it stands, or a template of one.
@@ -61,10 +63,17 @@ pub(super) fn inputs(schema: &mut Schema) {
 
 /// An output's path is on a datastore and each attempt's own.
 pub(super) fn output(schema: &mut Schema) {
-    let on_datastore = format!("^({}:|/).*/{}/", any_case("azureml"), any_case("paths"));
+    let on_datastore = format!("^({}:|/)[^?]*/{}/[^?]*$", any_case("azureml"), any_case("paths"));
     let all = [r"\{scoring\.id\}", r"\{attempt\}", &on_datastore].map(|pattern| json!({ "pattern": pattern }));
-    let dots = json!({ "not": { "pattern": DOTS } });
+    let dots = json!({ "not": { "pattern": NO_PATH } });
     schema.insert("allOf".to_owned(), Value::Array(all.into_iter().chain([dots]).collect()));
+}
+
+/// A published path is on a datastore.
+pub(super) fn published(schema: &mut Schema) {
+    let on_datastore = format!("^({}:|/)[^?]*/{}/[^?]*$", any_case("azureml"), any_case("paths"));
+    let dots = json!({ "not": { "pattern": NO_PATH } });
+    schema.insert("allOf".to_owned(), json!([{ "pattern": on_datastore }, dots]));
 }
 
 /// Each member in REST's spelling and with a capital.
@@ -77,7 +86,33 @@ pub(super) fn either_case(schema: &mut Schema) {
             (format!("{}{rest}", first.to_ascii_uppercase()), schema.clone())
         })
         .collect();
+    let (names, of_capitals): (Vec<String>, Vec<String>) =
+        properties.keys().cloned().zip(capitals.iter().map(|(name, _)| name.clone())).unzip();
     properties.extend(capitals);
+    // Written in one of the two.
+    let alone = |(name, capital): (String, String)| (capital, json!({ "properties": { name: { "type": "null" } } }));
+    let alone: serde_json::Map<String, Value> = names.into_iter().zip(of_capitals).map(alone).collect();
+    schema.insert("dependentSchemas".to_owned(), alone.into());
+}
+
+/// A duration that is not zero.
+pub(crate) fn some_time(schema: &mut Schema) {
+    schema.insert("allOf".to_owned(), json!([{ "pattern": "[1-9]" }]));
+}
+
+/// One deployment or shares of several.
+pub(super) fn target(schema: &mut Schema) {
+    let written = |kind: &str| json!({ "type": kind });
+    let both = json!({ "deployment": written("string"), "deployments": written("object") });
+    schema.insert("not".to_owned(), json!({ "required": ["deployment", "deployments"], "properties": both }));
+}
+
+/// Markers have no bytes.
+pub(super) fn rule(schema: &mut Schema) {
+    let marker = json!({ "type": "object", "required": ["marker"] });
+    schema.insert("if".to_owned(), json!({ "required": ["complete"], "properties": { "complete": marker } }));
+    let score = json!({ "emptyBlobs": { "const": "score" } });
+    schema.insert("then".to_owned(), json!({ "required": ["emptyBlobs"], "properties": score }));
 }
 
 /// What Fabric's activity has and REST spells in another way, and what is passed through.

@@ -133,7 +133,7 @@ impl Rule {
             (name.clone(), input)
         });
         let outputs = self.outputs.iter().map(|(name, output)| {
-            let OutputTemplate { kind, uri, mode, description } = output;
+            let OutputTemplate { kind, uri, mode, description, publish: _ } = output;
             let description = description.as_ref().map(|text| text.fill(&values));
             (name.clone(), Output { kind: *kind, uri: uri.fill(&values), mode: *mode, description })
         });

@@ -1,5 +1,7 @@
 //! Texts of a rule that are parsed into types of their own, each with what to do about one that does not parse.
 
+use time::Duration;
+
 use super::document::{Node, Read, Refused};
 use super::exclude::{Glob, InvalidGlob};
 use super::template::{self, Template};
@@ -133,6 +135,20 @@ impl Read for IsoDuration {
     }
 }
 
+/// A duration within a range; noted if it is none.
+pub(super) fn duration(node: &Node<'_>, range: std::ops::RangeInclusive<Duration>) -> Option<IsoDuration> {
+    let duration = IsoDuration::read(node)?;
+    if range.contains(&duration.0) {
+        return Some(duration);
+    }
+    let (min, max) = (IsoDuration(*range.start()), IsoDuration(*range.end()));
+    let beyond = if duration.0 > *range.end() { max } else { min };
+    node.refused(Refused::new(
+        format!("{min} to {max}"),
+        format!("write \"{beyond}\", or leave it out for the default"),
+    ))
+}
+
 impl Read for Template {
     fn read(node: &Node<'_>) -> Option<Self> {
         let text = node.text_or_refuse()?;
@@ -148,10 +164,11 @@ fn refused_template(why: &template::Error) -> Refused {
     let remedy = match why {
         template::Error::Unknown(name) => {
             let meant = super::problem::near_miss(name, template::PLACEHOLDERS.iter().map(|(name, _)| *name));
-            meant.map_or_else(
-                || format!("`{{{name}}}` is not a placeholder; remove it"),
-                |meant| format!("`{{{name}}}` is not a placeholder; write `{{{meant}}}`"),
-            )
+            let remedy = meant.map_or_else(|| "remove it".to_owned(), |meant| format!("write `{{{meant}}}`"));
+            return Refused::new(
+                format!("a text with placeholders, and `{{{name}}}` is none"),
+                format!("{remedy}; there are {known}"),
+            );
         }
         template::Error::TimeFormat(_) => {
             "write for example `{event.time:yyyy/MM/dd}`; yyyy, MM, dd, HH, mm and ss stand for parts of the time, other letters for nothing"
@@ -160,7 +177,7 @@ fn refused_template(why: &template::Error) -> Refused {
         template::Error::Unclosed(_) => "close the brace, or write `{{` for a brace itself".to_owned(),
         template::Error::Unopened(_) => "write `}}` for a brace itself".to_owned(),
     };
-    Refused::new(format!("a text with the placeholders {known}"), remedy)
+    Refused::new("a text with placeholders", remedy)
 }
 
 impl Read for MediaType {

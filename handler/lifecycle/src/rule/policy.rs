@@ -20,6 +20,7 @@ pub enum OnUnknown {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename_all = "camelCase", default))]
 pub struct Policy {
     /// Between two looks at a running job. Default 120 s, as Azure Data Factory's template has it.
+    #[cfg_attr(feature = "schema", schemars(transform = super::forms::some_time))]
     pub poll_interval: IsoDuration,
     /// Attempts in all, each with a new output path, where a further one may help. Default 3. 1 switches retries off.
     #[cfg_attr(feature = "schema", schemars(range(min = 1, max = 20)))]
@@ -33,12 +34,16 @@ pub struct Policy {
     /// long, from the first POST of the attempt. Default one day.
     pub submit_deadline: IsoDuration,
     /// A job is stopped and counted as failed after this long. Default 7 days; Azure ML's own limit is 21.
+    #[cfg_attr(feature = "schema", schemars(transform = super::forms::some_time))]
     pub job_timeout: IsoDuration,
     /// How long the endpoint may take to answer the POST; the lease is twice that. Default 60 s.
+    #[cfg_attr(feature = "schema", schemars(transform = super::forms::some_time))]
     pub submit_timeout: IsoDuration,
     /// After a lost answer: time before the first look, and between looks. Default 30 s.
+    #[cfg_attr(feature = "schema", schemars(transform = super::forms::some_time))]
     pub lookup_interval: IsoDuration,
     /// After a lost answer: when no job appeared for this long, submit again to the same output path. Default 15 min.
+    #[cfg_attr(feature = "schema", schemars(transform = super::forms::some_time))]
     pub resubmit_after: IsoDuration,
     /// After a lost answer that looking did not settle: go on (default) or wait for an operator.
     pub on_unknown: OnUnknown,

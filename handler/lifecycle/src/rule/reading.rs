@@ -17,12 +17,25 @@ use crate::job::OutputKind;
 pub struct Rules {
     rules: Vec<Rule>,
     endpoints: Vec<EndpointSettings>,
+    /// Which text they were read from, where that may be another one a minute later.
+    version: Option<String>,
 }
 
 impl Rules {
     /// Reads a rules file: JSON, with comments and trailing commas if it likes. All problems are found in one go.
     pub fn read(text: &str) -> Result<Self, Problems> {
         document::read(text, <Self as Read>::read)
+    }
+
+    /// The same as those of this version of the blob that they lie in.
+    #[must_use]
+    pub fn of_version(self, etag: &str) -> Self {
+        Self { version: Some(etag.to_owned()), ..self }
+    }
+
+    /// ETag of the blob that they were read from; `None` for those that last as long as the process.
+    pub fn version(&self) -> Option<&str> {
+        self.version.as_deref()
     }
 
     /// What the file says of an endpoint, if anything.
@@ -114,7 +127,7 @@ impl Read for Rules {
             let shadow = rule.shadow();
             [Some(rule), shadow].into_iter().flatten()
         });
-        Some(Self { rules: rules.collect(), endpoints })
+        Some(Self { rules: rules.collect(), endpoints, version: None })
     }
 }
 

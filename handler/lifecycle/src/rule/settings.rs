@@ -216,10 +216,19 @@ impl Settings {
         self.compute.as_ref()?.target.as_ref()
     }
 
+    /// The datastore that the steps of a pipeline deployment write to, where the rule chooses it.
+    pub(super) fn default_datastore(&self) -> Option<&Template> {
+        self.property("defaultDatastore")
+    }
+
     /// The experiment that is asked for; else it is the endpoint's name.
     pub fn experiment(&self) -> Option<&Template> {
-        // The service reads names of members without regard to case.
-        self.properties.iter().find(|(name, _)| name.eq_ignore_ascii_case("experimentName")).map(|(_, text)| text)
+        self.property("experimentName")
+    }
+
+    /// The service reads names of members without regard to case.
+    fn property(&self, wanted: &str) -> Option<&Template> {
+        self.properties.iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, text)| text)
     }
 }
 

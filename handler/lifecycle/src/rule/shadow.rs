@@ -3,7 +3,7 @@
 //! It is a rule like any other, made of the one that names it: its scorings have ids, and so output paths, slots and a history of their own, and
 //! nothing of them counts for the other.
 
-use super::definition::{Rule, Target};
+use super::definition::{OutputTemplate, Rule, Target};
 use crate::id::RuleId;
 
 /// What the id of a shadow ends with, behind that of its rule.
@@ -15,8 +15,13 @@ impl Rule {
     pub(super) fn shadow(&self) -> Option<Self> {
         let deployment = self.endpoint.shadow.clone()?;
         let id: RuleId = format!("{}{SUFFIX}", self.id).parse().ok()?;
+        // Where results are published people find those of the rule.
+        let unpublished = |(name, output): (&String, &OutputTemplate)| {
+            (name.clone(), OutputTemplate { publish: None, ..output.clone() })
+        };
         Some(Self {
             id,
+            outputs: self.outputs.iter().map(unpublished).collect(),
             shadow_of: Some(self.id.clone()),
             priority: self.priority.saturating_sub(1),
             endpoint: Target { deployment: Some(deployment), deployments: None, shadow: None, ..self.endpoint.clone() },

@@ -164,7 +164,7 @@ fn limits_of_a_rule_lie_where_its_errors_say() {
         (output(&format!("https://x/paths/{holes}")), "outputs are not written to URLs"),
         (
             serde_json::json!({"inputs": {"i": {"type": "Literal", "template": "{nothing}"}}}),
-            "`{nothing}` is not a placeholder",
+            "and `{nothing}` is none; remove it; there are {blob.url}, ",
         ),
         (
             serde_json::json!({"inputs": {"i": {"type": "Literal", "value": [1]}}}),

@@ -3,8 +3,11 @@
 use std::fmt;
 
 use super::definition::{InputTemplate, Literal, Match, Rule};
+use super::examples::Examples;
+use super::metadata_and_tags::Asked;
 use super::reading::Rules;
 use super::template::PLACEHOLDERS;
+use crate::datastore::{DatastorePath, same_place};
 
 /// Something that looks wrong, and does not prevent a start.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,12 +35,14 @@ impl serde::Serialize for Warning {
 impl Rules {
     /// What looks wrong in them.
     pub fn warnings(&self) -> Vec<Warning> {
-        let mut warnings = Vec::new();
+        let mut warnings = published(self);
         let rules: Vec<&Rule> = self.iter().filter(|rule| rule.shadow_of.is_none()).collect();
         for (index, rule) in rules.iter().enumerate() {
             warnings.extend(repeats_container(rule));
             warnings.extend(has_shared_inputs(rule));
             warnings.extend(literals_with_placeholders(rule));
+            warnings.extend(encoded_in_paths(rule));
+            warnings.extend(metadata_that_is_never_there(rule));
             let after = rules[index + 1..].iter().filter(|other| overlap(&rule.matches, &other.matches));
             warnings.extend(after.map(|other| Warning {
                 seen: format!(
@@ -50,6 +55,111 @@ impl Rules {
         }
         warnings
     }
+}
+
+/// A path that results are published to, with what it makes of examples of what its rule wants.
+struct PublishedPath {
+    /// The member of the rule that says it.
+    at: String,
+    /// Paths of uploads, with where their results go.
+    places: Vec<(String, String)>,
+}
+
+/// What looks wrong in what is published: paths that are the same for all blobs or for some, or for two rules.
+fn published(rules: &Rules) -> Vec<Warning> {
+    let mut warnings = Vec::new();
+    let mut before: Vec<PublishedPath> = Vec::new();
+    for rule in rules {
+        let examples = Examples::of(&rule.matches, &rule.complete);
+        for (name, _, publish) in rule.published() {
+            let at = format!("rule `{}`: `outputs.{name}.publish.uri`", rule.id);
+            let places = examples.fill(&publish.uri, &rule.id);
+            let shared = before.iter().find_map(|other| Some((&other.at, shared(&places, &other.places)?)));
+            let seen = if let Some((other, (path, theirs, uri))) = shared {
+                let of = if publish.uri.constant(&rule.id).is_some() {
+                    String::new()
+                } else if path == theirs {
+                    format!(" for `{path}`: {uri}")
+                } else {
+                    format!(" for `{path}` and `{theirs}`: {uri}")
+                };
+                Some((
+                    format!("{at} is the path that {other} has{of}"),
+                    "each replaces what the other has published, by when their uploads were accepted",
+                    "give one of them another path if that is not meant",
+                ))
+            } else if publish.uri.constant(&rule.id).is_some() {
+                Some((
+                    format!("{at} is the same for all blobs"),
+                    "it holds the result of the blob that was accepted last",
+                    "put `{blob.path}` into it if each blob's result is to be kept there",
+                ))
+            } else {
+                of_two_uploads(&places).map(|(one, other, uri)| {
+                    (
+                        format!("{at} is the same for `{one}` and `{other}`: {uri}"),
+                        "it holds the result of the one that was accepted last",
+                        "put `{blob.path}` into it if each blob's result is to be kept there",
+                    )
+                })
+            };
+            warnings.extend(seen.map(|(seen, cause, remedy)| Warning {
+                seen,
+                cause: cause.to_owned(),
+                remedy: remedy.to_owned(),
+            }));
+            before.push(PublishedPath { at, places });
+        }
+    }
+    warnings
+}
+
+/// An upload of the one and one of the other, with the place that both have.
+fn shared<'a>(one: &'a [(String, String)], other: &'a [(String, String)]) -> Option<(&'a str, &'a str, &'a str)> {
+    one.iter().find_map(|(path, uri)| {
+        let (theirs, _) = other.iter().find(|(_, other)| same_place(uri, other))?;
+        Some((path.as_str(), theirs.as_str(), uri.as_str()))
+    })
+}
+
+/// Two uploads of one place.
+fn of_two_uploads(places: &[(String, String)]) -> Option<(&str, &str, &str)> {
+    places.iter().enumerate().find_map(|(n, one)| shared(std::slice::from_ref(one), &places[n + 1..]))
+}
+
+/// A path on a datastore is written as it is: what is percent-encoded for a URL becomes part of the name.
+fn encoded_in_paths(rule: &Rule) -> Vec<Warning> {
+    let attempts = rule.outputs.iter().map(|(name, output)| (format!("outputs.{name}.uri"), &output.uri));
+    let published = rule.published().map(|(name, _, publish)| (format!("outputs.{name}.publish.uri"), &publish.uri));
+    let inputs = rule.inputs.iter().filter_map(|(name, input)| match input {
+        InputTemplate::UriFile(source) | InputTemplate::UriFolder(source) => {
+            Some((format!("inputs.{name}.uri"), &source.uri))
+                .filter(|_| DatastorePath::read(source.uri.source()).is_some())
+        }
+        InputTemplate::Literal { .. } => None,
+    });
+    let encoded = attempts.chain(published).chain(inputs).filter(|(_, uri)| uri.source().contains("{blob.encoded"));
+    encoded
+        .map(|(at, _)| Warning {
+            seen: format!("rule `{}`: `{at}` has a percent-encoded part of a path", rule.id),
+            cause: "a path on a datastore is taken as it is written, so that `a b.csv` becomes `a%20b.csv`".to_owned(),
+            remedy: "write `{blob.path}` for `{blob.encodedPath}`, and the others likewise".to_owned(),
+        })
+        .collect()
+}
+
+/// A text that is filled with metadata that no blob of the rule has.
+fn metadata_that_is_never_there(rule: &Rule) -> impl Iterator<Item = Warning> {
+    let never =
+        rule.metadata_in_texts.keys().filter(|name| rule.matches.metadata.0.get(*name) == Some(&Asked::Present(false)));
+    never.map(|name| Warning {
+        seen: format!(
+            "rule `{}`: `{{blob.metadata.{name}}}` is in a text of it, and `match.metadata` wants blobs without",
+            rule.id
+        ),
+        cause: "nothing stands there for any blob".to_owned(),
+        remedy: "remove one of the two".to_owned(),
+    })
 }
 
 /// A folder may be named as its container is; most often the container was taken for part of the path.
@@ -129,6 +239,57 @@ mod tests {
         }
         let accounts = |account: &str| json(&format!(r#"{{"container": "claims", "account": "{account}"}}"#));
         assert_eq!(warnings(&[accounts("uploads"), accounts("images")]), Vec::new());
+    }
+
+    fn seen_of(members: &serde_json::Value) -> Vec<String> {
+        let mut rule = serde_json::json!({"id": "a", "match": {"container": "con"}, "endpoint": {"uri": "https://e.example/jobs"}});
+        rule.as_object_mut().expect("an object").extend(members.as_object().expect("an object").clone());
+        let rules = Rules::read(&serde_json::json!({ "rules": [rule] }).to_string()).expect("good rules");
+        rules.warnings().into_iter().map(|warning| warning.seen).collect()
+    }
+
+    #[test]
+    fn a_percent_encoded_part_of_a_path_on_a_datastore_is_warned_of_and_one_of_a_url_is_not() {
+        let output = |path: &str| {
+            serde_json::json!({"outputs": {"o": {"type": "UriFile", "uri": "azureml://datastores/d/paths/{scoring.id}/{attempt}",
+            "publish": {"uri": format!("azureml://datastores/d/paths/{path}")}}}})
+        };
+        let said = seen_of(&output("{blob.encodedPath}"));
+        assert!(said.len() == 1 && said[0].contains("`outputs.o.publish.uri` has a percent-encoded"), "{said:?}");
+        assert_eq!(seen_of(&output("{blob.path}")), Vec::<String>::new());
+        let input = |uri: &str| serde_json::json!({"inputs": {"i": {"type": "UriFile", "uri": uri}}});
+        assert_eq!(seen_of(&input("azureml://datastores/d/paths/{blob.encodedPath}")).len(), 1);
+        assert_eq!(seen_of(&input("https://{blob.account}.blob.core.windows.net/c/{blob.encodedPath}")).len(), 0);
+    }
+
+    #[test]
+    fn metadata_that_no_wanted_blob_has_is_warned_of_in_a_text() {
+        let rule = |has: bool| {
+            serde_json::json!({"match": {"container": "con", "metadata": {"Tenant": has}},
+            "outputs": {"o": {"type": "UriFile", "uri": "azureml://datastores/d/paths/{blob.metadata.tenant}/{scoring.id}/{attempt}"}}})
+        };
+        assert!(seen_of(&rule(false))[0].contains("`{blob.metadata.tenant}`"), "{:?}", seen_of(&rule(false)));
+        assert_eq!(seen_of(&rule(true)), Vec::<String>::new());
+    }
+
+    #[test]
+    fn rules_that_no_blob_can_match_are_refused() {
+        for (members, refused) in [
+            (r#""match": {"container": "con", "suffix": ".csv", "globs": ["**/*.parquet"]}"#, true),
+            (r#""match": {"container": "con", "prefix": "us/", "globs": ["eu/*.csv"]}"#, true),
+            (r#""match": {"container": "con", "maxBytes": 0}"#, true),
+            (r#""emptyBlobs": "score", "match": {"container": "con", "maxBytes": 0}"#, false),
+            (r#""match": {"container": "con", "prefix": "us/", "globs": ["eu/*.csv", "us/**/*.csv"]}"#, false),
+            (
+                r#""match": {"container": "con", "prefix": "us/a", "suffix": "x.csv", "globs": ["us/*.csv", "**/x.csv"]}"#,
+                false,
+            ),
+            (r#""match": {"container": "con", "suffix": "/p.csv", "globs": ["**/p.csv"]}"#, false),
+        ] {
+            let text =
+                format!(r#"{{"rules": [{{"id": "a", {members}, "endpoint": {{"uri": "https://e.example/jobs"}}}}]}}"#);
+            assert_eq!(Rules::read(&text).is_err(), refused, "{members}: {:?}", Rules::read(&text).err());
+        }
     }
 
     #[test]

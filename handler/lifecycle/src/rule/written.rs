@@ -7,13 +7,16 @@ use time::{Duration, OffsetDateTime};
 use super::data::{check_outputs, read_inputs, read_outputs};
 use super::definition::{EmptyBlobs, Match, Rule, Target, default_inputs, default_outputs};
 use super::document::{Members, Node, Read, Refused};
+use super::examples::Examples;
 use super::exclude::{Exclude, Glob};
+use super::names::duration;
 use super::policy::{OnUnknown, Policy};
+use super::published::Checked;
 use super::split::Split;
+use super::sweep_schedule::SweepSchedule;
 use super::upload::{Complete, MarkerName, Overwrites, Renames};
 use crate::blob::BlobVersion;
-use crate::duration::IsoDuration;
-use crate::id::{DeploymentName, LedgerId};
+use crate::id::{DeploymentName, LedgerId, RuleId};
 use crate::job::MAX_SUBMISSION_UNITS;
 use crate::scoring::Scoring;
 
@@ -23,11 +26,11 @@ const MAX_JOB_TIMEOUT: Duration = Duration::days(21);
 impl Read for Rule {
     fn read(node: &Node<'_>) -> Option<Self> {
         let mut members = node.object("a rule with `id`, `match` and `endpoint`")?;
-        let id = members.required(
+        let id: Option<RuleId> = members.required(
             "id",
             Refused::new("a name that stays, 1 to 64 letters, digits, `-` or `_`", "give the rule one"),
         );
-        let matches = members.required(
+        let matches: Option<Match> = members.required(
             "match",
             Refused::new("which blobs the rule wants", "write \"match\": { \"container\": \"CONTAINER\" }"),
         );
@@ -44,6 +47,10 @@ impl Read for Rule {
             Some(written) => {
                 let outputs = read_outputs(&written);
                 check_outputs(&written, &outputs);
+                if let Some((rule, matches)) = id.as_ref().zip(matches.as_ref()) {
+                    let examples = Examples::of(matches, &complete);
+                    Checked { rule, examples: &examples, inputs: &inputs, outputs: &outputs }.check(&written);
+                }
                 outputs
             }
             None => default_outputs(),
@@ -56,9 +63,11 @@ impl Read for Rule {
         let empty_blobs = members.or_default("emptyBlobs");
         let renames = members.or_default("renames");
         let overwrites = members.or_default("overwrites");
+        let sweep = SweepSchedule::read(&mut members);
         let policy = read_policy(&mut members);
         check_marker(&members, &complete, empty_blobs, matches.as_ref());
         check_latest_only(&members, overwrites, &policy);
+        check_size(&members, empty_blobs, matches.as_ref());
         members.end();
         let mut rule = Self {
             id: id?,
@@ -75,6 +84,7 @@ impl Read for Rule {
             complete,
             renames,
             overwrites,
+            sweep,
             shadow_of: None,
             metadata_in_texts: BTreeMap::new(),
             policy,
@@ -105,6 +115,19 @@ fn check_marker(members: &Members<'_>, complete: &Complete, empty_blobs: EmptyBl
             (format!("a marker that ends with `match.suffix`, which is `{suffix}`"), marker.as_str());
         members
             .refuse("complete", Refused::new(expected, format!("leave out `match.suffix`, or write {marker:?} there")));
+    }
+}
+
+/// Notes a rule that wants blobs of no bytes alone, and skips them.
+fn check_size(members: &Members<'_>, empty_blobs: EmptyBlobs, matches: Option<&Match>) {
+    if empty_blobs == EmptyBlobs::Skip && matches.is_some_and(|matches| matches.max_bytes == Some(0)) {
+        members.refuse(
+            "match",
+            Refused::new(
+                "`maxBytes` to be more than 0, or no blob is wanted: `emptyBlobs` is `skip`",
+                "leave out `maxBytes`, or write \"emptyBlobs\": \"score\" into the rule",
+            ),
+        );
     }
 }
 
@@ -170,6 +193,15 @@ impl Read for Match {
         let (metadata, index_tags) = (members.or_default("metadata"), members.or_default("indexTags"));
         check_path_part(&members, "prefix", &prefix);
         check_path_part(&members, "suffix", &suffix);
+        if let Some(glob) = globs.first().filter(|_| !globs.iter().any(|glob| glob.may_match(&prefix, &suffix))) {
+            members.refuse(
+                "globs",
+                Refused::new(
+                    format!("a form that some path has which the rule asks for (prefix `{prefix}`, suffix `{suffix}`); none has `{glob}`"),
+                    "correct one of them",
+                ),
+            );
+        }
         if let Some(excluded) = exclude.excludes_all_of(&prefix, &suffix) {
             members.refuse(
                 "exclude",
@@ -318,20 +350,6 @@ impl Read for Complete {
         members.end();
         quiet.map(Self::UnchangedFor)
     }
-}
-
-/// A duration within a range; noted if it is none.
-fn duration(node: &Node<'_>, range: std::ops::RangeInclusive<Duration>) -> Option<IsoDuration> {
-    let duration = IsoDuration::read(node)?;
-    if range.contains(&duration.0) {
-        return Some(duration);
-    }
-    let (min, max) = (IsoDuration(*range.start()), IsoDuration(*range.end()));
-    let beyond = if duration.0 > *range.end() { max } else { min };
-    node.refused(Refused::new(
-        format!("{min} to {max}"),
-        format!("write \"{beyond}\", or leave it out for the default"),
-    ))
 }
 
 /// Nothing is looked for at once: a search that begins with the answer to a lost request finds nothing.

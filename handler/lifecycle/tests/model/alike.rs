@@ -39,7 +39,7 @@ impl State {
             self.hash_scoring(&write.next, into);
             match &write.effect {
                 Effect::None => 0.hash(into),
-                Effect::Submit => 1.hash(into),
+                Effect::Submit | Effect::Publish => 1.hash(into),
                 Effect::Cancel(jobs) => jobs.iter().for_each(|job| number_of(job).hash(into)),
             }
         }

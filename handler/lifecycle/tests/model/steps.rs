@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use lifecycle::{Observation, Resolution, Scoring, Status};
+use lifecycle::{Observation, Resolution, ResolveOrder, Scoring, Status};
 use stateright::{Model, Property};
 
 use crate::service::{refused, reset};
@@ -281,12 +281,13 @@ impl Model for World {
             }
             Action::OrphanScan { worker, job } => next.come_across(self, worker, job),
             Action::Person { worker, of, word } => {
-                let word = match word {
+                let resolution = match word {
                     Word::SendAgain => Resolution::SendAgain,
                     Word::JobIs(number) => Resolution::JobIs(job(number).name),
                     Word::GiveUp => Resolution::GiveUp,
                 };
-                next.told(self, worker, of, &Observation::Resolved(word));
+                let order = ResolveOrder { resolution, by: String::new(), reason: String::new() };
+                next.told(self, worker, of, &Observation::Resolved(order));
             }
             Action::Step { worker } => next.step(self, worker),
             Action::LoseWrite { worker } => {

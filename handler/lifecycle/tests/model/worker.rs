@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use lifecycle::intake::{self, Classification};
 use lifecycle::{
-    Answer, Effect, InputContent, InputFound, Observation, OutputSnapshot, Scoring, SeenVersion, Status, Step,
+    Answer, Effect, InputContent, InputFound, Observation, OutputPrint, OutputSnapshot, Scoring, SeenVersion, Status,
+    Step,
 };
 use serde_json::json;
 use time::OffsetDateTime;
@@ -55,10 +56,12 @@ impl State {
                 Observation::candidates(self.candidates(of, scoring.attempt))
             }
             Status::Running | Status::Cancelling => self.job_seen(scoring),
-            Status::Verifying if self.output_of(of, scoring.attempt) => {
-                Observation::Output(OutputSnapshot::Present { bytes: 1, modified: self.now })
-            }
-            Status::Verifying => Observation::Output(OutputSnapshot::Absent { uri: "azureml://x".to_owned() }),
+            Status::Verifying if self.output_of(of, scoring.attempt) => Observation::output(OutputSnapshot::Present {
+                bytes: 1,
+                modified: self.now,
+                print: OutputPrint::of([("", "1")]),
+            }),
+            Status::Verifying => Observation::output(OutputSnapshot::Absent { uri: "azureml://x".to_owned() }),
             _ => Observation::Nothing,
         }
     }
@@ -272,7 +275,7 @@ impl State {
                 })
             }
             Step::Wait { .. } => release(slot),
-            Step::LookAtInput => unreachable!("it was looked at"),
+            Step::LookAtInput | Step::Publish(_) => unreachable!("it was looked at, and nothing is published"),
             Step::Move { next, entry, effect } => {
                 if next.status == Status::Gone && !self.deleted[of] {
                     self.broke(Broken::GoneThoughThere);
@@ -306,7 +309,7 @@ impl State {
             Worker::Leaving { of, version: next.version }
         } else {
             match effect {
-                Effect::None => Worker::Idle,
+                Effect::None | Effect::Publish => Worker::Idle,
                 Effect::Submit if world.removed_guard == RemovedGuard::PostFirst => {
                     Worker::Waiting { of, scoring: next, op }
                 }

@@ -69,7 +69,7 @@ impl Invariants {
         // Of a path that was overwritten, an older scoring may find the mark of a newer content that was scored already, and
         // knows nothing of that one's MD5: at most three an hour of a path (RELIABILITY).
         if cloud.inputs.has_md5(&blob.url, &blob.etag) && !cloud.inputs.was_overwritten(&blob.url) {
-            let key = (next.rule.clone(), blob.url.clone(), named);
+            let key = (next.rule.clone(), blob.url.clone(), named, next.generation);
             // Two marks of an upload that was not on record yet, because its acceptance was lost, may both be scored: nothing in
             // the ledger knows their content. They are at most three an hour of a path. An upload that was scored is known.
             let is_mark = blob.etag.contains('m');
@@ -97,7 +97,13 @@ impl Invariants {
                 let of_path = other.rule == left.rule && other.blob.url == left.blob.url;
                 of_path && !ended(other) && content(other) == content(left)
             };
+            // Under `latestOnly` it may have given way to a later version that an operator skipped then, before a look could show that
+            // this one is back: what a person stopped is not started again behind their back.
+            let by = left.replaced_by.as_ref().and_then(|by| self.tracked.get(by));
+            let is_stopped = by.is_some_and(|by| by.scoring.status == Status::Cancelled)
+                && cloud.inputs.was_rolled_back(&left.blob.url);
             ended(left)
+                && !is_stopped
                 && cloud.inputs.holds(&left.blob.url, &left.blob.etag, now)
                 && !all.iter().any(|other| same(&other))
         });

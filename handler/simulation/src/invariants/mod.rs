@@ -5,6 +5,8 @@
 //! they take limits and times from the rules as they were meant, so that an app with other rules is found out.
 
 mod ends;
+pub(crate) mod orders;
+mod published;
 mod requests;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,7 +18,8 @@ use time::{Duration, OffsetDateTime};
 
 use crate::behaviour::USER_ERROR;
 use crate::cloud::Cloud;
-use app::ledger::{listed_key, rows};
+use crate::publish_places::PUBLISHED;
+use app::ledger::{end_key, listed_key, rows};
 use app::ports::table_store::{Key, Op, Row};
 
 /// A promise that was broken.
@@ -33,7 +36,7 @@ pub struct Violation {
 /// What a scoring is of, whatever its id: rule, and URL and ETag of the blob.
 pub(super) type ScoredVersion = (RuleId, String, String);
 
-/// No decision is older than this when it is recorded.
+/// No decision is older than this when it is recorded, unless its process was frozen meanwhile.
 const DECISION: Duration = Duration::minutes(10);
 
 /// Reads a row of the state table as it is now, past all faults.
@@ -117,18 +120,34 @@ pub(super) struct Invariants {
     spread: Duration,
     tracked: BTreeMap<ScoringId, TrackedScoring>,
     versions: BTreeMap<ScoredVersion, ScoringId>,
+    /// Versions that are scored again, by generation.
+    generations: BTreeMap<(ScoredVersion, u32), ScoringId>,
+    /// What operators have ordered to be scored once more.
+    rescored: BTreeSet<ScoringId>,
+    /// What people said of scorings, as histories have it.
+    said: BTreeSet<(ScoringId, String)>,
     paths: BTreeMap<String, (ScoringId, u32)>,
     /// The rule that is removed now, and from when on no process knows it any more.
     pub(super) removed: Option<(RuleId, OffsetDateTime)>,
     /// Rules that have their inputs looked at.
     verify: BTreeSet<RuleId>,
+    /// URLs that no rule wants.
+    never: BTreeSet<String>,
+    /// The rules as they are meant, for the deployments that they name.
+    rules: Rules,
     /// What each rule makes of further versions of a path.
     overwrites: BTreeMap<RuleId, Overwrites>,
     /// Since when each scoring is on record, or was opened again.
     recorded: BTreeMap<ScoringId, OffsetDateTime>,
-    /// Who was scored for a content of a path.
-    contents: BTreeMap<(RuleId, String, u64), ScoringId>,
+    /// When a process last went on that was frozen, maybe in the midst of a decision.
+    went_on: OffsetDateTime,
+    /// Who was scored for a content of a path, in each generation.
+    contents: BTreeMap<(RuleId, String, u64, u32), ScoringId>,
     projected: BTreeMap<String, i64>,
+    /// Rules that publish nothing, by the rules as they are meant.
+    unpublished: BTreeSet<RuleId>,
+    /// Scorings of which it was on record that they are published.
+    announced: BTreeSet<ScoringId>,
     /// Scorings that have probed a circuit breaker. One goes beyond its rule's limit.
     probes: BTreeSet<ScoringId>,
     /// How often each row of the transition table was taken.
@@ -161,17 +180,34 @@ impl Invariants {
             spread,
             tracked: BTreeMap::new(),
             versions: BTreeMap::new(),
+            generations: BTreeMap::new(),
+            rescored: BTreeSet::new(),
+            said: BTreeSet::new(),
             paths: BTreeMap::new(),
             removed: None,
             verify: rules.iter().filter(|rule| rule.policy.verify_input).map(|rule| rule.id.clone()).collect(),
+            never: BTreeSet::new(),
+            rules: rules.clone(),
             overwrites: rules.iter().map(|rule| (rule.id.clone(), rule.overwrites)).collect(),
             recorded: BTreeMap::new(),
+            went_on: OffsetDateTime::UNIX_EPOCH,
             contents: BTreeMap::new(),
             projected: BTreeMap::new(),
+            unpublished: rules
+                .iter()
+                .filter(|rule| rule.published().next().is_none())
+                .map(|rule| rule.id.clone())
+                .collect(),
+            announced: BTreeSet::new(),
             probes: BTreeSet::new(),
             taken: vec![0; TRANSITIONS.len()],
             violation: None,
         }
+    }
+
+    /// The same, where these URLs are wanted by nobody.
+    pub(super) fn never(self, never: BTreeSet<String>) -> Self {
+        Self { never, ..self }
     }
 
     /// Notes a broken promise; the first one counts.
@@ -259,7 +295,7 @@ impl Invariants {
             // Rows of a scoring change with it or not at all, but for its outbox.
             for op in ops {
                 let kind = op.key().row.get(..2).unwrap_or_default();
-                if matches!(kind, "F~" | "T~" | "H~") {
+                if matches!(kind, "F~" | "T~" | "E~" | "H~") {
                     self.broken("one transaction", None, format!("{} was written without its scoring", op.key()));
                 }
             }
@@ -286,8 +322,16 @@ impl Invariants {
             // Nothing but its version in the table: older decisions about it are to fail.
             return Vec::new();
         }
+        let before = self.tracked.get(&next.id).map(|known| (known.scoring.status, known.scoring.completed));
         self.moved(&next, &entries, cloud, now);
         self.indexes(&next, peek);
+        if let Some((status, Some(at))) = before.filter(|(status, _)| *status != next.status)
+            && let Some(key) = end_key(status, &rows::terminal_key(&next.id, at))
+        {
+            self.hold(peek(&key).is_none(), "index of ends", &next.id, || {
+                format!("{}, and still among those that are {status}", next.status)
+            });
+        }
         entries
     }
 
@@ -314,24 +358,21 @@ impl Invariants {
             }
             from = Some(entry.to);
         }
+        self.orders(next, entries);
         let event = entries.last().and_then(|entry| entry.event);
         let before_status = before.as_ref().map(|before| before.status);
         match &before {
             None => {
-                self.recorded.insert(id.clone(), now);
-                let key = self.scored_version((next.rule.clone(), next.blob.url.clone(), next.blob.etag.clone()));
-                let other = self.versions.insert(key, id.clone());
-                let own = self.tracked.keys().any(|id| next.blob.path.contains(id.as_str()));
-                self.hold(!own, "own outputs", id, || format!("an output was taken in: {}", next.blob.path));
-                self.hold(other.is_none(), "one scoring", id, || {
-                    "one blob version has two scorings under one rule".to_owned()
-                });
-                self.tracked.insert(id.clone(), TrackedScoring::new(next.clone()));
+                self.taken_in(next, now);
             }
             Some(before) => {
                 let same = before.status == next.status && before.completed == next.completed;
                 let opened = matches!(event, Some(Event::SeenAgain | Event::Retried)) && next.completed.is_none();
-                if opened {
+                // Its result is as good as before, and nothing but its publication goes on.
+                let published =
+                    event == Some(Event::PublishOrdered) && (before.attempt, &before.job) == (next.attempt, &next.job);
+                let opened = opened || published;
+                if opened && !published {
                     self.recorded.insert(id.clone(), now);
                 }
                 self.hold(!before.status.is_terminal() || same || opened, "final is final", id, || {
@@ -362,6 +403,9 @@ impl Invariants {
         if let Some(job) = &next.job {
             self.adopted(next, &job.name, cloud);
         }
+        if next.publishing.is_some() {
+            self.announced.insert(id.clone());
+        }
         self.ended(next, before.as_ref(), cloud, now);
         self.in_flight(next, before_status, event, now);
         self.orphaned_jobs(next);
@@ -372,6 +416,45 @@ impl Invariants {
             }
             known.opened = event == Some(Event::SeenAgain) || known.opened && !next.status.is_terminal();
         }
+    }
+
+    /// A scoring came to be on record.
+    fn taken_in(&mut self, next: &Scoring, now: OffsetDateTime) {
+        let id = &next.id;
+        self.recorded.insert(id.clone(), now);
+        let key = self.scored_version((next.rule.clone(), next.blob.url.clone(), next.blob.etag.clone()));
+        let other = if next.generation == 0 {
+            self.versions.insert(key, id.clone())
+        } else {
+            self.ordered(next);
+            self.generations.insert((key, next.generation), id.clone())
+        };
+        let unwanted = self.never.contains(&next.blob.url);
+        self.hold(!unwanted, "index tags", id, || format!("{} never had the tags that are wanted", next.blob.url));
+        let own =
+            self.tracked.keys().any(|id| next.blob.path.contains(id.as_str())) || next.blob.path.starts_with(PUBLISHED);
+        self.hold(!own, "own outputs", id, || format!("an output was taken in: {}", next.blob.path));
+        self.hold(other.is_none(), "one scoring", id, || {
+            format!("generation {} of one blob version has two scorings under one rule", next.generation)
+        });
+        self.tracked.insert(id.clone(), TrackedScoring::new(next.clone()));
+    }
+
+    /// An operator orders that the version of a scoring is scored once more.
+    pub(super) fn rescored(&mut self, id: &ScoringId) {
+        self.rescored.insert(id.clone());
+    }
+
+    /// Nothing is scored again that nobody has ordered to be.
+    fn ordered(&mut self, next: &Scoring) {
+        let before = self.tracked.values().map(|known| &known.scoring).any(|other| {
+            (&other.rule, &other.blob.url) == (&next.rule, &next.blob.url)
+                && other.generation + 1 == next.generation
+                && self.rescored.contains(&other.id)
+        });
+        self.hold(before, "generations", &next.id, || {
+            format!("generation {}, and nobody has ordered it", next.generation)
+        });
     }
 
     /// A scoring was let through to probe.
@@ -445,8 +528,11 @@ impl Invariants {
             format!("{}, and it is {}among what needs a person", next.status, if told { "" } else { "not " })
         });
         if let Some(at) = next.completed {
-            let listed = peek(&rows::terminal_key(id, at)).is_some();
+            let terminal = rows::terminal_key(id, at);
+            let listed = peek(&terminal).is_some();
             self.hold(listed, "terminal index", id, || format!("{}, and not in the terminal index", next.status));
+            let by_status = end_key(next.status, &terminal).is_none_or(|key| peek(&key).is_some());
+            self.hold(by_status, "index of ends", id, || format!("{}, and not among those", next.status));
         }
         self.hold(next.completed.is_some() == ended, "terminal index", id, || {
             format!("{}, with the time of its end {:?}", next.status, next.completed)
@@ -474,6 +560,11 @@ impl Invariants {
         });
     }
 
+    /// A process that was frozen goes on.
+    pub(super) fn went_on(&mut self, now: OffsetDateTime) {
+        self.went_on = now;
+    }
+
     /// A transaction over the instances of the projection was applied.
     pub(super) fn projected(&mut self, ops: &[Op]) {
         for entity in ops.iter().filter_map(Op::entity) {
@@ -497,7 +588,7 @@ impl Invariants {
                 && other.blob.url == next.blob.url
                 && other.is_later_than(next)
                 && (!other.status.is_terminal() || other.status == Status::Scored)
-                && self.recorded.get(&other.id).is_some_and(|at| now - *at > DECISION)
+                && self.recorded.get(&other.id).is_some_and(|at| now - (*at).max(self.went_on) > DECISION)
         });
         if let Some(later) = later.map(|later| later.id.clone()) {
             self.broken("latest only", Some(&next.id), format!("a job is asked for, and {later} is a later version"));

@@ -1,7 +1,7 @@
 //! What must be true of requests to the batch endpoint: an intent before each, a look before a second one, limits on how many,
 //! and no job stopped that somebody counts on.
 
-use lifecycle::{Scoring, ScoringId, Status};
+use lifecycle::{Rule, Scoring, ScoringId, Status};
 use time::{Duration, OffsetDateTime};
 
 use super::{Invariants, MAX_LEASE};
@@ -12,6 +12,14 @@ impl Invariants {
     pub(super) fn intended(&mut self, next: &Scoring) {
         let id = &next.id;
         let (attempt, post) = (next.attempt, next.submits);
+        // Of the rules as they are meant, which no run changes in this: each attempt and each version of a blob goes there. A
+        // further generation, as an operator orders it, is picked for anew.
+        let of_generation = |rule: &Rule| Rule { generation: next.generation, ..rule.clone() };
+        let meant = self.rules.get(&next.rule).map(|rule| of_generation(rule).deployment_for(&next.blob).cloned());
+        let other = meant.filter(|meant| *meant != next.deployment);
+        self.hold(other.is_none(), "deployments", id, || {
+            format!("attempt {attempt} goes to {:?}, and {other:?} is meant", next.deployment)
+        });
         let Some(submission) = &next.submission else {
             self.broken("intent", Some(id), "an intent without a submission");
             return;

@@ -78,13 +78,21 @@ pub fn listen(port: u16, concurrency: usize, facts: &HostFacts) -> io::Result<Li
 /// Tells why nothing is done, once a minute: the log of a minute that somebody looks at has it, and no flood of events fills it.
 async fn repeat(why: Option<String>) -> Infallible {
     let Some(why) = why else { return std::future::pending().await };
-    let mut every = tokio::time::interval(REPEAT);
-    loop {
-        every.tick().await;
+    each_minute(|| {
         tracing::error!(
             reason = why,
             "every invocation is refused, and delivered again, until this is corrected and the app restarted: {why}"
         );
+    })
+    .await
+}
+
+/// Says something at once and again after each [`REPEAT`].
+async fn each_minute(mut say: impl FnMut()) -> Infallible {
+    let mut every = tokio::time::interval(REPEAT);
+    loop {
+        every.tick().await;
+        say();
     }
 }
 

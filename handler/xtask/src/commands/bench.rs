@@ -15,7 +15,7 @@ use crate::{
 
 /// What the handler costs on this machine, beside a bare axum handler with the same I/O.
 ///
-/// Release builds: the pure core, ledger and tick over both local stores; then `scorekeeper serve` under load, its cloud
+/// Release builds: the pure core, ledger and tick over both local stores; lists of a million scorings; then `scorekeeper serve` under load, its cloud
 /// faked. With the target that is shipped it is the package's executable that is put under load.
 #[derive(Debug, clap::Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
@@ -59,6 +59,9 @@ pub(super) fn run(Bench { counts, instructions, quick, json, target }: Bench) ->
             command.args(["--max-time", EACH]);
             told(&mut command)?;
         }
+        let mut lists = bench("bench", "lists", target.as_deref());
+        lists.args(quick.then_some("20000"));
+        told(&mut lists)?;
     }
     let mut command = if target.as_deref() == Some(musl::SHIPPED) {
         let folder = workspace::target();

@@ -1,6 +1,7 @@
 //! `cargo xtask release`: the files of a release.
 
 use std::{
+    collections::BTreeMap,
     fmt::Write as _,
     fs,
     path::{Path, PathBuf},
@@ -41,6 +42,8 @@ const CHECKSUMS: &str = "SHA256SUMS";
 const NOTES: &str = "NOTES.md";
 const SCHEMA: &str = "rules.schema.json";
 const BILL: &str = "scorekeeper.cdx.json";
+/// What the workflow makes by others' tools and adds: the compiled templates, the container's base of that day, and the image.
+const BY_THE_WORKFLOW: [&str; 4] = ["main.json", "events.json", "container-base.txt", "container-image.txt"];
 
 pub(super) fn run(Release { target: targets, out, tag }: Release) -> Result<()> {
     let out = out.unwrap_or_else(|| workspace::target().join("release-files"));
@@ -65,14 +68,54 @@ pub(super) fn run(Release { target: targets, out, tag }: Release) -> Result<()> 
     let section = notes(&changelog, version, tag.is_some())?;
     write(&out.join(NOTES), section.as_bytes())?;
     let mut sums = String::new();
+    let mut sizes = Vec::new();
     for name in names(&out)? {
         let bytes = fs::read(out.join(&name)).map_err(cannot("read", &out))?;
         println!("{:>11}  {name}", bytes.len());
         if name != CHECKSUMS && name != NOTES {
             let _ = writeln!(sums, "{}  {name}", sbom::digest(&bytes));
         }
+        sizes.push((name, bytes.len() as u64));
     }
-    write(&out.join(CHECKSUMS), sums.as_bytes())
+    write(&out.join(CHECKSUMS), sums.as_bytes())?;
+    require_documented(&documented(&read(&root().join(PAGE))?)?, &sizes)
+}
+
+/// The page whose table lists the files of a release with their sizes.
+const PAGE: &str = "handler/docs/infrastructure.md";
+
+/// That table: each file with its size in bytes, where it tells one. `VERSION` stands for the version.
+fn documented(page: &str) -> Result<BTreeMap<String, Option<f64>>> {
+    let rows = page.split_once("| file | size | what |\n").map(|(_, table)| table.lines().skip(1));
+    let rows = rows.ok_or_else(|| Failure::new(format!("{PAGE} has no table `| file | size | what |`")))?;
+    let row = |row: &str| {
+        let mut cells = row.strip_prefix("| ")?.split(" | ");
+        let name = cells.next()?.trim_matches('`').replace("VERSION", env!("CARGO_PKG_VERSION"));
+        let size = cells.next().and_then(|cell| cell.trim().split_once(' ')).and_then(|(number, unit)| {
+            let unit = match unit {
+                "MB" => 1e6,
+                "kB" => 1e3,
+                _ => return None,
+            };
+            number.parse::<f64>().ok().map(|number| number * unit)
+        });
+        Some((name, size))
+    };
+    Ok(rows.map_while(row).collect())
+}
+
+/// Each file is in the table, and its size is what the table says within a fifth.
+#[expect(clippy::cast_precision_loss, reason = "sizes of files")]
+fn require_documented(listed: &BTreeMap<String, Option<f64>>, files: &[(String, u64)]) -> Result<()> {
+    for (name, size) in files {
+        let told = listed.get(name).ok_or_else(|| Failure::new(format!("{PAGE} does not list `{name}`")))?;
+        let size = *size as f64;
+        if told.is_some_and(|told| size > told * 1.2 || size < told * 0.8) {
+            let is = if size < 1e6 { format!("{:.0} kB", size / 1e3) } else { format!("{:.1} MB", size / 1e6) };
+            return Err(Failure::new(format!("{PAGE} tells another size of `{name}`; it has {is}: write that")));
+        }
+    }
+    Ok(())
 }
 
 fn put_package(out: &Path) -> Result<()> {
@@ -142,17 +185,21 @@ fn require_complete(out: &Path, tag: &str) -> Result<()> {
             "the tag is `{tag}`, the version in Cargo.toml is `{version}`; correct either"
         )));
     }
-    let archives = TARGETS.iter().map(|(target, _)| command_line::archive(target));
-    let wanted = archives.chain([ZIP, BILL, SCHEMA].map(str::to_owned));
-    let missing: Vec<String> = wanted.filter(|name| !out.join(name).is_file()).collect();
+    let missing: Vec<String> = required().filter(|name| !out.join(name).is_file()).collect();
     if missing.is_empty() {
         return Ok(());
     }
     Err(Failure::new(format!(
-        "{} lacks {}; `cargo xtask release --target TRIPLE` makes them",
+        "{} lacks {}; `cargo xtask release --target TRIPLE` makes archives, package and schema, release.yml the others",
         out.display(),
         missing.join(", ")
     )))
+}
+
+/// The files of a release, but for notes and checksums, which are made of them.
+fn required() -> impl Iterator<Item = String> {
+    let archives = TARGETS.iter().map(|(target, _)| command_line::archive(target));
+    archives.chain([ZIP, BILL, SCHEMA].into_iter().chain(BY_THE_WORKFLOW).map(str::to_owned))
 }
 
 /// What CHANGELOG.md says of a version; of what is not released yet, unless it is to be a release.
@@ -189,6 +236,8 @@ fn write(path: &Path, bytes: &[u8]) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     const CHANGELOG: &str = "# Changelog\n\n## [Unreleased]\n\n* new\n\n## [0.2.0] - 2026-07-21\n\n### Added\n\n* this\n\n## [0.1.0]\n\n* that\n";
@@ -208,11 +257,44 @@ mod tests {
         let tag = format!("v{}", env!("CARGO_PKG_VERSION"));
         let refused = |tag: &str| require_complete(folder.path(), tag).unwrap_err().to_string();
         assert!(refused("v9.9.9").contains("`v9.9.9`"));
-        let names = TARGETS.iter().map(|(target, _)| command_line::archive(target));
-        for name in names.chain([ZIP, BILL, SCHEMA].map(str::to_owned)) {
+        for name in required() {
             assert!(refused(&tag).contains(&name), "{name}");
             fs::write(folder.path().join(&name), "").unwrap();
         }
         require_complete(folder.path(), &tag).unwrap();
+    }
+
+    /// What the documentation of releases names is demanded, the workflow makes it, and nothing else is demanded.
+    #[test]
+    fn each_file_of_a_release_is_documented_demanded_and_made() {
+        let page = |path: &str| fs::read_to_string(root().join(path)).unwrap();
+        let (listed, workflow) = (documented(&page(PAGE)).unwrap(), page(".github/workflows/release.yml"));
+        let listed: BTreeSet<String> = listed.into_keys().collect();
+        let made = required().chain([CHECKSUMS, NOTES].map(str::to_owned));
+        assert_eq!(listed, made.collect());
+        for name in BY_THE_WORKFLOW {
+            assert!(workflow.contains(&format!("dist/{name}")) || workflow.contains(&format!("> {name}")), "{name}");
+        }
+        let told = page("infra/README.md");
+        let told = told.split("\n### Releases\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a section");
+        for name in [ZIP, BILL, SCHEMA].into_iter().chain(BY_THE_WORKFLOW) {
+            assert!(told.contains(&format!("`{name}`")), "infra/README.md does not tell of {name}");
+        }
+    }
+
+    #[test]
+    fn a_size_that_the_page_tells_is_that_of_the_file_within_a_fifth() {
+        let page = "| file | size | what |\n|---|---|---|\n| `a-VERSION-x.zip` | 10.0 MB | x |\n| `b.json` | 1 kB | x |\n| `c` | | x |\n";
+        let listed = documented(page).unwrap();
+        assert_eq!(listed.len(), 3);
+        let files =
+            |sizes: &[(&str, u64)]| sizes.iter().map(|(name, size)| ((*name).to_owned(), *size)).collect::<Vec<_>>();
+        let version = env!("CARGO_PKG_VERSION");
+        let archive = format!("a-{version}-x.zip");
+        assert!(require_documented(&listed, &files(&[(&archive, 11_900_000), ("b.json", 900), ("c", 1)])).is_ok());
+        for (wrong, said) in [(files(&[(&archive, 12_100_000)]), "12.1 MB"), (files(&[("d", 1)]), "`d`")] {
+            let refused = require_documented(&listed, &wrong).unwrap_err().to_string();
+            assert!(refused.contains(said), "{refused}");
+        }
     }
 }

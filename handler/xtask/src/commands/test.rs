@@ -110,7 +110,7 @@ fn tests(needed: &[(bool, &str, &str)]) -> process::Command {
 
 /// The package's features, which no other step compiles before the package itself.
 fn lean_lints() -> process::Command {
-    cargo(["clippy", "--package", "handler", LEAN, "--lib", "--bins", "--", "-D", "warnings"])
+    cargo(["clippy", "--package", "handler", LEAN, "--features", "lambda", "--lib", "--bins", "--", "-D", "warnings"])
 }
 
 /// In a release build, where a seed takes milliseconds: this machine's own, as the package cannot simulate. `scorekeeper

@@ -34,7 +34,7 @@ pub(super) const FAULTS: &[Broken] = &[
     ("management", "AzureResourceManager", |case| {
         case.cloud.error("/subscriptions", QueryError::NoAnswer(Inconclusive::not_reachable("no connection")));
     }),
-    ("input", "az role definition create", |case| {
+    ("input", "deploy with dataAccess.indexTags", |case| {
         case.rule["match"]["indexTags"] = json!({ "hold": false });
         case.cloud.listed(&permissions_on_claims()).push(json!({ "dataActions": [READ_BLOBS] }));
     }),
@@ -42,7 +42,7 @@ pub(super) const FAULTS: &[Broken] = &[
     ("workspace", "az ml workspace list", |case| {
         case.rule["endpoint"]["workspace"] = json!(workspace().replace("w1", "w2"));
     }),
-    ("permission.invoke", "--role 'AzureML Data Scientist'", |case| {
+    ("permission.invoke", "the role 'AzureML Data Scientist'", |case| {
         case.cloud.listed(&format!("{}/providers/Microsoft.Authorization/permissions", workspace())).clear();
         // As a workspace on which one has no role answers everything.
         let w = workspace();
@@ -56,7 +56,7 @@ pub(super) const FAULTS: &[Broken] = &[
             case.cloud.error(&path, forbidden());
         }
     }),
-    ("permission.cancel", "--role 'AzureML Data Scientist'", |case| {
+    ("permission.cancel", "the role 'AzureML Data Scientist'", |case| {
         *case.cloud.listed(&format!("{}/providers/Microsoft.Authorization/permissions", workspace())) =
             vec![json!({"actions": ["*"], "notActions": ["*/jobs/cancel/action"]})];
     }),
@@ -76,7 +76,7 @@ pub(super) const FAULTS: &[Broken] = &[
     }),
     ("endpoint.answer", "AzureML Data Scientist", |case| case.cloud.error(URI, forbidden())),
     ("input", "az storage container create", |case| case.cloud.containers.retain(|url| !url.contains("claims"))),
-    ("input", "--role 'Storage Blob Data Reader'", |case| {
+    ("input", "the role 'Storage Blob Data Reader'", |case| {
         case.cloud.error("https://uploads.blob.core.windows.net/claims", forbidden());
     }),
     ("input", "network-rule add", |case| {
@@ -97,7 +97,7 @@ pub(super) const FAULTS: &[Broken] = &[
     ("compute", "--identity-type SystemAssigned, then give it the role Storage Blob Data Reader", |case| {
         case.cloud.document(&format!("{}/computes/cpu", workspace()))["identity"] = Value::Null;
     }),
-    ("compute.input", "--assignee-object-id 11111111-0000-0000-0000-000000000001", |case| {
+    ("compute.input", "11111111-0000-0000-0000-000000000001 among dataAccess.computePrincipalIds", |case| {
         let path = format!(
             "{}/blobServices/default/containers/claims/providers/Microsoft.Authorization/roleAssignments",
             account("uploads")
@@ -140,7 +140,7 @@ pub(super) const FAULTS: &[Broken] = &[
     ("delivery.deadLetter", "az storage container create", |case| {
         case.cloud.resources.remove(&dead_letters().to_ascii_lowercase());
     }),
-    ("delivery.deadLetter", "--role 'Storage Blob Data Contributor'", |case| {
+    ("delivery.deadLetter", "the role 'Storage Blob Data Contributor'", |case| {
         let path = format!(
             "{}/blobServices/default/containers/dead-letters/providers/Microsoft.Authorization/roleAssignments",
             account("state")

@@ -11,7 +11,10 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::macros::datetime;
 
-use crate::{Audience, Caller, Cloud, Doctor, Installation, QueryError, Report, ResourceList};
+use crate::{
+    AppIdentity, Audience, Caller, Cloud, Doctor, Installation, QueryError, Report, ResourceList, RulesSeen,
+    UserAssigned,
+};
 use app::ledger::{BegunRun, Heartbeat, Ledger, LedgerOptions};
 use app::ports::table_store::TableStore;
 use stores::faulty::Faulty;
@@ -220,6 +223,7 @@ pub(super) fn healthy() -> Fake {
 pub(super) struct Case {
     pub(super) cloud: Fake,
     pub(super) rule: Value,
+    pub(super) rules_blob: Option<RulesSeen>,
     pub(super) caller: Caller,
     pub(super) site: Option<String>,
     pub(super) switched_off: Vec<String>,
@@ -236,6 +240,7 @@ impl Case {
             cloud: healthy(),
             rule: json!({"id": "claims", "match": {"account": "uploads", "container": "claims", "prefix": "eu/"},
                 "endpoint": {"uri": URI, "workspace": workspace()}}),
+            rules_blob: None,
             caller: Caller::App,
             site: Some(site()),
             switched_off: Vec::new(),
@@ -272,11 +277,12 @@ impl Case {
         let rules = Rules::read(&json!({"rules": [self.rule]}).to_string()).unwrap();
         let installation = Installation {
             rules,
+            rules_blob: self.rules_blob,
             task_hub: "Scorekeeper".into(),
             ledger_place: "https://state.table.core.windows.net".into(),
             ledger_account: Some("state".into()),
             queue_account: Some("state".into()),
-            client_id: Some(CLIENT.into()),
+            identity: AppIdentity::UserAssigned(UserAssigned::ClientId(CLIENT.into())),
             site: self.site,
             switched_off: self.switched_off,
             sign_in_required: true,

@@ -1,0 +1,102 @@
+//! Rows of the index of ends by status, and back; see `ends.rs`.
+
+use lifecycle::id::RuleId;
+use lifecycle::{FailureCause, Scoring, ScoringId, Status, UnversionedBlob};
+use time::OffsetDateTime;
+
+use super::index_rows::Place;
+use super::rows::{self, Reader, Terminal, Unreadable};
+use crate::ports::table_store::{Entity, Key, Op};
+
+/// What the keys of the index begin with.
+pub(super) const PREFIX: &str = "E~";
+
+/// A final scoring as its index has it; what that does not tell is `None`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ended {
+    /// Its id.
+    pub id: ScoringId,
+    /// Its final status.
+    pub status: Status,
+    /// Its rule.
+    pub rule: RuleId,
+    /// Its blob.
+    pub blob: Option<UnversionedBlob>,
+    /// The batch endpoint's invoke URI.
+    pub endpoint: Option<String>,
+    /// The deployment that was asked for; `None` beside an endpoint: the endpoint's default.
+    pub deployment: Option<String>,
+    /// When it was accepted.
+    pub created: OffsetDateTime,
+    /// The number of its last attempt.
+    pub attempt: Option<u32>,
+    /// Whose fault it is that it failed.
+    pub failure: Option<FailureCause>,
+    /// Its place in the index.
+    pub place: Place,
+}
+
+pub(super) fn is_indexed(status: Status) -> bool {
+    status.is_terminal() && status != Status::Scored
+}
+
+pub(super) fn prefix(status: Status) -> String {
+    format!("{PREFIX}{status}~")
+}
+
+/// Key of the row beside a row of the terminal index; `None`: that end has none.
+pub fn end_key(status: Status, terminal: &Key) -> Option<Key> {
+    let rest = terminal.row.strip_prefix(rows::TERMINAL)?;
+    is_indexed(status).then(|| Key::new(terminal.partition.as_str(), format!("{}{rest}", prefix(status))))
+}
+
+/// Writes the row of a scoring that has ended, if it has one.
+pub(super) fn added(s: &Scoring, completed: OffsetDateTime) -> Option<Op> {
+    let row = Entity::new(end_key(s.status, &rows::terminal_key(&s.id, completed))?)
+        .with("SchemaVersion", rows::SCHEMA)
+        .with("RuleId", s.rule.as_str())
+        .with("BlobUrl", s.blob.url.as_str())
+        .with("Endpoint", s.endpoint.as_str())
+        .with_some("Deployment", s.deployment.as_deref())
+        .with("CreatedTime", s.created)
+        .with("Attempt", rows::count(s.attempt))
+        .with_some("FailureCause", s.failure.map(FailureCause::name));
+    Some(Op::Upsert(row))
+}
+
+pub(super) fn from_row(row: &Entity) -> Result<Ended, Unreadable> {
+    let read = Reader(row);
+    read.schema()?;
+    let key = row.key.row.strip_prefix(PREFIX).and_then(|key| key.split_once('~'));
+    let (status, rest) = key.ok_or_else(|| read.wrong("the key has no status".to_owned()))?;
+    let id = rest.rsplit('~').next().and_then(ScoringId::read);
+    let blob = UnversionedBlob::read(&read.string("BlobUrl")?).map_err(|why| read.wrong(why.to_string()))?;
+    Ok(Ended {
+        id: id.ok_or_else(|| read.wrong("the key has no id".to_owned()))?,
+        status: status.parse().map_err(|_| read.wrong(format!("the key names the status `{status}`")))?,
+        rule: read.parsed("RuleId")?,
+        blob: Some(blob),
+        endpoint: Some(read.string("Endpoint")?),
+        deployment: row.string("Deployment").map(str::to_owned),
+        created: read.time("CreatedTime")?,
+        attempt: Some(read.number("Attempt")?),
+        failure: read.parsed_if_there("FailureCause")?,
+        place: Place(format!("{}{rest}", rows::TERMINAL)),
+    })
+}
+
+pub(super) fn from_terminal_row(row: &Entity) -> Result<Ended, Unreadable> {
+    let Terminal { id, status, rule, endpoint, deployment, created, row, .. } = rows::from_terminal_row(row)?;
+    Ok(Ended {
+        id,
+        status,
+        rule,
+        blob: None,
+        endpoint,
+        deployment,
+        created,
+        attempt: None,
+        failure: None,
+        place: Place(row),
+    })
+}

@@ -1,0 +1,159 @@
+//! Which scorings a list shows: what is asked of each, and how much of that an index row answers.
+
+use lifecycle::id::{EndpointKey, EndpointUri};
+use lifecycle::{FailureCause, Scoring, Status, UnversionedBlob};
+use time::OffsetDateTime;
+
+use super::text::path;
+use crate::ledger::{Ended, InFlight, Listed, Place};
+
+/// Which scorings are listed, and how many.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Only those in one of these statuses; none: in any, or if a cause is asked for, failed ones.
+    pub status: Vec<Status>,
+    /// Only those of the rule of this id.
+    pub rule: Option<String>,
+    /// Only those whose container and path begin so.
+    pub prefix: Option<String>,
+    /// Only those accepted then or later.
+    pub since: Option<OffsetDateTime>,
+    /// Only those accepted before then.
+    pub before: Option<OffsetDateTime>,
+    /// Only those of this endpoint.
+    pub endpoint: Option<EndpointUri>,
+    /// Only those for which this deployment was asked.
+    pub deployment: Option<String>,
+    /// Only those at this attempt, from 1; 0: none was made yet.
+    pub attempt: Option<u32>,
+    /// Only those that failed for this cause.
+    pub cause: Option<FailureCause>,
+    /// Only those behind this place.
+    pub after: Option<Place>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+impl Filter {
+    /// The statuses that are asked for; none: all.
+    pub(super) fn statuses(&self) -> &[Status] {
+        if self.status.is_empty() && self.cause.is_some() { &[Status::Failed] } else { &self.status }
+    }
+
+    /// Whether anything is asked of a scoring.
+    pub fn is_of_all(&self) -> bool {
+        *self == Self { limit: self.limit, after: self.after.clone(), ..Self::default() }
+    }
+
+    /// Whether what an index tells of a scoring leaves it possible that it passes.
+    pub(super) fn may_want(&self, told: &Told<'_>) -> bool {
+        let same = |uri: &EndpointUri, text: &str| text == uri.as_str() || EndpointKey::of(text) == *uri.key();
+        let endpoint = self.endpoint.as_ref().zip(told.endpoint).is_none_or(|(uri, text)| same(uri, text));
+        // An endpoint that is told is told with its deployment.
+        let deployment =
+            self.deployment.is_none() || told.endpoint.is_none() || self.deployment.as_deref() == told.deployment;
+        self.rule.as_deref().is_none_or(|wanted| wanted == told.rule)
+            && self.since.is_none_or(|since| told.created >= since)
+            && self.before.is_none_or(|before| told.created < before)
+            && self.prefix.as_deref().zip(told.path.as_deref()).is_none_or(|(prefix, path)| path.starts_with(prefix))
+            && endpoint
+            && deployment
+            && self.attempt.zip(told.attempt).is_none_or(|(wanted, attempt)| wanted == attempt)
+            && self.cause.is_none_or(|wanted| told.failure.may_be(wanted))
+    }
+
+    /// Whether it passes the filter, wherever it lies.
+    pub fn wants_scoring(&self, scoring: &Scoring) -> bool {
+        let statuses = self.statuses();
+        (statuses.is_empty() || statuses.contains(&scoring.status)) && self.may_want(&scoring.into())
+    }
+}
+
+/// What is known of a scoring; `None`: only its own row tells.
+pub(super) struct Told<'a> {
+    rule: &'a str,
+    created: OffsetDateTime,
+    path: Option<String>,
+    endpoint: Option<&'a str>,
+    deployment: Option<&'a str>,
+    attempt: Option<u32>,
+    failure: Failure,
+}
+
+/// Why it failed, as far as that is known.
+enum Failure {
+    /// Only its own row tells.
+    Untold,
+    /// For this cause, or it did not.
+    Told(Option<FailureCause>),
+}
+
+impl Failure {
+    fn may_be(&self, wanted: FailureCause) -> bool {
+        match self {
+            Self::Untold => true,
+            Self::Told(cause) => *cause == Some(wanted),
+        }
+    }
+}
+
+impl<'a> From<&'a Scoring> for Told<'a> {
+    fn from(scoring: &'a Scoring) -> Self {
+        Self {
+            rule: &scoring.rule,
+            created: scoring.created,
+            path: Some(path(&scoring.blob)),
+            endpoint: Some(scoring.endpoint.as_str()),
+            deployment: scoring.deployment.as_deref(),
+            attempt: Some(scoring.attempt),
+            failure: Failure::Told(scoring.failure),
+        }
+    }
+}
+
+impl<'a> From<&'a Listed> for Told<'a> {
+    fn from(row: &'a Listed) -> Self {
+        Self {
+            rule: &row.rule,
+            created: row.created,
+            path: Some(path_of(&row.blob)),
+            endpoint: row.endpoint.as_deref(),
+            deployment: row.deployment.as_deref(),
+            attempt: None,
+            failure: Failure::Untold,
+        }
+    }
+}
+
+impl<'a> From<&'a InFlight> for Told<'a> {
+    fn from(row: &'a InFlight) -> Self {
+        Self {
+            rule: &row.rule,
+            created: row.created,
+            path: None,
+            endpoint: Some(row.endpoint.as_str()),
+            deployment: row.deployment.as_deref(),
+            attempt: Some(row.attempt),
+            failure: Failure::Untold,
+        }
+    }
+}
+
+impl<'a> From<&'a Ended> for Told<'a> {
+    fn from(row: &'a Ended) -> Self {
+        Self {
+            rule: &row.rule,
+            created: row.created,
+            path: row.blob.as_ref().map(path_of),
+            endpoint: row.endpoint.as_deref(),
+            deployment: row.deployment.as_deref(),
+            attempt: row.attempt,
+            // A row that tells of the blob is one of the index by status, which tells why as well.
+            failure: if row.blob.is_some() { Failure::Told(row.failure) } else { Failure::Untold },
+        }
+    }
+}
+
+fn path_of(blob: &UnversionedBlob) -> String {
+    format!("{}/{}", blob.container, blob.path)
+}

@@ -1,0 +1,136 @@
+//! What people wait for when a ledger holds a million scorings: a list, a filter, one scoring, `status`; on the embedded store.
+//!
+//! `cargo bench -p handler --bench lists [-- COUNT]`. The scorings are spread over thirty days, each hundredth has failed; only the
+//! rows that these reads touch are made, as what is written with them is another bench's subject.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use app::ledger::{Ledger, LedgerOptions, Place, end_key, rows};
+use app::ports::table_store::{Entity, Key, Op, TableName, TableStore};
+use app::reports::{self, Filter};
+use lifecycle::{BlobVersion, FailureCause, LedgerId, Rules, Scoring, ScoringId, Status};
+use stores::embedded::EmbeddedStore;
+use stores::faulty::Faulty;
+use time::macros::datetime;
+use time::{Duration, OffsetDateTime};
+
+const NOW: OffsetDateTime = datetime!(2026-07-21 10:00 UTC);
+const COUNT: u32 = 1_000_000;
+/// Operations of one transaction, and rows of one scoring here at most.
+const MAX_OPS: usize = 100;
+const MAX_ROWS: usize = 5;
+
+#[expect(clippy::print_stdout, reason = "a bench's figures are what it is for")]
+fn main() {
+    let count = std::env::args().skip(1).find_map(|text| text.parse().ok()).unwrap_or(COUNT);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime can be made");
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let store = EmbeddedStore::open(folder.path()).expect("a store can be made in an empty folder");
+    let store = Arc::new(Faulty::new(Arc::new(store)));
+    let options = LedgerOptions {
+        task_hub: "Bench".to_owned(),
+        writer: "bench".to_owned(),
+        new_id: LedgerId::of_random([1; 16]),
+        projection: false,
+    };
+    let ledger = Ledger::new(Arc::clone(&store) as Arc<dyn TableStore>, &options).expect("the task hub's name is good");
+    runtime.block_on(async {
+        let begun = Instant::now();
+        fill(&ledger, store.as_ref(), count).await;
+        println!("{count} scorings made in {:.0} s", begun.elapsed().as_secs_f64());
+        let page = Filter { limit: 100, ..Filter::default() };
+        let first = reports::newest(&ledger, &page, || ()).await.expect("a list");
+        let failed = Filter { status: vec![Status::Failed], ..page.clone() };
+        let rare = Filter { cause: Some(FailureCause::Access), ..page.clone() };
+        let old = Filter { before: Some(NOW - Duration::days(29)), ..page.clone() };
+        let scored = Filter { status: vec![Status::Scored], ..page.clone() };
+        let of_folder = Filter { prefix: Some("claims/0/7".to_owned()), ..failed.clone() };
+        let day = Filter { since: Some(NOW - Duration::DAY), prefix: Some("claims/7/".to_owned()), ..page.clone() };
+        let next = Filter { after: first.next.clone(), ..page.clone() };
+        for (what, filter) in [
+            ("first page", page),
+            ("next page", next),
+            ("older than 29 days", old),
+            ("scored", scored),
+            ("failed", failed),
+            ("failed of a folder", of_folder),
+            ("failed for a cause", rare),
+            ("a day's of a folder", day),
+        ] {
+            let (before, begun) = (store.calls(), Instant::now());
+            let shown = reports::newest(&ledger, &filter, || ()).await.expect("a list").scorings.len();
+            let (took, after) = (begun.elapsed(), store.calls());
+            let (pages, reads) = (after.pages - before.pages, after.reads - before.reads);
+            println!(
+                "{what:20} {:7.1} ms  {shown} shown, {pages} queries, {reads} point reads",
+                took.as_secs_f64() * 1e3
+            );
+        }
+        let begun = Instant::now();
+        reports::find(&ledger, &first.scorings[0].id, || ()).await.expect("a scoring");
+        println!("{:20} {:7.1} ms", "one by its id", begun.elapsed().as_secs_f64() * 1e3);
+        let begun = Instant::now();
+        let id = ScoringId::read(&first.scorings[0].id).expect("an id");
+        reports::detail_of(&ledger, &id).await.expect("a scoring");
+        println!("{:20} {:7.1} ms", "its detail", begun.elapsed().as_secs_f64() * 1e3);
+        let begun = Instant::now();
+        let report = reports::status(&ledger, NOW, None).await.expect("a report");
+        let ended = report.count(Status::Scored) + report.count(Status::Failed);
+        println!("{:20} {:7.1} ms  {ended} ended in the last day", "status", begun.elapsed().as_secs_f64() * 1e3);
+    });
+}
+
+/// Scorings that ended, by rows of each in one transaction of its partition.
+async fn fill(ledger: &Ledger, store: &dyn TableStore, count: u32) {
+    let id = ledger.id().await.expect("the ledger's id is written");
+    let rules =
+        r#"{"rules":[{"id":"claims","match":{"container":"claims"},"endpoint":{"uri":"https://heart.example/jobs"}}]}"#;
+    let rules = Rules::read(rules).expect("good rules");
+    let rule = rules.get("claims").expect("the rule");
+    let table = TableName::read("BenchState").expect("a table's name");
+    let mut waiting: BTreeMap<String, Vec<Op>> = BTreeMap::new();
+    for number in 0..count {
+        let at = NOW - Duration::days(30) * f64::from(count - number) / f64::from(count);
+        let url = format!("https://uploads.blob.core.windows.net/claims/{}/{number}.csv", number % 10);
+        let blob = BlobVersion::read(&url, "1").expect("a blob");
+        let mut scoring = Scoring::accept(id, rule, blob, at);
+        scoring.status = if number % 100 == 0 { Status::Failed } else { Status::Scored };
+        scoring.completed = Some(at);
+        // One cause is a thousandth of the failures.
+        let cause = if number % 100_000 == 0 { FailureCause::Access } else { FailureCause::UserCode };
+        scoring.failure = (scoring.status == Status::Failed).then_some(cause);
+        let partition = rows::scoring_key(&scoring.id).partition;
+        let listed = Entity::new(Key::new(&partition, Place::of(&scoring.id, at).as_str()))
+            .with("SchemaVersion", rows::SCHEMA)
+            .with("RuleId", scoring.rule.as_str())
+            .with("BlobUrl", scoring.blob.url.as_str())
+            .with("Endpoint", scoring.endpoint.as_str())
+            .with("CreatedTime", at);
+        let end = end_key(scoring.status, &rows::terminal_key(&scoring.id, at)).map(|key| {
+            let end = Entity { key, ..listed.clone() };
+            end.with("Attempt", 1).with_some("FailureCause", scoring.failure.map(FailureCause::name))
+        });
+        let entry = scoring.accepted_entry("made".to_owned());
+        let ops = waiting.entry(partition).or_default();
+        ops.extend(
+            [
+                rows::to_scoring_row(&scoring, "bench"),
+                listed,
+                rows::to_history_row(&scoring.id, &entry),
+                rows::to_terminal_row(&scoring, at),
+            ]
+            .into_iter()
+            .chain(end)
+            .map(Op::Insert),
+        );
+        if ops.len() > MAX_OPS - MAX_ROWS {
+            let ops = std::mem::take(ops);
+            store.write(&table, &ops).await.expect("rows are written");
+        }
+    }
+    for ops in waiting.into_values().filter(|ops| !ops.is_empty()) {
+        store.write(&table, &ops).await.expect("rows are written");
+    }
+}

@@ -1,0 +1,70 @@
+//! What people order stands in a history with who ordered it and why, and each thing that was said does at most one thing.
+
+use lifecycle::{Entry, Event, Scoring, ScoringId};
+
+use super::Invariants;
+use app::ports::table_store::Op;
+
+/// Who orders in the simulation.
+pub(crate) const BY: &str = "an operator";
+
+/// Why: the number of what was said, so that two things that were said differ.
+pub(crate) fn reason(number: u64) -> String {
+    format!("the seed says so, {number}")
+}
+
+/// What the history has of an order, from its author to the end of its reason.
+fn said(text: &str) -> Option<&str> {
+    let from = text.find(&format!("by {BY} (the seed says so, "))?;
+    let to = text[from..].find(')')?;
+    Some(&text[from..=from + to])
+}
+
+/// Whether nothing but an order brings it about.
+fn is_ordered(event: Event) -> bool {
+    matches!(
+        event,
+        Event::Retried
+            | Event::Withdrawn
+            | Event::PutOnHold
+            | Event::Released
+            | Event::Expedited
+            | Event::StopOrdered
+            | Event::Acknowledged
+            | Event::JobNamed
+            | Event::GivenUp
+    )
+}
+
+impl Invariants {
+    /// Lines of a scoring's history were written.
+    pub(super) fn orders(&mut self, next: &Scoring, entries: &[Entry]) {
+        for entry in entries {
+            let said = said(&entry.reason);
+            // The first line of what is scored once more says who wanted it.
+            let is_further_generation = entry.from.is_none() && next.generation > 0;
+            let needs_author = is_further_generation || entry.event.is_some_and(is_ordered);
+            self.hold(!needs_author || said.is_some(), "orders", &next.id, || {
+                format!("a history does not say who ordered it and why: {}", entry.reason)
+            });
+            let Some(said) = said.filter(|_| entry.event.is_some_and(is_ordered)) else { continue };
+            let is_first = self.said.insert((next.id.clone(), said.to_owned()));
+            self.hold(is_first, "orders", &next.id, || format!("done twice: {}", entry.reason));
+        }
+    }
+
+    /// A limit was set in this transaction.
+    pub(crate) fn limit_told(&mut self, rule: &str, ops: &[Op]) {
+        let line = ops.iter().filter(|op| op.key().row.starts_with(&format!("~limit~rule~{rule}~")));
+        let told = line.filter_map(Op::entity).any(|row| {
+            row.string("SetBy") == Some(BY) && row.string("Reason").is_some_and(|reason| !reason.is_empty())
+        });
+        if !told {
+            self.broken(
+                "orders",
+                None::<&ScoringId>,
+                format!("the limit of {rule} was set without a line of its history"),
+            );
+        }
+    }
+}

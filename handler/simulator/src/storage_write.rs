@@ -1,0 +1,72 @@
+//! Writes of block blobs: `Put Blob` and `Put Blob From URL` whole in one request, `Put Block List` of what was staged before
+//! (`storage_blocks.rs`). The file changes at once or not at all.
+//!
+//! `Copy Blob`, which shows what is copied while it is, is not taken.
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+
+use axum::body::{Body, to_bytes};
+use axum::http::StatusCode;
+use axum::response::Response;
+
+use crate::call::Call;
+use crate::shared::Shared;
+use crate::storage_source::Source;
+use crate::storage_target::{Target, finish};
+use crate::storage_version::error;
+use crate::{storage_blocks, storage_source};
+
+/// More comes in blocks.
+const MAX: usize = 16 << 20;
+
+pub(super) async fn put(shared: &Shared, folder: &Path, blob: &str, call: &Call, body: Body) -> Response {
+    let Some(target) = Target::new(folder, blob) else {
+        return error(StatusCode::BAD_REQUEST, "InvalidUri", "The simulator has no file of this name.");
+    };
+    let source = match storage_source::open(shared, call) {
+        Ok(source) => source,
+        Err(refused) => return refused.answer(),
+    };
+    let Ok(body) = to_bytes(body, MAX).await else {
+        return error(StatusCode::PAYLOAD_TOO_LARGE, "RequestBodyTooLarge", "The request body is too large.");
+    };
+    let is_block_blob = call.header("x-ms-blob-type").is_some_and(|kind| kind.eq_ignore_ascii_case("BlockBlob"));
+    let call = call.clone();
+    let written = tokio::task::spawn_blocking(move || match call.query("comp") {
+        None if is_block_blob => whole(&target, &call, source, &body),
+        Some("block") => storage_blocks::stage(&target, &call, source, &body),
+        Some("blocklist") => storage_blocks::commit(&target, &call, &body),
+        _ => Ok(error(StatusCode::BAD_REQUEST, "InvalidHeaderValue", "The simulator takes block blobs alone.")),
+    });
+    match written.await {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(why)) => {
+            tracing::warn!("the file of a blob cannot be written: {why}");
+            error(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", "The file cannot be written.")
+        }
+        Err(_) => error(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", "The write failed."),
+    }
+}
+
+fn whole(target: &Target, call: &Call, source: Option<Source>, body: &[u8]) -> io::Result<Response> {
+    let unfinished = target.unfinished()?;
+    let mut content_type = call.content_type();
+    match source {
+        None => {
+            std::fs::write(&unfinished, body)?;
+            content_type = content_type.or_else(|| call.header("content-type").map(str::to_owned));
+        }
+        Some(mut source) => {
+            // Without one of its own a copy has the properties of its source.
+            content_type = content_type.or_else(|| Some(source.content_type.clone()));
+            io::copy(&mut source, &mut File::create(&unfinished)?)?;
+            if let Some(refused) = source.changed() {
+                std::fs::remove_file(&unfinished)?;
+                return Ok(refused);
+            }
+        }
+    }
+    finish(target, call, &unfinished, content_type)
+}

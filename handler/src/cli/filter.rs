@@ -1,0 +1,44 @@
+//! What is asked of scorings beside status, rule, prefix and since: the same of a list, an export and an order.
+
+use app::reports::Filter;
+use lifecycle::FailureCause;
+use lifecycle::id::EndpointUri;
+use time::OffsetDateTime;
+
+use super::since::Since;
+
+/// What else is asked of scorings.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct FurtherFilter {
+    /// Only scorings that were accepted before then, so that are older: `2h` before now, or a time
+    #[arg(long, value_name = "TIME", value_parser = Since::read)]
+    pub before: Option<Since>,
+    /// Only scorings that go to the endpoint of this invoke URI
+    #[arg(long, value_name = "URI")]
+    pub endpoint: Option<EndpointUri>,
+    /// Only scorings for which this deployment was asked
+    #[arg(long, value_name = "NAME")]
+    pub deployment: Option<String>,
+    /// Only scorings at this attempt, 0 before the first
+    #[arg(long, value_name = "N")]
+    pub attempt: Option<u32>,
+    /// Only scorings that failed for this cause: `input`, `access`, `request`, `userCode`, `platform` or `unknown`; without --status
+    /// those that are failed now
+    #[arg(long, value_name = "CAUSE")]
+    pub cause: Option<FailureCause>,
+}
+
+impl FurtherFilter {
+    /// A filter that asks this and nothing else.
+    pub(super) fn filter(&self, now: OffsetDateTime, limit: usize) -> Filter {
+        Filter {
+            before: self.before.map(|before| before.before(now)),
+            endpoint: self.endpoint.clone(),
+            deployment: self.deployment.clone(),
+            attempt: self.attempt,
+            cause: self.cause,
+            limit,
+            ..Filter::default()
+        }
+    }
+}

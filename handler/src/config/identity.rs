@@ -1,0 +1,414 @@
+//! Who the app is to Azure, and in which cloud: found in a fixed order, and shown by `scorekeeper config`.
+//!
+//! 1. What `SCOREKEEPER_IDENTITY` names.
+//! 2. A service principal, where `AZURE_TENANT_ID`, `AZURE_CLIENT_ID` and one proof of it are set.
+//! 3. The managed identity: user-assigned by `AZURE_CLIENT_ID`, else the system-assigned one. For a command of a person, where no
+//!    platform provides one: whoever is signed in.
+//!
+//! A service principal of which a part is missing is a problem. It would be taken for a managed identity silently else, and the
+//! token would be that of somebody with other rights.
+
+use std::path::PathBuf;
+
+use azure::tokens::{Identity, ManagedIdentity, Proof, ServicePrincipal};
+use url::Url;
+
+use super::problems::Refused;
+use super::{AzureCloudFacts, Reader, Source, Vars};
+
+pub(super) const NAME: &str = "SCOREKEEPER_IDENTITY";
+const CLOUD: &str = "AZURE_CLOUD";
+const AUTHORITY: &str = "AZURE_AUTHORITY_HOST";
+const TENANT: &str = "AZURE_TENANT_ID";
+const CLIENT: &str = "AZURE_CLIENT_ID";
+const SECRET: &str = "AZURE_CLIENT_SECRET";
+const SECRET_FILE: &str = "AZURE_CLIENT_SECRET_FILE";
+const CERTIFICATE: &str = "AZURE_CLIENT_CERTIFICATE_PATH";
+const TOKEN_FILE: &str = "AZURE_FEDERATED_TOKEN_FILE";
+/// All of them, for whoever starts a process with an identity of another kind.
+#[cfg(feature = "dev")] // for `local`
+pub(crate) const ALL: [&str; 9] =
+    [NAME, CLOUD, AUTHORITY, TENANT, CLIENT, SECRET, SECRET_FILE, CERTIFICATE, TOKEN_FILE];
+/// What a service principal proves itself with.
+const PROOFS: [&str; 4] = [SECRET, SECRET_FILE, CERTIFICATE, TOKEN_FILE];
+
+/// What `SCOREKEEPER_IDENTITY` says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Wanted {
+    /// By `AZURE_CLIENT_ID`, else the system-assigned one.
+    Managed,
+    /// This one.
+    ManagedOne(ManagedIdentity),
+    /// By secret or certificate.
+    ServicePrincipal,
+    /// By a federated token.
+    Workload,
+    SignedIn,
+}
+
+/// Who runs what reads the settings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum RunBy {
+    /// A host, as the app: there is an identity, or there are no tokens.
+    Host,
+    /// A person, or a script for one.
+    Person,
+}
+
+/// Whether these variables give a process an identity of its own; whoever runs it asks as somebody who is signed in else.
+pub(crate) fn is_app(vars: &dyn Vars) -> bool {
+    let is_set = |name: &str| vars.get(name).is_some_and(|value| !value.trim().is_empty());
+    match vars.get(NAME).as_deref().map(str::trim) {
+        Some(SIGNED_IN) => false,
+        Some(wanted) if !wanted.is_empty() => true,
+        _ => ["IDENTITY_ENDPOINT", CLIENT].into_iter().chain(PROOFS).any(is_set),
+    }
+}
+
+const SIGNED_IN: &str = "signedIn";
+
+impl Reader<'_> {
+    /// The cloud that is named, and the default of what depends on it.
+    pub(super) fn cloud(&mut self) -> Option<&'static AzureCloudFacts> {
+        let text = self.get(CLOUD)?;
+        let named = AzureCloudFacts::named(&text);
+        if named.is_some() {
+            self.understood(CLOUD, &text, Source::Variable(CLOUD.to_owned()));
+        } else {
+            let expected = "`AzureCloud`, `AzureChinaCloud` or `AzureUSGovernment`";
+            self.problem(CLOUD, Some(&text), Refused::new(expected, "leave it out for the public cloud"));
+        }
+        named
+    }
+
+    /// Azure Resource Manager, by default that of the cloud that is named.
+    pub(super) fn resource_manager(&mut self) -> Url {
+        const NAME: &str = "SCOREKEEPER_RESOURCE_MANAGER";
+        let named = self.cloud();
+        let default = named.map_or(azure::resource_manager::PUBLIC_CLOUD, |cloud| cloud.resource_manager);
+        let url = self.read(NAME, default, super::resource_manager);
+        if let (Some(named), Some(other)) = (named, AzureCloudFacts::of(&url))
+            && *named != *other
+        {
+            let expected = format!("that of the cloud which {CLOUD} names, {}", named.resource_manager);
+            self.problem(
+                NAME,
+                Some(url.as_str()),
+                Refused::new(expected, format!("leave out one of {NAME} and {CLOUD}")),
+            );
+        }
+        url
+    }
+
+    /// Who asks. `None` only together with a problem.
+    pub(super) fn identity(&mut self, resource_manager: &Url, run_by: RunBy) -> Option<Identity> {
+        let before = self.problems.len();
+        let wanted = self.wanted();
+        let client = self.client_id();
+        let proofs: Vec<&'static str> = PROOFS.into_iter().filter(|name| self.get(name).is_some()).collect();
+        let usable = |name: &&'static str| match wanted {
+            Some(Wanted::Workload) => *name == TOKEN_FILE,
+            Some(Wanted::ServicePrincipal) => *name != TOKEN_FILE,
+            _ => true,
+        };
+        let (identity, source) = match &wanted {
+            Some(Wanted::SignedIn) => (Some(Identity::SignedIn), Source::Variable(NAME.to_owned())),
+            Some(Wanted::ManagedOne(one)) => (Some(Identity::Managed(one.clone())), Source::Variable(NAME.to_owned())),
+            Some(Wanted::Managed) => (Some(managed(client)), Source::Variable(NAME.to_owned())),
+            Some(Wanted::Workload | Wanted::ServicePrincipal) => {
+                let proofs: Vec<_> = proofs.into_iter().filter(usable).collect();
+                let source = Source::Variable(NAME.to_owned());
+                (self.service_principal(client, &proofs, resource_manager), source)
+            }
+            // A tenant alone is set by tools for people; with an application beside it somebody means a service principal.
+            None if proofs.is_empty() && !(self.get(TENANT).is_some() && client.is_some()) => {
+                let why = if client.is_some() { format!("{CLIENT} is set") } else { "no other is named".to_owned() };
+                let identity =
+                    if run_by == RunBy::Host || is_app(self.vars) { managed(client) } else { Identity::SignedIn };
+                (Some(identity), Source::Default(Some(why)))
+            }
+            None => {
+                let why = proofs.first().map(|name| format!("{name} is set"));
+                (self.service_principal(client, &proofs, resource_manager), Source::Default(why))
+            }
+        };
+        if let Some(identity) = &identity
+            && self.problems.len() == before
+        {
+            self.understood(NAME, identity.to_string(), source);
+        }
+        identity
+    }
+
+    fn wanted(&mut self) -> Option<Wanted> {
+        let text = self.get(NAME)?;
+        let wanted = match text.split_once('=') {
+            None => match text.as_str() {
+                "managedIdentity" => Some(Wanted::Managed),
+                "servicePrincipal" => Some(Wanted::ServicePrincipal),
+                "workloadIdentity" => Some(Wanted::Workload),
+                SIGNED_IN => Some(Wanted::SignedIn),
+                _ => None,
+            },
+            Some(("clientId", id)) if is_guid(id) => Some(Wanted::ManagedOne(ManagedIdentity::ClientId(id.to_owned()))),
+            Some(("objectId", id)) if is_guid(id) => Some(Wanted::ManagedOne(ManagedIdentity::ObjectId(id.to_owned()))),
+            Some(("resourceId", id)) if is_identity(id) => {
+                Some(Wanted::ManagedOne(ManagedIdentity::ResourceId(id.to_owned())))
+            }
+            Some(_) => None,
+        };
+        if wanted.is_none() {
+            let expected = "`managedIdentity`, `servicePrincipal`, `workloadIdentity`, `signedIn`, or a user-assigned identity as \
+                            `clientId=ID`, `objectId=ID` or `resourceId=/subscriptions/…/userAssignedIdentities/NAME`";
+            // It may be a secret that was pasted into the wrong line.
+            let shown = format!("({} characters, not shown)", text.chars().count());
+            self.problem(NAME, Some(&shown), Refused::new(expected, "leave it out for what the other settings say"));
+        }
+        wanted
+    }
+
+    fn service_principal(
+        &mut self,
+        client_id: Option<String>,
+        proofs: &[&'static str],
+        resource_manager: &Url,
+    ) -> Option<Identity> {
+        let remedy = format!(
+            "set {TENANT}, {CLIENT} and one of {}; or {NAME}=managedIdentity, if that is meant",
+            PROOFS.join(", ")
+        );
+        let tenant = self.get(TENANT);
+        for (name, set) in [(TENANT, tenant.is_some()), (CLIENT, self.get(CLIENT).is_some())] {
+            if !set {
+                self.problem(name, None, Refused::new("part of a service principal", remedy.clone()));
+            }
+        }
+        let name = match proofs {
+            [] => {
+                self.problem(SECRET, None, Refused::new("what the service principal proves itself with", remedy));
+                return None;
+            }
+            [one] => *one,
+            [one, others @ ..] => {
+                let expected = format!("set alone: {} says who the app is, too", others.join(", "));
+                let remedy = format!(
+                    "leave one; or {NAME}=workloadIdentity for the token file, {NAME}=servicePrincipal for the other"
+                );
+                self.problem(one, Some("(not shown)"), Refused::new(expected, remedy));
+                return None;
+            }
+        };
+        let value = self.get(name)?;
+        let proof = match name {
+            SECRET => Proof::Secret(value.into()),
+            SECRET_FILE => Proof::SecretFile(PathBuf::from(value)),
+            CERTIFICATE => Proof::Certificate(PathBuf::from(value)),
+            _ => Proof::FederatedToken(PathBuf::from(value)),
+        };
+        let tenant = tenant?;
+        if !tenant.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-".contains(&byte)) {
+            let shown = format!("({} characters, not shown)", tenant.chars().count());
+            let remedy = "copy it: az account show --query tenantId --output tsv";
+            self.problem(TENANT, Some(&shown), Refused::new("a tenant's id or domain", remedy));
+            return None;
+        }
+        let authority = self.authority(resource_manager)?;
+        Some(Identity::ServicePrincipal(ServicePrincipal { authority, tenant, client_id: client_id?, proof }))
+    }
+
+    /// Microsoft Entra ID of the cloud, unless another is named: AKS names one in each pod.
+    fn authority(&mut self, resource_manager: &Url) -> Option<Url> {
+        let of_cloud =
+            AzureCloudFacts::of(resource_manager).or_else(|| AzureCloudFacts::named("AzureCloud"))?.authority;
+        let (text, source) = match self.get(AUTHORITY) {
+            Some(text) => (text, Source::Variable(AUTHORITY.to_owned())),
+            None => (of_cloud.to_owned(), Source::Default(None)),
+        };
+        let Ok(url) = super::resource_manager(&text) else {
+            let expected = "an https URL without path and query (http for loopback hosts only)";
+            self.problem(AUTHORITY, Some(&text), Refused::new(expected, "leave it out for the cloud's own"));
+            return None;
+        };
+        self.understood(AUTHORITY, &text, source);
+        Some(url)
+    }
+
+    fn client_id(&mut self) -> Option<String> {
+        let Some(id) = self.get(CLIENT) else {
+            self.understood(CLIENT, "(system-assigned identity)", Source::Default(None));
+            return None;
+        };
+        if is_guid(&id) {
+            self.understood(CLIENT, &id, Source::Variable(CLIENT.to_owned()));
+            Some(id)
+        } else {
+            let expected = "a client id (8-4-4-4-12 hexadecimal digits)";
+            let remedy =
+                "copy `clientId` of the user-assigned identity; its principal id, name and resource id don't do";
+            // It may be a client secret that was pasted into the wrong line.
+            let shown = format!("({} characters, not shown)", id.chars().count());
+            self.problem(CLIENT, Some(&shown), Refused::new(expected, remedy));
+            None
+        }
+    }
+}
+
+fn managed(client_id: Option<String>) -> Identity {
+    Identity::Managed(client_id.map_or(ManagedIdentity::SystemAssigned, ManagedIdentity::ClientId))
+}
+
+fn is_guid(id: &str) -> bool {
+    let groups: Vec<_> = id.split('-').map(str::len).collect();
+    groups == [8, 4, 4, 4, 12] && id.chars().all(|c| c == '-' || c.is_ascii_hexdigit())
+}
+
+fn is_identity(id: &str) -> bool {
+    let id = id.to_ascii_lowercase();
+    let parts: Vec<&str> = id.split('/').collect();
+    matches!(
+        parts.as_slice(),
+        [
+            "",
+            "subscriptions",
+            _,
+            "resourcegroups",
+            _,
+            "providers",
+            "microsoft.managedidentity",
+            "userassignedidentities",
+            _
+        ]
+    ) && parts.iter().skip(1).all(|part| !part.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Problems;
+    use super::*;
+    use std::collections::BTreeMap;
+
+    const ID: &str = "11111111-2222-3333-4444-555555555555";
+    const IDENTITY: &str =
+        "/subscriptions/s/resourceGroups/g/providers/Microsoft.ManagedIdentity/userAssignedIdentities/scorekeeper";
+
+    fn read(vars: &[(&str, &str)], run_by: RunBy) -> Result<(Identity, String), Problems> {
+        let vars: BTreeMap<String, String> = vars.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
+        let mut reader = Reader { vars: &vars, problems: Vec::new(), settings: Vec::new() };
+        let manager = reader.resource_manager();
+        let identity = reader.identity(&manager, run_by);
+        match identity {
+            Some(identity) if reader.problems.is_empty() => {
+                let shown = reader.settings.iter().map(|it| format!("{} {} ({})\n", it.name, it.value, it.source));
+                Ok((identity, shown.collect()))
+            }
+            _ => Err(Problems(reader.problems)),
+        }
+    }
+
+    fn principal(vars: &[(&str, &str)]) -> ServicePrincipal {
+        match read(vars, RunBy::Host) {
+            Ok((Identity::ServicePrincipal(principal), _)) => principal,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn who_the_app_is_is_found_in_the_documented_order() {
+        let managed = |one| Identity::Managed(one);
+        let (tenant, client) = ((TENANT, "contoso.com"), (CLIENT, ID));
+        let resource = format!("resourceId={IDENTITY}");
+        for (vars, expected) in [
+            (vec![], managed(ManagedIdentity::SystemAssigned)),
+            (vec![client], managed(ManagedIdentity::ClientId(ID.into()))),
+            (vec![tenant], managed(ManagedIdentity::SystemAssigned)),
+            (vec![tenant, client, (NAME, "managedIdentity")], managed(ManagedIdentity::ClientId(ID.into()))),
+            (
+                vec![(NAME, "clientId=11111111-2222-3333-4444-555555555555")],
+                managed(ManagedIdentity::ClientId(ID.into())),
+            ),
+            (
+                vec![(NAME, "objectId=11111111-2222-3333-4444-555555555555")],
+                managed(ManagedIdentity::ObjectId(ID.into())),
+            ),
+            (vec![(NAME, &resource)], managed(ManagedIdentity::ResourceId(IDENTITY.into()))),
+            (vec![(NAME, "signedIn"), tenant, client, (SECRET, "x")], Identity::SignedIn),
+        ] {
+            assert_eq!(read(&vars, RunBy::Host).expect("good").0, expected, "{vars:?}");
+        }
+        let proof = |name: &'static str| principal(&[tenant, client, (name, "it")]).proof;
+        assert_eq!(proof(SECRET), Proof::Secret("it".into()));
+        assert_eq!(proof(SECRET_FILE), Proof::SecretFile("it".into()));
+        assert_eq!(proof(CERTIFICATE), Proof::Certificate("it".into()));
+        assert_eq!(proof(TOKEN_FILE), Proof::FederatedToken("it".into()));
+        let both = [tenant, client, (SECRET, "s"), (TOKEN_FILE, "f")];
+        let chosen = |name: &'static str| principal(&[both.as_slice(), &[(NAME, name)]].concat()).proof;
+        assert_eq!(chosen("servicePrincipal"), Proof::Secret("s".into()));
+        assert_eq!(chosen("workloadIdentity"), Proof::FederatedToken("f".into()));
+    }
+
+    #[test]
+    fn a_person_asks_as_somebody_who_is_signed_in_unless_an_identity_is_there() {
+        let by_person = |vars: &[(&str, &str)]| read(vars, RunBy::Person).expect("good").0;
+        assert_eq!(by_person(&[]), Identity::SignedIn);
+        assert_eq!(by_person(&[(TENANT, "contoso.com")]), Identity::SignedIn);
+        let platform = ("IDENTITY_ENDPOINT", "http://127.0.0.1:1");
+        assert_eq!(by_person(&[platform]), Identity::Managed(ManagedIdentity::SystemAssigned));
+        assert_eq!(by_person(&[platform, (NAME, "signedIn")]), Identity::SignedIn);
+    }
+
+    #[test]
+    fn a_service_principal_of_which_a_part_is_missing_is_no_managed_identity() {
+        let (tenant, client, secret) = ((TENANT, "contoso.com"), (CLIENT, ID), (SECRET, "PLANTED"));
+        for (vars, named) in [
+            (vec![tenant, client], SECRET),
+            (vec![secret], TENANT),
+            (vec![tenant, secret], CLIENT),
+            (vec![client, secret], TENANT),
+            (vec![tenant, client, (NAME, "workloadIdentity"), secret], SECRET),
+            (vec![tenant, client, secret, (CERTIFICATE, "c.pem")], SECRET),
+            (vec![(TENANT, "not/a tenant"), client, secret], TENANT),
+            (vec![tenant, (CLIENT, "PLANTED"), secret], CLIENT),
+            (vec![tenant, client, secret, (AUTHORITY, "http://login.example.com")], AUTHORITY),
+            (vec![(NAME, "PLANTED")], NAME),
+            (vec![(NAME, "objectId=PLANTED")], NAME),
+            (vec![(NAME, "resourceId=/subscriptions/s/resourceGroups/g")], NAME),
+            (vec![(CLOUD, "AzureGermanCloud")], CLOUD),
+            (
+                vec![(CLOUD, "AzureChinaCloud"), ("SCOREKEEPER_RESOURCE_MANAGER", "https://management.azure.com")],
+                "SCOREKEEPER_RESOURCE_MANAGER",
+            ),
+        ] {
+            let problems = read(&vars, RunBy::Host).expect_err(named).to_string();
+            assert!(problems.starts_with(&format!("`{named}`")), "{named}: {problems}");
+            assert!(!problems.contains("PLANTED"), "{problems}");
+        }
+    }
+
+    #[test]
+    fn a_cloud_that_is_named_chooses_who_signs_in_where() {
+        let (tenant, client, secret) = ((TENANT, "contoso.com"), (CLIENT, ID), (SECRET, "PLANTED"));
+        let authority = |more: (&'static str, &'static str)| principal(&[tenant, client, secret, more]).authority;
+        let host = |more| authority(more).host_str().map(str::to_owned);
+        assert_eq!(host((CLOUD, "AzureCloud")).as_deref(), Some("login.microsoftonline.com"));
+        assert_eq!(host((CLOUD, "AzureUSGovernment")).as_deref(), Some("login.microsoftonline.us"));
+        assert_eq!(host((CLOUD, "azurechinacloud")).as_deref(), Some("login.chinacloudapi.cn"));
+        let by_manager = ("SCOREKEEPER_RESOURCE_MANAGER", "https://management.usgovcloudapi.net");
+        assert_eq!(host(by_manager).as_deref(), Some("login.microsoftonline.us"));
+        assert_eq!(host((AUTHORITY, "http://127.0.0.1:8080")).as_deref(), Some("127.0.0.1"));
+    }
+
+    #[test]
+    fn what_was_found_is_shown_with_its_reason_and_without_a_secret() {
+        let (_, shown) =
+            read(&[(TENANT, "contoso.com"), (CLIENT, ID), (SECRET, "PLANTED")], RunBy::Host).expect("good");
+        let line =
+            format!("{NAME} service principal {ID} of tenant contoso.com, by a secret (default ({SECRET} is set))");
+        assert!(shown.contains(&line), "{shown}");
+        assert!(!shown.contains("PLANTED"), "{shown}");
+        let (_, shown) = read(&[], RunBy::Host).expect("good");
+        assert!(
+            shown.contains(&format!("{NAME} managed identity, system-assigned (default (no other is named))")),
+            "{shown}"
+        );
+    }
+}
