@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use handler::config::{ProcessVars, Vars as _};
 
+use crate::support::executable;
 use crate::support::functions_host::SCOREKEEPER;
 
 /// A folder in which it lies alone.
@@ -15,7 +16,7 @@ fn alone() -> (tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let program = folder.path().join("scorekeeper");
     let released = ProcessVars.get("SCOREKEEPER_RELEASED").unwrap_or_else(|| SCOREKEEPER.to_owned());
-    std::fs::copy(released, &program).unwrap();
+    executable::copy(Path::new(&released), &program);
     (folder, program)
 }
 

@@ -17,6 +17,7 @@ use tokio::sync::OnceCell;
 
 use crate::support::azurite;
 use crate::support::cloud::event_about;
+use crate::support::executable;
 use crate::support::functions_host::{FunctionsHost, SCOREKEEPER};
 use crate::support::process::Process;
 
@@ -90,7 +91,6 @@ impl Stage {
     /// Takes the app's identity out of the settings and puts in its place an operator who is signed in: an Azure CLI that
     /// hands out tokens.
     pub(super) async fn sign_in(&mut self) {
-        use std::os::unix::fs::PermissionsExt as _;
         let endpoint = self.vars.remove("IDENTITY_ENDPOINT").unwrap();
         let header = self.vars.remove("IDENTITY_HEADER").unwrap();
         let bin = self.folder.path().join("bin");
@@ -109,9 +109,7 @@ impl Stage {
             writeln!(script, "  *'{audience}'*) cat '{}';;", file.display()).unwrap();
         }
         script.push_str("  *) exit 1;;\nesac\n");
-        let az = bin.join("az");
-        std::fs::write(&az, script).unwrap();
-        std::fs::set_permissions(&az, std::fs::Permissions::from_mode(0o755)).unwrap();
+        executable::script(&script, &bin.join("az"));
         self.vars.insert("PATH".to_owned(), format!("{}:/usr/bin:/bin", bin.display()));
     }
 

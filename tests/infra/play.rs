@@ -4,11 +4,12 @@
 
 use std::fmt::Write as _;
 use std::fs::{self, OpenOptions};
-use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
 
 use super::project::root;
+use crate::support::executable;
 
 pub const APP: &str = "/subscriptions/s/resourceGroups/rg/providers/Microsoft.Web/sites/func";
 /// The principal that `COMPILED` names as a cluster's.
@@ -259,8 +260,7 @@ impl Play {
             let rules = format!("rules) echo \"rules were checked: $*\"; exit {} ;;", self.rules);
             let script =
                 format!("#!/bin/sh\ncase $1 in\n{rules}\n*) echo \"doctor was asked: $*\"; exit {code} ;;\nesac\n");
-            fs::write(at("doctor"), script).unwrap();
-            fs::set_permissions(at("doctor"), fs::Permissions::from_mode(0o755)).unwrap();
+            executable::script(&script, &at("doctor"));
             command.env("DOCTOR", at("doctor"));
         }
         command.envs(self.vars.iter().map(|(name, value)| (name, value)));

@@ -9,6 +9,7 @@ use std::process::Command;
 use super::compiler::{self, Compiler};
 use super::play::{Answer, INDEX, TOPIC, answer, lines, smooth};
 use super::project::{Files, Project, root};
+use crate::support::executable;
 
 const README: &str = "infra/README.md";
 /// What the page has its shell read.
@@ -221,7 +222,11 @@ pub fn walked(project: &Project) -> Result<Newcomer, String> {
     let at = |path: &str| folder.path().join(path);
     for (path, text) in project.files.all("infra/", "") {
         fs::create_dir_all(at(path).parent().unwrap()).unwrap();
-        fs::write(at(path), text).unwrap();
+        if path.ends_with(".sh") {
+            executable::script(text, &at(path));
+        } else {
+            fs::write(at(path), text).unwrap();
+        }
     }
     for path in ["bin", "target/before"] {
         fs::create_dir_all(at(path)).unwrap();
@@ -242,12 +247,12 @@ pub fn walked(project: &Project) -> Result<Newcomer, String> {
         let note = format!(
             "#!/bin/sh\n{{ printf '%s' {name}; for word; do printf ' [%s]' \"$word\"; done; echo; }} >> \"$PLAY.transcript\"\n{effect}\n"
         );
-        fs::write(at(&format!("bin/{name}")), note).unwrap();
+        executable::script(&note, &at(&format!("bin/{name}")));
     }
-    fs::copy(root().join("tests/cases/az/az"), at("bin/az")).unwrap();
+    executable::copy(&root().join("tests/cases/az/az"), &at("bin/az"));
     fs::write(at("play"), lines(&[found(), smooth(), made()].concat())).unwrap();
     let blocks = blocks(project.files.get(README)).collect::<Vec<_>>().join("\n");
-    let script = format!("chmod +x bin/* infra/deploy.sh\nset -eu\n{blocks}");
+    let script = format!("set -eu\n{blocks}");
     fs::write(at("page.sh"), script).unwrap();
     let output = Command::new("sh")
         .arg("page.sh")
@@ -370,7 +375,7 @@ fn looked_up_without(project: &Project, call: &'static str, exit: &'static str, 
     fs::write(at("infra/params/dev.bicepparam"), parameters).unwrap();
     fs::write(at("infra/params/dev.rules.json"), rules).unwrap();
     fs::create_dir(at("bin")).unwrap();
-    fs::copy(root().join("tests/cases/az/az"), at("bin/az")).unwrap();
+    executable::copy(&root().join("tests/cases/az/az"), &at("bin/az"));
     let empty = answer(INDEX, "*", call, exit, "");
     fs::write(at("play"), lines(&[vec![empty], found(), made()].concat())).unwrap();
     let values = blocks(project.files.get(README)).next().unwrap();
@@ -423,7 +428,7 @@ fn torn_down(project: &Project, of_the_topic: &[Answer]) -> String {
     let folder = tempfile::tempdir().unwrap();
     let at = |path: &str| folder.path().join(path);
     fs::create_dir(at("bin")).unwrap();
-    fs::copy(root().join("tests/cases/az/az"), at("bin/az")).unwrap();
+    executable::copy(&root().join("tests/cases/az/az"), &at("bin/az"));
     fs::write(at("play"), lines(&[of_the_topic, &found(), &smooth(), &made()].concat())).unwrap();
     let block = blocks(project.files.get(README)).find(|block| block.contains("az group delete")).unwrap();
     let before = "GROUP=rg-scorekeeper-dev ML_GROUP=rg-ml-dev APP=func\noutput() { echo principal; }\n";

@@ -4,6 +4,7 @@ pub mod azurite;
 pub mod canned;
 pub mod cloud;
 pub mod emulator;
+pub mod executable;
 pub mod functions_host;
 pub mod identity;
 pub mod lambda;
