@@ -35,6 +35,7 @@ mod cases;
 mod cases_renames;
 mod clocks;
 mod deliveries;
+mod durable_tables;
 mod explain;
 mod findings;
 mod followed;
@@ -314,6 +315,7 @@ async fn a_refusal_that_may_pass_waits_and_one_for_good_ends_it() {
 const THREE_IN_FLIGHT: &str = r#"{"rules":[{"id":"claims","match":{"container":"claims"},"endpoint":{"uri":"https://heart.example/jobs"},"maxInFlight":3}]}"#;
 
 use caps::an_endpoint_is_limited_over_all_its_rules_and_processes;
+use durable_tables::rows_are_what_durable_readers_accept;
 use rate::in_no_minute_is_more_submitted_than_the_endpoint_takes;
 
 async fn never_more_jobs_run_than_the_rule_allows_over_all_processes(world: World) {
@@ -423,70 +425,6 @@ async fn an_intent_that_nobody_carried_out_is_looked_for_and_then_sent() {
     assert_eq!(world.jobs().len(), 1);
 }
 
-async fn the_projection_is_what_durable_readers_accept(world: World) {
-    let app = world.app();
-    world.next_faults([Fault::Refused { permanent: false }]);
-    let ids = world.deliver(&app, &event("a.csv", "1")).await;
-    app.tick(world.now() + Duration::minutes(5)).await.unwrap();
-    world.tick_until_final(&app, 8).await;
-    let id = &ids[0];
-
-    let instances = rows(&world, "Instances", id, "").await;
-    let [instance] = instances.as_slice() else { panic!("{instances:?}") };
-    let entity = &instance.entity;
-    assert_eq!(entity.key.row, "");
-    assert_eq!(entity.string("RuntimeStatus"), Some("Completed"));
-    assert_eq!((entity.string("ExecutionId"), entity.string("Name")), (Some(id.as_str()), Some("claims")));
-    assert!(
-        entity.time("CreatedTime").is_some()
-            && entity.time("LastUpdatedTime").is_some()
-            && entity.time("CompletedTime").is_some()
-    );
-    for json in ["Input", "Output", "CustomStatus"] {
-        let text = entity.string(json).unwrap();
-        assert!(
-            serde_json::from_str::<serde_json::Value>(text).unwrap().is_object(),
-            "{json} must never be a bare URL"
-        );
-    }
-
-    let history = rows(&world, "History", id, "").await;
-    let known = [
-        "ExecutionStarted",
-        "ExecutionCompleted",
-        "ExecutionTerminated",
-        "TaskScheduled",
-        "TaskCompleted",
-        "TaskFailed",
-        "TimerCreated",
-        "TimerFired",
-        "EventRaised",
-    ];
-    let (sentinel, events) = history.split_last().unwrap();
-    assert_eq!(sentinel.entity.key.row, "sentinel");
-    let mut scheduled = std::collections::BTreeSet::new();
-    for (n, row) in events.iter().enumerate() {
-        let entity = &row.entity;
-        assert_eq!(entity.key.row, format!("{n:016X}"), "sequence numbers have no gap");
-        let kind = entity.string("EventType").unwrap();
-        assert!(known.contains(&kind), "{kind}");
-        assert!(entity.string("ExecutionId").is_some() && entity.time("_Timestamp").is_some());
-        let number = entity.int32("EventId").unwrap();
-        assert_eq!(kind == "ExecutionCompleted", n + 1 == events.len(), "{kind} at {n}");
-        if kind == "TaskScheduled" {
-            assert!(scheduled.insert(number), "readers build a dictionary on EventId");
-        } else {
-            assert_eq!(number, -1, "{kind}");
-        }
-        if let Some(of) = entity.int32("TaskScheduledId") {
-            assert!(scheduled.contains(&of));
-        }
-    }
-    assert_eq!(events.first().unwrap().entity.string("EventType"), Some("ExecutionStarted"));
-    assert_eq!(events.last().unwrap().entity.string("OrchestrationStatus"), Some("Completed"));
-    assert!(state_rows(&world, "P~").await.is_empty(), "the outbox is drained");
-}
-
 #[tokio::test]
 async fn what_is_older_than_the_retention_goes_whole_and_nothing_else() {
     let world = World::new();
@@ -570,5 +508,5 @@ hold! {
     never_more_jobs_run_than_the_rule_allows_over_all_processes with super::THREE_IN_FLIGHT;
     an_endpoint_is_limited_over_all_its_rules_and_processes with super::caps::TWO_RULES;
     in_no_minute_is_more_submitted_than_the_endpoint_takes with super::rate::THREE_A_MINUTE;
-    the_projection_is_what_durable_readers_accept with super::RULE;
+    rows_are_what_durable_readers_accept with super::RULE;
 }

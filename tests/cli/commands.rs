@@ -254,6 +254,7 @@ async fn whoever_may_only_read_changes_nothing_by_any_verb_and_is_told_the_role(
         "pause claims --reason x",
         "limit --rule claims 3",
         "breaker close --rule claims",
+        "projection rebuild",
     ] {
         let mut line = line.to_owned();
         if line.contains("ON-HOLD") {
@@ -278,4 +279,16 @@ async fn whoever_may_only_read_changes_nothing_by_any_verb_and_is_told_the_role(
         let (code, told) = typed(&reader, &world, None, line).await;
         assert!(code < 2, "{line}: {told}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rebuild_of_the_projection_says_how_much_and_where() {
+    let (world, app) = installation(Arc::new(MemoryStore::new())).await;
+    let count = world.statuses(&app).await.values().sum::<usize>();
+    let (code, told) = typed(app.ledger(), &world, None, "projection rebuild").await;
+    let expected = format!(
+        "Scorings marked: {count}. The next reconcile runs write their rows in TestInstances and TestHistory again.\n\
+         An app whose SCOREKEEPER_PROJECTION is off does not.\n"
+    );
+    assert_eq!((code, told), (0, expected));
 }

@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex};
 
-use app::ledger::{Ledger, LedgerOptions};
-use app::ports::table_store::{TableName, TableStore};
+use app::ledger::{Ledger, LedgerOptions, rows};
+use app::ports::table_store::{Entity, Key, Range, TableName, TableStore};
 use app::ports::{
     Answered, BlobPage, Blobs, Endpoint, Inconclusive, JobAddress, JobListing, JobSearch, MAX_PAGE, PartPage,
     ScanTarget,
@@ -20,6 +20,7 @@ use lifecycle::{
     Scoring, ScoringId, Status, StorageHosts, Submission, UnversionedBlob, WriteCondition,
 };
 use serde_json::{Value, json};
+use simulation::durable_readers;
 use simulation::{Cloud, CloudJob, End, Inputs, JobBehaviour, Publications, Uploaded, Written};
 pub use stores::fault::Fault;
 use stores::faulty::Faulty;
@@ -126,6 +127,8 @@ pub const START: OffsetDateTime = datetime!(2026-07-21 10:00 UTC);
 pub struct World {
     state: Arc<Mutex<State>>,
     pub store: Arc<Faulty>,
+    /// The same without its faults, and uncounted.
+    beneath: Arc<dyn TableStore>,
     pub rules: Rules,
     pub ledger_id: LedgerId,
     task_hub: String,
@@ -154,10 +157,10 @@ impl World {
 
     /// As [`Self::on`], with tables of this task hub: for stores that several worlds share.
     pub fn in_task_hub(task_hub: &str, store: Arc<dyn TableStore>, rules: &str) -> Self {
-        let store = Arc::new(Faulty::new(store));
         Self {
             state: Arc::default(),
-            store,
+            store: Arc::new(Faulty::new(Arc::clone(&store))),
+            beneath: store,
             rules: Rules::read(rules).unwrap(),
             ledger_id: LedgerId::of_random([1; 16]),
             task_hub: task_hub.to_owned(),
@@ -166,8 +169,10 @@ impl World {
 
     /// Another installation with the same rules, on the same endpoint and storage: only its ledger is its own.
     pub fn second_installation(&self) -> Self {
+        let beneath = Arc::new(MemoryStore::new());
         Self {
-            store: Arc::new(Faulty::new(Arc::new(MemoryStore::new()))),
+            store: Arc::new(Faulty::new(beneath.clone())),
+            beneath,
             ledger_id: LedgerId::of_random([2; 16]),
             ..self.clone()
         }
@@ -185,13 +190,26 @@ impl World {
 
     /// An app whose clock shows something else than the world's.
     pub fn app_with_clock(&self, clock: impl Fn(OffsetDateTime) -> OffsetDateTime + Send + Sync + 'static) -> App {
+        self.app_of(clock, true)
+    }
+
+    /// An app whose settings say `SCOREKEEPER_PROJECTION=off`.
+    pub fn app_without_projection(&self) -> App {
+        self.app_of(|now| now, false)
+    }
+
+    fn app_of(
+        &self,
+        clock: impl Fn(OffsetDateTime) -> OffsetDateTime + Send + Sync + 'static,
+        projection: bool,
+    ) -> App {
         let writer = {
             let mut state = self.state.lock().unwrap();
             state.writers += 1;
             format!("w{}", state.writers)
         };
         let (task_hub, new_id) = (self.task_hub.clone(), self.ledger_id.clone());
-        let options = LedgerOptions { task_hub, writer, new_id, projection: true };
+        let options = LedgerOptions { task_hub, writer, new_id, projection };
         let world = self.clone();
         App::new(Parts {
             ledger: Ledger::new(self.store.clone(), &options).unwrap(),
@@ -543,10 +561,45 @@ impl World {
             self.end_jobs(&JobStatus::Completed);
             let _ = app.tick(self.now() + Duration::minutes(5)).await;
             if app.ledger().in_flight().await.unwrap().is_empty() {
+                assert_eq!(self.complaints_of_durable_readers(app).await, Vec::<String>::new());
                 return;
             }
         }
         panic!("not settled: {:?}", app.ledger().in_flight().await.unwrap());
+    }
+
+    /// What readers of Durable Functions' tables could not take of what they are shown. What waits to be projected is left out.
+    pub async fn complaints_of_durable_readers(&self, app: &App) -> Vec<String> {
+        let mut ids = Vec::new();
+        let each = |scoring: Scoring| {
+            ids.push(scoring.id);
+            true
+        };
+        app.ledger().scorings(each).await.unwrap();
+        let mut complaints = Vec::new();
+        for id in ids {
+            if self.beneath.get(&self.table("State"), &rows::outbox_key(&id)).await.unwrap().is_some() {
+                continue;
+            }
+            // A row that a test has put there by itself has no history, or has never moved.
+            let instance = Key::new(id.as_str(), "");
+            let Ok(Some(instance)) = self.beneath.get(&self.table("Instances"), &instance).await else { continue };
+            if app.ledger().entries(&id).await.unwrap().is_empty() {
+                continue;
+            }
+            let range = Range { partition: id.to_string(), from: String::new(), below: "~".to_owned() };
+            let (mut history, mut from): (Vec<Entity>, _) = (Vec::new(), None);
+            loop {
+                let page = self.beneath.page(&self.table("History"), &range, from.as_ref()).await.unwrap();
+                history.extend(page.rows.into_iter().map(|row| row.entity));
+                from = page.next;
+                if from.is_none() {
+                    break;
+                }
+            }
+            complaints.extend(durable_readers::complaints(&instance.entity, &history));
+        }
+        complaints
     }
 
     pub async fn get(&self, app: &App, id: &str) -> Scoring {

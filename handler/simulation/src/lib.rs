@@ -15,6 +15,7 @@ mod behaviour;
 mod cloud;
 mod command;
 mod deployments;
+pub mod durable_readers;
 mod executor;
 mod faults;
 mod inputs;

@@ -142,12 +142,13 @@ pub(super) struct Shared {
 struct Tables {
     state: TableName,
     instances: TableName,
+    history: TableName,
 }
 
 impl Tables {
     fn of_task_hub(hub: &str) -> Self {
         let table = |name| TableName::read(&format!("{hub}{name}")).expect("the task hubs' names are fixed and good");
-        Self { state: table("State"), instances: table("Instances") }
+        Self { state: table("State"), instances: table("Instances"), history: table("History") }
     }
 }
 
@@ -237,8 +238,7 @@ impl World {
     }
 
     /// All rows of a range of an installation's state table, past all faults.
-    fn all(&self, installation: usize, range: &Range) -> Vec<Row> {
-        let table = &self.0.tables[installation].state;
+    fn all(&self, table: &TableName, range: &Range) -> Vec<Row> {
         let (mut from, mut rows) = (None, Vec::new());
         while let Ok(page) = at_once(self.0.store.page(table, range, from.as_ref())) {
             rows.extend(page.rows);
@@ -265,20 +265,27 @@ impl World {
     /// How many uploads wait in an installation for a look at the storage.
     pub(super) fn pending(&self, installation: usize) -> usize {
         let range = Range { partition: "pending".to_owned(), from: String::new(), below: "~".to_owned() };
-        self.all(installation, &range).len()
+        self.all(&self.0.tables[installation].state, &range).len()
     }
 
     /// Since when the places of an installation are swept.
     pub(super) fn swept_since(&self, installation: usize) -> Option<OffsetDateTime> {
         let range = Range { partition: "sweep".to_owned(), from: String::new(), below: "~".to_owned() };
-        self.all(installation, &range).iter().filter_map(|row| row.entity.time("SinceTime")).max()
+        self.all(&self.0.tables[installation].state, &range).iter().filter_map(|row| row.entity.time("SinceTime")).max()
     }
 
     /// The checks of an installation that only make sense once everything is over.
     pub(super) fn check_the_end(&self, installation: usize) {
-        let history =
-            |id: &ScoringId| self.all(installation, &Range::of_prefix(rows::partition_of(id), &format!("H~{id}~")));
-        let instance = |key: &Key| self.peek(&self.0.tables[installation].instances, key);
+        let history = |id: &ScoringId| {
+            self.all(&self.0.tables[installation].state, &Range::of_prefix(rows::partition_of(id), &format!("H~{id}~")))
+        };
+        let instance = |id: &ScoringId| {
+            let tables = &self.0.tables[installation];
+            let instance = self.peek(&tables.instances, &Key::new(id.as_str(), ""))?.entity;
+            let range = Range { partition: id.to_string(), from: String::new(), below: "~".to_owned() };
+            let history = self.all(&tables.history, &range).into_iter().map(|row| row.entity);
+            Some((instance, history.collect()))
+        };
         let pending = self.pending(installation);
         let mut state = self.state();
         let WorldState { invariants, cloud, .. } = &mut *state;

@@ -12,7 +12,7 @@ use super::on_ledger::{Access, Error};
 use super::order::Doing;
 use super::{breaker, explain, limit, list, order, replay, resolve, show, status, sweep};
 #[cfg(feature = "cli")]
-use super::{export, output, wait};
+use super::{export, output, projection, wait};
 use super::{one_thread, terminal, working_directory};
 use crate::compose;
 use crate::config::{LedgerLocation, LedgerSettings, ProcessVars, Vars, WhichLedger};
@@ -70,6 +70,9 @@ pub enum LedgerCommand {
     Resume(limit::PauseArgs),
     /// Show how much may be in flight and what waits, or set a limit for all processes at once: a number, 0 to pause.
     Limit(limit::LimitArgs),
+    /// Write the tables that Durable Functions' tools read again: after the projection was off, or when a tool has changed rows.
+    #[cfg(feature = "cli")]
+    Projection(projection::ProjectionArgs),
     /// Show the circuit breakers of deployments whose attempts fail, or close one for all processes at once.
     Breaker(breaker::BreakerArgs),
 }
@@ -122,6 +125,8 @@ impl LedgerCommand {
             Self::Resolve(args) => (&args.which, Access::Write),
             Self::Replay(args) => (&args.which, changes(!args.dry_run)),
             Self::Sweep(args) => (&args.which, Access::Write),
+            #[cfg(feature = "cli")]
+            Self::Projection(args) => (&args.which, Access::Write),
             Self::Pause(args) | Self::Resume(args) => (&args.which, Access::Write),
             Self::Limit(args) => (&args.which, changes(args.new_limit.is_some())),
             Self::Breaker(args) => (&args.which, changes(args.action.is_some())),
@@ -158,6 +163,8 @@ impl LedgerCommand {
             Self::Resolve(args) => resolve::resolve(ledger, args, by, now, out).await,
             Self::Replay(args) => replay::replay(ledger, args, by, now, out).await,
             Self::Sweep(args) => sweep::sweep(ledger, args, now, out).await,
+            #[cfg(feature = "cli")]
+            Self::Projection(args) => projection::projection(ledger, args, out).await,
             Self::Pause(args) => limit::pause(ledger, true, args, by, now, out).await,
             Self::Resume(args) => limit::pause(ledger, false, args, by, now, out).await,
             Self::Limit(args) => limit::limit(ledger, args, by, now, out).await,

@@ -46,6 +46,8 @@ pub mod output;
 #[cfg(feature = "cli")]
 mod profile;
 mod progress;
+#[cfg(feature = "cli")]
+pub mod projection;
 pub mod replay;
 pub mod resolve;
 mod rules;

@@ -27,6 +27,7 @@ use crate::ports::table_store::{
 mod attention;
 mod attention_rows;
 mod controls;
+mod durable_rows;
 mod end_rows;
 mod ends;
 mod heartbeat;
@@ -261,7 +262,7 @@ impl Ledger {
         ops.push(Op::Upsert(index_rows::to_listed_row(scoring)));
         ops.push(Op::Upsert(index_rows::to_received_row(scoring, announced)));
         ops.extend(entries.iter().map(|entry| Op::Insert(rows::to_history_row(&scoring.id, entry))));
-        ops.extend(self.outbox(scoring));
+        ops.push(Op::Upsert(projection::outbox_row(&scoring.id)));
         let mut is_repeated = false;
         loop {
             match self.write(&ops).await {
@@ -329,7 +330,8 @@ impl Ledger {
             ops.push(Op::Insert(rows::to_history_row(&next.id, entry)));
         }
         ops.extend(job_names::added(before, next));
-        ops.extend(self.outbox(next));
+        // Also while the projection is off: switched on, it shows what moved meanwhile.
+        ops.push(Op::Upsert(projection::outbox_row(&next.id)));
         let mut is_repeated = false;
         loop {
             match self.write(&ops).await {
@@ -389,14 +391,6 @@ impl Ledger {
             ) => Ok(Recorded::Lost),
             Err(error) => Err(error.into()),
         }
-    }
-
-    fn outbox(&self, scoring: &Scoring) -> Option<Op> {
-        self.0.projection.then(|| {
-            Op::Upsert(
-                Entity::new(rows::outbox_key(&scoring.id)).with("Version", scoring.version).with("Deleted", false),
-            )
-        })
     }
 
     /// The scoring of a row, with the names of jobs that are in rows of their own.

@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 use crate::ports::table_store::{self, Entity, IfMatch, Key, Op, Range, Row};
 
 use super::index_rows::{listed_key, received_key};
-use super::{Error, Ledger, RecordedEvent, SHARDS, attention_rows, job_names, rows, unannounced};
+use super::{Error, Ledger, RecordedEvent, SHARDS, attention_rows, job_names, projection, rows, unannounced};
 
 fn purge_key() -> Key {
     Key::new("retention", "purge")
@@ -101,7 +101,14 @@ impl Ledger {
         let lines = self.all(&self.0.state, &history, 90).await?;
         ops.extend(lines.into_iter().map(|row| Op::Delete(row.entity.key, IfMatch::Any)));
         if self.0.projection {
-            ops.push(Op::Upsert(Entity::new(rows::outbox_key(id)).with("Deleted", true)));
+            ops.push(Op::Upsert(projection::outbox_row(id)));
+        } else {
+            // Nobody empties the outbox. First what other tools are shown: a crash after it is repaired by the next purge.
+            self.unproject(id).await?;
+            let outbox = rows::outbox_key(id);
+            if self.row(&outbox).await?.is_some() {
+                ops.push(Op::Delete(outbox, IfMatch::Any));
+            }
         }
         self.delete(&ops).await
     }

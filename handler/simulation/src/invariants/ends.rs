@@ -4,10 +4,11 @@ use lifecycle::rule::Overwrites;
 use lifecycle::{Scoring, ScoringId, Status};
 use time::{Duration, OffsetDateTime};
 
-use super::{Invariants, Peek};
+use super::Invariants;
 use crate::cloud::Cloud;
+use crate::durable_readers;
 use app::ledger::rows;
-use app::ports::table_store::{Key, Row};
+use app::ports::table_store::{Entity, Row};
 
 impl Invariants {
     /// What a status says of the world must be so when a scoring comes to it.
@@ -112,9 +113,13 @@ impl Invariants {
         }
     }
 
-    /// At the end, from the tables themselves: lines of history without a gap, and the projection's row as the scoring
-    /// is.
-    pub(crate) fn at_the_end(&mut self, history: &dyn Fn(&ScoringId) -> Vec<Row>, instance: Peek<'_>) {
+    /// At the end, from the tables themselves: lines of history without a gap, and the projection's rows as the scoring is and as
+    /// Durable's readers take them. `instance` gives what is shown of a scoring, its history included.
+    pub(crate) fn at_the_end(
+        &mut self,
+        history: &dyn Fn(&ScoringId) -> Vec<Row>,
+        instance: &dyn Fn(&ScoringId) -> Option<(Entity, Vec<Entity>)>,
+    ) {
         // What was opened again at rest is looked at by a tick that may not come any more.
         let settled = self.tracked.values().filter(|known| !known.opened);
         let all: Vec<Scoring> = settled.map(|known| known.scoring.clone()).collect();
@@ -131,11 +136,14 @@ impl Invariants {
                 Status::Gone | Status::Superseded => "Terminated",
                 _ => "Canceled",
             };
-            let row = instance(&Key::new(id.as_str(), ""));
-            let shown = row.as_ref().and_then(|row| row.entity.string("RuntimeStatus"));
+            let rows = instance(id);
+            let shown = rows.as_ref().and_then(|(row, _)| row.string("RuntimeStatus"));
             self.hold(shown == Some(expected), "projection", id, || {
                 format!("{} is shown as {shown:?}", scoring.status)
             });
+            let complaints = rows.as_ref().map(|(row, history)| durable_readers::complaints(row, history));
+            let complaint = complaints.iter().flatten().next();
+            self.hold(complaint.is_none(), "projection", id, || complaint.cloned().unwrap_or_default());
         }
     }
 }

@@ -143,7 +143,7 @@ pub(super) struct Invariants {
     went_on: OffsetDateTime,
     /// Who was scored for a content of a path, in each generation.
     contents: BTreeMap<(RuleId, String, u64, u32), ScoringId>,
-    projected: BTreeMap<String, i64>,
+    projected: BTreeMap<String, i32>,
     /// Rules that publish nothing, by the rules as they are meant.
     unpublished: BTreeSet<RuleId>,
     /// Scorings of which it was on record that they are published.
@@ -284,7 +284,7 @@ impl Invariants {
                 return Some((s.id.clone(), format!("it is still {} ({last_error})", s.status)));
             }
             let projected = self.projected.get(s.id.as_str());
-            (projected != Some(&s.version))
+            (projected.map(|version| i64::from(*version)) != Some(s.version))
                 .then(|| (s.id.clone(), format!("version {} is final, projected is {projected:?}", s.version)))
         })
     }
@@ -568,7 +568,7 @@ impl Invariants {
     /// A transaction over the instances of the projection was applied.
     pub(super) fn projected(&mut self, ops: &[Op]) {
         for entity in ops.iter().filter_map(Op::entity) {
-            let version = entity.int64("StateVersion").unwrap_or(0);
+            let version = entity.int32("StateVersion").unwrap_or(0);
             let before = self.projected.insert(entity.key.partition.clone(), version);
             let id = ScoringId::read(&entity.key.partition);
             if before.is_some_and(|before| before > version) {
