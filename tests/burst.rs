@@ -55,12 +55,13 @@ impl Seeded {
     }
 }
 
-/// The whole burst, over blobs of these paths, each told of twice.
-async fn burst(paths: &[String], faults: &Value) -> Option<Outcome> {
+/// The whole burst, over blobs of these paths, each told of twice to each installation; what is left of each.
+async fn burst(paths: &[String], faults: &Value, installations: usize) -> Option<Vec<Outcome>> {
     let _alone = ALONE.lock().await;
     let seed = 20_260_721;
-    println!("seed {seed}, {} uploads", paths.len());
-    let mut stage = Stage::start(faults, paths.len()).await?;
+    println!("seed {seed}, {} uploads to {installations} installations", paths.len());
+    let mut stage = Stage::start(faults, paths.len(), installations).await?;
+    let jobs = paths.len() * installations;
     for path in paths {
         stage.upload(path);
     }
@@ -69,35 +70,45 @@ async fn burst(paths: &[String], faults: &Value) -> Option<Outcome> {
     let began = Instant::now();
     let work = async {
         let ticking = stage.tick();
-        let ports = stage.handler_ports();
-        let delivering = tokio::spawn(async move {
-            let again = grid::deliver(ports, told, Seeded(seed + 1)).await;
-            (again, began.elapsed())
-        });
-        let kills = kills::during(&mut stage, paths.len(), Seeded(seed + 2)).await;
+        let ports = (0..installations).map(|installation| stage.handler_ports(installation));
+        let each = ports.map(|ports| grid::deliver(ports, told.clone(), Seeded(seed + 1)));
+        let each = futures::future::join_all(each.collect::<Vec<_>>());
+        let delivering = tokio::spawn(async move { (each.await.into_iter().sum::<usize>(), began.elapsed()) });
+        let kills = kills::during(&mut stage, jobs, Seeded(seed + 2)).await;
         let (again, delivered) = delivering.await.unwrap();
-        stage.settled(paths.len()).await;
+        stage.settled(jobs).await;
         drop(ticking);
         (kills, again, delivered)
     };
-    let limit = LIMIT + LIMIT_EACH * u32::try_from(paths.len()).unwrap();
+    let limit = LIMIT + LIMIT_EACH * u32::try_from(jobs).unwrap();
     let Ok((kills, again, delivered)) = tokio::time::timeout(limit, work).await else {
-        panic!("after {limit:?}: {}", Outcome::read(&stage, limit).await.unfinished());
+        for ledger in &stage.ledgers {
+            println!("{}", Outcome::read(&stage, ledger).await.unfinished());
+        }
+        panic!("unfinished after {limit:?}");
     };
-    let outcome = Outcome::read(&stage, began.elapsed()).await;
-    let (count, took) = (f64::from(u32::try_from(paths.len()).unwrap()), outcome.took.as_secs_f64());
+    let (count, took) = (f64::from(u32::try_from(jobs).unwrap()), began.elapsed().as_secs_f64());
     let (delivered, rate) = (delivered.as_secs_f64(), 2.0 * count / delivered.as_secs_f64());
     println!("deliveries taken in {delivered:.1} s ({rate:.0} events/s), {again} of them delivered again");
     println!("scored in {took:.1} s ({:.1}/s)", count / took);
     println!("killed: {kills}");
-    println!("{outcome}");
-    Some(outcome)
+    let mut outcomes = Vec::new();
+    for ledger in &stage.ledgers {
+        outcomes.push(Outcome::read(&stage, ledger).await);
+    }
+    outcomes.iter().for_each(|outcome| println!("{outcome}"));
+    Some(outcomes)
+}
+
+/// The burst of one installation.
+async fn burst_of_one(paths: &[String], faults: &Value) -> Option<Outcome> {
+    burst(paths, faults, 1).await.map(|mut outcomes| outcomes.remove(0))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_processes_and_a_killed_store_lose_no_upload_and_score_none_twice() {
     let paths: Vec<String> = (0..uploads()).map(|n| format!("{n:05}.csv")).collect();
-    let Some(outcome) = burst(&paths, &json!([])).await else { return };
+    let Some(outcome) = burst_of_one(&paths, &json!([])).await else { return };
     outcome.assert_each_is_scored_by_its_adopted_job(&paths);
     // Nobody made a job that was not asked for, so there is exactly one for each.
     assert_eq!(outcome.jobs.len(), paths.len());
@@ -117,7 +128,7 @@ async fn lost_answers_and_doubled_jobs_end_in_one_published_output_each() {
         { "route": "invoke", "fault": { "duplicated": { "jobs": 2 } }, "matching": SLOW, "times": paths.len() / 100 },
         { "route": "invoke", "fault": { "lostAnswer": {} }, "probability": 0.05 },
     ]);
-    let Some(outcome) = burst(&paths, &faults).await else { return };
+    let Some(outcome) = burst_of_one(&paths, &faults).await else { return };
     outcome.assert_each_is_scored_by_its_adopted_job(&paths);
     // The cap is for what is asked for; a second job of one request comes on top until it is found.
     let max = outcome.max_requests_in_flight();
@@ -129,4 +140,25 @@ async fn lost_answers_and_doubled_jobs_end_in_one_published_output_each() {
         outcome.orphaned_jobs()
     );
     assert!(outcome.found() >= paths.len() / 50, "only {} answers were lost", outcome.found());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_killed_installations_that_lose_answers_touch_no_job_of_the_other() {
+    // As above, over the same blobs on one endpoint: each installation looks for its lost jobs among those of the other.
+    let paths: Vec<String> = (0..uploads() / 2)
+        .map(|n| if n % 50 == 7 { format!("{n:05}-{SLOW}.csv") } else { format!("{n:05}.csv") })
+        .collect();
+    let faults = json!([
+        { "route": "invoke", "fault": { "duplicated": { "jobs": 2 } }, "matching": SLOW, "times": paths.len() / 50 },
+        { "route": "invoke", "fault": { "lostAnswer": {} }, "probability": 0.1 },
+    ]);
+    let Some(outcomes) = burst(&paths, &faults, 2).await else { return };
+    for outcome in &outcomes {
+        outcome.assert_each_is_scored_by_its_adopted_job(&paths);
+        // Each job of a scoring is its attempt's or on record with it, and each that is on record is a job of that scoring.
+        outcome.assert_orphaned_jobs_are_found_and_counted();
+        assert!(outcome.found() >= paths.len() / 25, "only {} answers were lost", outcome.found());
+    }
+    // No job is of neither.
+    assert_eq!(outcomes.iter().map(Outcome::own_jobs).sum::<usize>(), outcomes[0].jobs.len());
 }

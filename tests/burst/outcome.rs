@@ -1,9 +1,9 @@
-//! What is left after the burst, by the ledger and by the simulator's own account.
+//! What is left after the burst, by one installation's ledger and by the simulator's own account.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::time::Duration;
 
+use app::ledger::Ledger;
 use lifecycle::{Event, Scoring, Status};
 use serde_json::Value;
 
@@ -26,8 +26,6 @@ impl Made {
 }
 
 pub(super) struct Outcome {
-    /// From the first event to the last output that was looked at.
-    pub(super) took: Duration,
     pub(super) summary: Value,
     pub(super) scorings: Vec<Scoring>,
     pub(super) jobs: Vec<Made>,
@@ -38,23 +36,23 @@ pub(super) struct Outcome {
 }
 
 impl Outcome {
-    pub(super) async fn read(stage: &Stage, took: Duration) -> Self {
+    pub(super) async fn read(stage: &Stage, ledger: &Ledger) -> Self {
         let mut scorings: Vec<Scoring> = Vec::new();
         let all = |scoring| {
             scorings.push(scoring);
             true
         };
-        stage.ledger.scorings(all).await.unwrap();
+        ledger.scorings(all).await.unwrap();
         let jobs = stage.admin("jobs").await["jobs"].as_array().unwrap().iter().map(Made::read).collect();
         let (mut published, mut found) = (BTreeSet::new(), 0);
         for scoring in &scorings {
             let output = scoring.output_uri().filter(|uri| stage.output(uri).is_some_and(|text| !text.is_empty()));
             published.extend(output.map(str::to_owned));
-            let entries = stage.ledger.entries(&scoring.id).await.unwrap();
+            let entries = ledger.entries(&scoring.id).await.unwrap();
             let by_looking = [Some(Event::FoundOne), Some(Event::FoundSeveral)];
             found += usize::from(entries.iter().any(|entry| by_looking.contains(&entry.event)));
         }
-        Self { took, summary: stage.admin("summary").await, scorings, jobs, published, found }
+        Self { summary: stage.admin("summary").await, scorings, jobs, published, found }
     }
 
     /// Scorings whose job was adopted after its answer, or who waited for it, was lost.
@@ -102,6 +100,12 @@ impl Outcome {
             assert!(self.published.contains(output), "{scoring:?}");
             assert_eq!(writers[output], [scoring.job.as_ref().unwrap().name.as_str()], "{scoring:?}");
         }
+    }
+
+    /// Attempts and orphaned jobs of this ledger's scorings, whose output paths hold their ids.
+    pub(super) fn own_jobs(&self) -> usize {
+        let own = |job: &&Made| self.scorings.iter().any(|scoring| job.output.contains(scoring.id.as_str()));
+        self.jobs.iter().filter(own).count()
     }
 
     /// Each job that no attempt of its scoring needs is on record with it and is over without having written the scoring's

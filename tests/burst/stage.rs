@@ -1,4 +1,4 @@
-//! The processes: an Azurite on disk, a simulator, four handlers and two timers; and the test's own view of the ledger.
+//! The processes: an Azurite on disk, a simulator, four handlers and two timers; and the test's own view of each ledger.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -26,7 +26,6 @@ const TIMERS: usize = 2;
 const TICK: Duration = Duration::from_millis(200);
 /// Between two questions to a process that tells nothing by itself.
 const ASK: Duration = Duration::from_millis(50);
-const TASK_HUB: &str = "Burst";
 
 /// All of it; it ends with this value.
 pub(super) struct Stage {
@@ -36,13 +35,15 @@ pub(super) struct Stage {
     _simulator: Process,
     client: reqwest::Client,
     tables: AzureTables,
-    pub(super) ledger: Ledger,
+    /// One for each installation.
+    pub(super) ledgers: Vec<Ledger>,
     root: TempDir,
 }
 
 impl Stage {
-    /// Starts everything; `None` where Azurite is not installed.
-    pub(super) async fn start(faults: &Value, uploads: usize) -> Option<Self> {
+    /// Starts everything; `None` where Azurite is not installed. `installations` with the same rules on one endpoint share
+    /// handlers and timers evenly.
+    pub(super) async fn start(faults: &Value, uploads: usize, installations: usize) -> Option<Self> {
         let root = tempfile::tempdir().unwrap();
         let azurite = OnDisk::start(&root.path().join("azurite"))?;
         let orders = json!({ "faults": faults }).to_string();
@@ -64,13 +65,17 @@ impl Stage {
             let auth = Auth::SharedKeyLite { account: account.to_owned(), key: Secret::new(key) };
             AzureTables::with_client(azurite::client(), &url.parse().unwrap(), auth).unwrap()
         };
-        let options = LedgerOptions {
-            task_hub: TASK_HUB.to_owned(),
-            writer: "reader".to_owned(),
-            new_id: LedgerId::of_random([1; 16]),
-            projection: false,
+        let task_hub = |installation: usize| format!("Burst{installation}");
+        let ledger = |installation| {
+            let options = LedgerOptions {
+                task_hub: task_hub(installation),
+                writer: "reader".to_owned(),
+                new_id: LedgerId::of_random([1; 16]),
+                projection: false,
+            };
+            Ledger::new(Arc::new(table_store()), &options).unwrap()
         };
-        let ledger = Ledger::new(Arc::new(table_store()), &options).unwrap();
+        let ledgers: Vec<Ledger> = (0..installations).map(ledger).collect();
 
         let setting = |name: &str| simulator[name].as_str().unwrap().to_owned();
         let mut vars: BTreeMap<String, String> =
@@ -78,16 +83,16 @@ impl Stage {
                 .map(|name| (name.to_owned(), setting(name)))
                 .into();
         vars.insert("SCOREKEEPER_LEDGER".to_owned(), url.clone());
-        vars.insert("SCOREKEEPER_TASK_HUB".to_owned(), TASK_HUB.to_owned());
         vars.insert("SCOREKEEPER_RULES".to_owned(), rules(&setting("scoringUri"), &setting("workspace")));
         vars.insert("SCOREKEEPER_ORPHAN_SCAN_INTERVAL".to_owned(), orphan_scan_interval.to_owned());
         let mut members = Vec::new();
-        for _ in 0..HANDLERS + TIMERS {
+        for member in 0..HANDLERS + TIMERS {
+            vars.insert("SCOREKEEPER_TASK_HUB".to_owned(), task_hub(member % installations));
             members.push(FunctionsHost::start(root.path(), &vars).await);
         }
         let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(60)).build().unwrap();
         let tables = table_store();
-        Some(Self { members, azurite, simulator, _simulator: process, client, tables, ledger, root })
+        Some(Self { members, azurite, simulator, _simulator: process, client, tables, ledgers, root })
     }
 
     /// Puts a blob into the watched container.
@@ -105,8 +110,10 @@ impl Stage {
         self.members.len()
     }
 
-    pub(super) fn handler_ports(&self) -> Vec<u16> {
-        self.members[..HANDLERS].iter().map(FunctionsHost::port).collect()
+    /// Of one installation's handlers.
+    pub(super) fn handler_ports(&self, installation: usize) -> Vec<u16> {
+        let own = self.members[..HANDLERS].iter().skip(installation).step_by(self.ledgers.len());
+        own.map(FunctionsHost::port).collect()
     }
 
     /// Ticks each timer until what is returned is dropped.
@@ -167,20 +174,26 @@ impl Stage {
         }
     }
 
-    /// Waits until nothing is in flight, in the ledger and at the endpoint.
-    pub(super) async fn settled(&self, uploads: usize) {
+    /// Waits until nothing is in flight, in the ledgers and at the endpoint.
+    pub(super) async fn settled(&self, jobs: usize) {
         let mut every = tokio::time::interval(4 * ASK);
         loop {
             every.tick().await;
             let summary = self.admin("summary").await;
-            let made = summary["jobs"].as_u64().unwrap() >= u64::try_from(uploads).unwrap();
-            if made
-                && summary["inFlight"] == 0
-                && self.ledger.in_flight().await.is_ok_and(|in_flight| in_flight.is_empty())
-            {
+            let made = summary["jobs"].as_u64().unwrap() >= u64::try_from(jobs).unwrap();
+            if made && summary["inFlight"] == 0 && self.nothing_in_flight().await {
                 return;
             }
         }
+    }
+
+    async fn nothing_in_flight(&self) -> bool {
+        for ledger in &self.ledgers {
+            if !ledger.in_flight().await.is_ok_and(|in_flight| in_flight.is_empty()) {
+                return false;
+            }
+        }
+        true
     }
 }
 
