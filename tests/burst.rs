@@ -96,7 +96,9 @@ async fn burst(paths: &[String], faults: &Value, installations: usize) -> Option
     for ledger in &stage.ledgers {
         outcomes.push(Outcome::read(&stage, ledger).await);
     }
-    outcomes.iter().for_each(|outcome| println!("{outcome}"));
+    for outcome in &outcomes {
+        println!("{outcome}");
+    }
     Some(outcomes)
 }
 

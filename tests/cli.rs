@@ -11,11 +11,11 @@ use handler::cli::json::JsonArgs;
 use handler::cli::list::{Instead, ListArgs};
 use handler::cli::on_ledger;
 use handler::cli::watch::WatchArgs;
-use handler::config::WhichLedger;
-use handler::page;
+use handler::config::{LedgerLocation, WhichLedger};
+use handler::page::{self, PageOptions};
 use lifecycle::Status;
 use serde_json::json;
-use time::Duration;
+use time::{Duration, OffsetDateTime};
 use tower::ServiceExt as _;
 
 use crate::support::world::{Fault, World, event};
@@ -98,11 +98,28 @@ fn is_id(line: &str) -> bool {
 const LIMITED: &str = r#"{"rules":[{"id":"claims","match":{"container":"claims"},
     "endpoint":{"uri":"https://heart.example/jobs"},"maxInFlight":2}]}"#;
 
+/// The page of a ledger, for somebody who may order something, or only look.
+fn site(app: &App, now: OffsetDateTime, which: WhichLedger, operator: Option<&str>) -> axum::Router {
+    page::router(PageOptions {
+        ledger: app.ledger().clone(),
+        place: LedgerLocation::Embedded("ledger".into()),
+        clock: Arc::new(move || now),
+        title: "Test".to_owned(),
+        which,
+        operator: operator.map(str::to_owned),
+    })
+}
+
 async fn page(app: &App, world: &World, path: &str) -> (StatusCode, axum::http::HeaderMap, String) {
-    let now = world.now();
-    let router = page::router(app.ledger().clone(), Arc::new(move || now), "Test", HERE);
     let request = Request::get(path).body(axum::body::Body::empty()).unwrap();
-    let (parts, body) = router.oneshot(request).await.unwrap().into_parts();
+    answer(&site(app, world.now(), HERE, None), request).await
+}
+
+async fn answer(
+    router: &axum::Router,
+    request: Request<axum::body::Body>,
+) -> (StatusCode, axum::http::HeaderMap, String) {
+    let (parts, body) = router.clone().oneshot(request).await.unwrap().into_parts();
     let body = to_bytes(body, 1 << 20).await.unwrap();
     (parts.status, parts.headers, String::from_utf8(body.to_vec()).unwrap())
 }

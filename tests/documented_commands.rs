@@ -74,8 +74,8 @@ fn runner(command: &str) -> Runner {
             let port = if command.contains("--listen") { "" } else { " --listen 127.0.0.1:0" };
             Runner::UntilKilled(format!("exec {command}{port}"))
         }
-        // Until Ctrl-C, which comes when it has looked once.
-        ["scorekeeper", ..] if command.contains("--watch") => {
+        // Until Ctrl-C, which comes when it has looked once or was begun.
+        ["scorekeeper", ..] if command.contains("--watch") || words[1] == "ui" => {
             Runner::Here(format!("timeout --preserve-status --signal INT 1 {command}"))
         }
         ["scorekeeper" | "printf" | "cat", ..] => Runner::Here(command),

@@ -26,8 +26,8 @@ use handler::cli::json::JsonArgs;
 use handler::cli::limit::{self, LimitArgs};
 use handler::cli::list::{self, Instead, ListArgs};
 use handler::cli::{doctor as examination, explain, show, status};
-use handler::config::{Config, LedgerSettings, Log, LogFormat, WhichLedger};
-use handler::page;
+use handler::config::{Config, LedgerLocation, LedgerSettings, Log, LogFormat, WhichLedger};
+use handler::page::{self, PageOptions};
 use handler::redacting::Redacting;
 use handler::telemetry;
 use lifecycle::duration::IsoDuration;
@@ -309,7 +309,15 @@ async fn shown(ledger: &Ledger) -> String {
     let pages = pages.chain(ids.iter().flat_map(|id| [format!("/scorings/{id}"), format!("/api/scorings/{id}")]));
     for path in pages {
         let request = Request::get(&*path).body(Body::empty()).unwrap();
-        let answer = page::router(ledger.clone(), Arc::new(|| NOW), "Test", HERE).oneshot(request).await.unwrap();
+        let options = PageOptions {
+            ledger: ledger.clone(),
+            place: LedgerLocation::Embedded("ledger".into()),
+            clock: Arc::new(|| NOW),
+            title: "Test".to_owned(),
+            which: HERE,
+            operator: Some("ann".to_owned()),
+        };
+        let answer = page::router(options).oneshot(request).await.unwrap();
         out.write_all(&to_bytes(answer.into_body(), 1 << 20).await.unwrap()).unwrap();
     }
     drop(out);

@@ -8,7 +8,7 @@ mod guard;
 pub mod hosts;
 #[cfg(feature = "dev")]
 mod local;
-#[cfg(feature = "dev")] // only `local` serves it
+#[cfg(feature = "dev")] // only `local` and `ui` serve it
 pub mod page;
 pub mod redacting;
 pub mod rules_in_blob;

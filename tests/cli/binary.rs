@@ -237,3 +237,32 @@ async fn a_damaged_ledger_is_told_of_as_that_with_its_remedy() {
         }
     }
 }
+
+/// On this machine alone, as whoever started it.
+#[tokio::test]
+async fn ui_shows_a_ledger_on_this_machine_and_listens_nowhere_else() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(EmbeddedStore::open(&folder.path().join("there/ledger")).unwrap());
+    let ui = ["ui", "--ledger", "embedded:there/ledger"];
+    let mut refused = run(&[&ui[..], &["--listen", "0.0.0.0:0"]].concat(), folder.path());
+    let status = refused.ended().await;
+    assert!(
+        status.code() == Some(64) && refused.stderr().contains("act in your name"),
+        "{status}: {}",
+        refused.stderr()
+    );
+    for (more, says, form) in [(None, "orders are given by", true), (Some("--read-only"), "only shown", false)] {
+        let mut process = run(&ui.into_iter().chain(more).collect::<Vec<_>>(), folder.path());
+        let line = process.until_logged(|line| line.contains(says)).await;
+        let url = line.split_once(": http").unwrap().1.split(' ').next().unwrap();
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let answer = client.get(format!("http{url}")).send().await.unwrap();
+        let html = answer.error_for_status().unwrap().text().await.unwrap();
+        assert_eq!(html.contains("name=\"token\""), form, "{html}");
+        let foreign =
+            client.post(format!("http{url}orders")).header("origin", "https://elsewhere.example").send().await;
+        assert_eq!(foreign.unwrap().status(), 403);
+        process.handle().signal(rustix::process::Signal::INT);
+        assert_eq!(process.ended().await.code(), Some(0), "{}", process.stderr());
+    }
+}

@@ -168,7 +168,7 @@ async fn a_superseded_scoring_and_the_one_in_its_place_name_each_other() {
     assert!(shown.contains(&format!("  inPlaceOf {old}\n")), "{shown}");
     for (one, other) in [(old.as_str(), new.as_str()), (new.as_str(), old.as_str())] {
         let (_, _, html) = page(&app, &world, &format!("/scorings/{one}")).await;
-        assert!(html.contains(&format!("href=\"/scorings/{other}\"")), "{html}");
+        assert!(html.contains(&format!("href=\"../scorings/{other}\"")), "{html}");
     }
 }
 

@@ -1,14 +1,11 @@
 //! `status`: counts, and what needs attention with the next command.
 
-use std::sync::Arc;
-
 use axum::body::to_bytes;
 use axum::http::Request;
 use handler::cli::json::JsonArgs;
 use handler::cli::on_ledger::{ATTENTION, OK};
 use handler::cli::{explain, list, status};
 use handler::config::WhichLedger;
-use handler::page;
 use lifecycle::JobStatus;
 use serde_json::{Value, json};
 use time::Duration;
@@ -118,7 +115,7 @@ async fn suggested_commands_name_the_ledger_that_was_named() {
                 .await;
         assert!(told.contains(next), "{told}");
     }
-    let router = page::router(app.ledger().clone(), Arc::new(|| START), "Test", which);
+    let router = super::site(&app, START, which, None);
     let answer = router.oneshot(Request::get("/").body(axum::body::Body::empty()).unwrap()).await.unwrap();
     let html = String::from_utf8(to_bytes(answer.into_body(), usize::MAX).await.unwrap().to_vec()).unwrap();
     assert!(html.contains("scorekeeper retry --data d "), "{html}");

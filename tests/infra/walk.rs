@@ -222,7 +222,7 @@ pub fn walked(project: &Project) -> Result<Newcomer, String> {
     let at = |path: &str| folder.path().join(path);
     for (path, text) in project.files.all("infra/", "") {
         fs::create_dir_all(at(path).parent().unwrap()).unwrap();
-        if path.ends_with(".sh") {
+        if text.starts_with("#!") {
             executable::script(text, &at(path));
         } else {
             fs::write(at(path), text).unwrap();

@@ -194,7 +194,7 @@ pub(super) fn run(command: &LedgerCommand, clock: &Clock) -> Result<ExitCode, su
 }
 
 /// The user of this machine, for a ledger that asks for no token.
-fn user(vars: &dyn Vars) -> String {
+pub(crate) fn user(vars: &dyn Vars) -> String {
     let name = ["USER", "LOGNAME", "USERNAME"].iter().find_map(|name| vars.get(name));
     name.filter(|name| !name.trim().is_empty()).unwrap_or_else(|| "an unnamed user".to_owned())
 }

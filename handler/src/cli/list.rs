@@ -72,6 +72,18 @@ pub struct ListArgs {
 }
 
 impl ListArgs {
+    /// What is asked of the scorings.
+    pub(crate) fn filter(&self, now: OffsetDateTime) -> Filter {
+        Filter {
+            status: self.status.clone(),
+            rule: self.rule.clone(),
+            prefix: self.prefix.clone(),
+            since: self.since.map(|since| since.before(now)),
+            after: self.after.clone(),
+            ..self.further.filter(now, self.limit)
+        }
+    }
+
     pub(super) fn format(&self) -> Format {
         if self.json.is_asked_for() { Format::Json } else { self.output }
     }
@@ -148,14 +160,7 @@ pub async fn list(ledger: &Ledger, args: &ListArgs, now: OffsetDateTime, out: &m
         Instead { .. } => {}
     }
     let mut progress = Progress::new();
-    let filter = Filter {
-        status: args.status.clone(),
-        rule: args.rule.clone(),
-        prefix: args.prefix.clone(),
-        since: args.since.map(|since| since.before(now)),
-        after: args.after.clone(),
-        ..args.further.filter(now, args.limit)
-    };
+    let filter = args.filter(now);
     let found = match &args.finding {
         Some(finding) => {
             let Some(Named { scorings, .. }) = by_finding(ledger, finding, now, out).await? else {

@@ -66,6 +66,8 @@ pub mod status;
 pub mod sweep;
 mod table;
 mod terminal;
+#[cfg(feature = "dev")]
+pub(crate) mod ui;
 pub mod view;
 #[cfg(feature = "cli")]
 pub mod wait;
@@ -93,6 +95,9 @@ enum Command {
     /// What there is to see and to do on a ledger.
     #[command(flatten)]
     OnLedger(Box<LedgerCommand>),
+    /// Show the page of a ledger, on this machine alone, and give the orders of whoever uses it there in your name.
+    #[cfg(feature = "dev")]
+    Ui(ui::UiArgs),
     /// Prove each hop from an upload to its predictions, and say how to fix what is broken; makes no job.
     ///
     /// Exit code 1 if there is a fault, 2 if none was found but not everything could be seen. It looks as the app where
@@ -158,6 +163,9 @@ pub(crate) enum Error {
     Local(#[from] local::Error),
     #[cfg(feature = "dev")]
     #[error(transparent)]
+    Ui(#[from] ui::Error),
+    #[cfg(feature = "dev")]
+    #[error(transparent)]
     Simulator(#[from] simulator::Error),
 }
 
@@ -189,6 +197,8 @@ impl Error {
             Self::OnLedger(_) => on_ledger::LEDGER_UNAVAILABLE,
             #[cfg(feature = "dev")]
             Self::Local(error) if error.is_about_rules() || error.is_usage() => USAGE,
+            #[cfg(feature = "dev")]
+            Self::Ui(ui::Error::Remote(_)) => USAGE,
             _ => 1,
         }
     }
@@ -252,6 +262,8 @@ fn run(command: Command, clock: &Clock) -> Result<ExitCode, Error> {
         Command::Serve => serve::run(clock),
         #[cfg(feature = "dev")]
         Command::Local(args) => local::run(&args, clock),
+        #[cfg(feature = "dev")]
+        Command::Ui(args) => ui::run(&args, clock),
         #[cfg(feature = "dev")]
         Command::Simulator(args) => simulator::run(args),
         Command::OnLedger(command) => ledger_command::run(&command, clock),

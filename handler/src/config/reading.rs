@@ -50,8 +50,29 @@ fn no_ledger() -> Problem {
 
 /// Commands that take a [`WhichLedger`].
 const ON_A_LEDGER: &[&str] = &[
-    "status", "list", "show", "explain", "resolve", "retry", "cancel", "skip", "hold", "release", "expedite",
-    "rescore", "replay", "ack", "pause", "resume", "limit", "breaker", "wait", "output", "export",
+    "status",
+    "list",
+    "show",
+    "explain",
+    "resolve",
+    "retry",
+    "cancel",
+    "skip",
+    "hold",
+    "release",
+    "expedite",
+    "rescore",
+    "replay",
+    "ack",
+    "pause",
+    "resume",
+    "limit",
+    "breaker",
+    "wait",
+    "output",
+    "export",
+    "projection",
+    "ui",
 ];
 
 impl WhichLedger {

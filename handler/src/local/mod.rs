@@ -28,11 +28,12 @@ use self::lasting::Lasting;
 use self::notices::Beside;
 use self::place::Place;
 use self::terminal::View;
+use crate::cli::ledger_command::user;
 use crate::cli::local::LocalArgs;
-use crate::config::{self, ProcessVars, RulesText, Vars as _};
+use crate::config::{self, LedgerLocation, ProcessVars, RulesText, Vars as _};
 use crate::functions;
 use crate::guard::{self, Names};
-use crate::page;
+use crate::page::{self, PageOptions};
 use app::error_chain;
 use app::ledger::{self, Ledger};
 use app::ports::Clock;
@@ -166,7 +167,16 @@ pub(crate) async fn run(
         .map_err(|source| folder_error("cannot read the address of", Path::new("the page"), source))?;
     let names = if address.ip().is_loopback() { Names::Local } else { Names::Any };
     let which = args.which();
-    let router = page::router(ledger.clone(), Arc::clone(&clock), "Scorekeeper, local", which.clone());
+    // To other machines it is only shown: nobody there has said who they are.
+    let operator = (names == Names::Local).then(|| user(&ProcessVars));
+    let router = page::router(PageOptions {
+        ledger: ledger.clone(),
+        place: LedgerLocation::Embedded(ledger_folder(&data)),
+        clock: Arc::clone(&clock),
+        title: "Scorekeeper, local".to_owned(),
+        which: which.clone(),
+        operator,
+    });
     let router = router.layer(axum::middleware::from_fn_with_state(names, guard::guard));
     let page = tokio::spawn(async move { axum::serve(page, router).await });
 
@@ -424,7 +434,7 @@ async fn show(mut view: View<io::Stdout>, ledger: Ledger, news: Arc<AtomicBool>,
 }
 
 /// Waits for Ctrl-C or SIGTERM.
-async fn stopped() {
+pub(crate) async fn stopped() {
     let interrupted = tokio::signal::ctrl_c();
     #[cfg(unix)]
     {

@@ -1,165 +1,328 @@
-//! The status page and its JSON: read-only, no script, no cookie, strict about what a browser may load.
+//! The page: how a ledger stands, its scorings, and what an operator orders of them; and the same as JSON for scripts.
+//!
+//! It is drawn by the server and works without its script, which only reads it again. It keeps nothing: no cookie, no session. What is
+//! ordered goes the way of the command line ([`orders`]), and must hold the token that only this page's forms have, beside the
+//! [`guard`](crate::guard)'s look at who asks.
 
-use std::str::FromStr;
+mod api;
+mod orders;
+mod phases;
+mod search;
+mod views;
 
-use axum::Router;
-use axum::extract::{Path, Query, State};
-use axum::http::{HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse, Response};
-use axum::routing::get;
-use lifecycle::redact::redacted;
-use lifecycle::{ScoringId, Status};
-use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 use app::error_chain;
 use app::ledger::{self, Ledger};
 use app::ports::Clock;
-use app::reports::{self, Found};
+use app::reports::{self, Found, Newest};
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{Path, Query, State};
+use axum::http::{StatusCode, Uri, header};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{get, post};
+use azure_core::Uuid;
+use lifecycle::{Order, ScoringId};
+use serde::Deserialize;
 
-use crate::config::WhichLedger;
-
-mod views;
+use self::orders::{Form, InvalidOrder, OF_SCORINGS, Offered, PageOrder};
+use self::search::Search;
+use self::views::Frame;
+use crate::cli::ledger_command::{Here, LedgerCommand};
+use crate::cli::on_ledger::{LEDGER_UNAVAILABLE, OK};
+use crate::cli::read_ledger_command;
+use crate::config::{LedgerLocation, WhichLedger};
 
 /// Scorings on one page.
-const ROWS: usize = 200;
+const ROWS: usize = 100;
 
-#[derive(Clone)]
-struct Ops {
-    ledger: Ledger,
-    clock: Clock,
-    title: String,
-    which: WhichLedger,
+/// What a page shows, and to whom.
+pub struct PageOptions {
+    /// The ledger.
+    pub ledger: Ledger,
+    /// Where it lies.
+    pub place: LedgerLocation,
+    /// What time it is.
+    pub clock: Clock,
+    /// Whose ledger it is, for people.
+    pub title: String,
+    /// How commands find it.
+    pub which: WhichLedger,
+    /// The name of whoever looks, for the history, if they may order anything; `None`: it is only shown.
+    pub operator: Option<String>,
 }
 
-/// The page's routes: `/`, `/scorings/{id}`, `/api/scorings`, `/api/scorings/{id}`, `/api/pending`,
-/// `/api/limits`, `/api/breakers`. `title` says whose ledger it is, `which` how commands find it.
-pub fn router(ledger: Ledger, clock: Clock, title: impl Into<String>, which: WhichLedger) -> Router {
+#[derive(Clone)]
+struct Site {
+    ledger: Ledger,
+    place: Arc<LedgerLocation>,
+    clock: Clock,
+    title: Arc<str>,
+    which: Arc<WhichLedger>,
+    operator: Option<Arc<str>>,
+    /// What only a form of this process's pages has: whoever lets a browser send another form does not know it.
+    token: Arc<str>,
+}
+
+/// The page's routes: `/`, `/scorings/{id}`, `/explain`, `/orders`, and below `/api/` the JSON.
+pub fn router(options: PageOptions) -> Router {
+    let PageOptions { ledger, place, clock, title, which, operator } = options;
+    let site = Site {
+        ledger,
+        place: Arc::new(place),
+        clock,
+        title: title.into(),
+        which: Arc::new(which),
+        operator: operator.map(Into::into),
+        token: Uuid::new_v4().to_string().into(),
+    };
     Router::new()
         .route("/", get(index))
         .route("/scorings/{id}", get(detail))
-        .route("/api/scorings", get(list_json))
-        .route("/api/scorings/{id}", get(detail_json))
-        .route("/api/pending", get(pending_json))
-        .route("/api/limits", get(limits_json))
-        .route("/api/breakers", get(breakers_json))
-        .fallback(async || problem(StatusCode::NOT_FOUND, "there is no such page"))
-        .with_state(Ops { ledger, clock, title: title.into(), which })
+        .route("/explain", get(explain))
+        .route("/orders", post(order))
+        .route("/page.css", get(async || asset("text/css; charset=utf-8", include_str!("assets/page.css"))))
+        .route("/page.js", get(async || asset("text/javascript; charset=utf-8", include_str!("assets/page.js"))))
+        .route("/api/scorings", get(api::scorings))
+        .route("/api/scorings/{id}", get(api::scoring))
+        .route("/api/pending", get(api::pending))
+        .route("/api/limits", get(api::limits))
+        .route("/api/breakers", get(api::breakers))
+        .fallback(async |State(site): State<Site>, uri: Uri| {
+            let up = "../".repeat(uri.path().matches('/').count().saturating_sub(1));
+            site.problem(&up, StatusCode::NOT_FOUND, "there is no such page")
+        })
+        .with_state(site)
 }
 
-/// The filter, in the URL so that a view can be bookmarked.
+fn asset(kind: &'static str, text: &'static str) -> Response {
+    let headers = [
+        (header::CONTENT_TYPE, kind),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::CACHE_CONTROL, "no-cache"),
+    ];
+    (headers, text).into_response()
+}
+
+/// What is asked for, as the address has it, so that a view can be bookmarked and sent to somebody.
 #[derive(Debug, Default, Deserialize)]
-struct Filter {
-    status: Option<String>,
-    rule: Option<String>,
+struct Parameters {
+    /// What is searched for.
+    #[serde(default)]
+    q: String,
+    /// Behind which scoring of the list.
+    after: Option<String>,
 }
 
-impl Filter {
-    fn args(&self) -> Result<reports::Filter, <Status as FromStr>::Err> {
-        let status = match self.status.as_deref().filter(|word| !word.is_empty()) {
-            Some(word) => vec![word.parse::<Status>()?],
-            None => Vec::new(),
-        };
-        let rule = self.rule.clone().filter(|id| !id.is_empty());
-        Ok(reports::Filter { status, rule, limit: ROWS, ..reports::Filter::default() })
+type Asked = Query<Parameters>;
+
+impl Site {
+    fn frame<'a>(&'a self, up: &'a str) -> Frame<'a> {
+        Frame { title: &self.title, up, token: self.operator.is_some().then_some(&*self.token) }
     }
-}
 
-async fn index(State(ops): State<Ops>, Query(filter): Query<Filter>) -> Response {
-    let args = match filter.args() {
-        Ok(args) => args,
-        Err(why) => return problem(StatusCode::BAD_REQUEST, &why.to_string()),
-    };
-    let now = (ops.clock)();
-    let read = async {
-        let mut report = reports::status(&ops.ledger, now, None).await?;
-        report.findings.iter_mut().for_each(|finding| finding.next = ops.which.named_in(&finding.next));
-        let rows = reports::newest(&ops.ledger, &args, || ()).await?;
-        let pending = reports::pending(&ops.ledger).await?;
-        Ok::<_, ledger::Error>((report, rows, pending))
-    };
-    let (report, rows, pending) = match read.await {
-        Ok(read) => read,
-        Err(error) => return unreadable(&error),
-    };
-    views::index(&ops.title, &views::Index { filter: &args.status, report, pending, rows, now })
-}
-
-async fn scoring_detail(ops: &Ops, id: &str) -> Result<Found, Response> {
-    let Some(id) = ScoringId::read(id) else {
-        return Err(problem(StatusCode::NOT_FOUND, "an id has 32 hexadecimal digits"));
-    };
-    match reports::detail_of(&ops.ledger, &id).await {
-        Ok(Some(detail)) => Ok(detail),
-        Ok(None) => Err(problem(StatusCode::NOT_FOUND, "there is no such scoring; it may be older than the retention")),
-        Err(error) => Err(unreadable(&error)),
+    /// Why there is no answer; `up` leads from the page to the first one.
+    fn problem(&self, up: &str, status: StatusCode, why: &str) -> Response {
+        let mut response = views::problem(&self.frame(up), why);
+        *response.status_mut() = status;
+        response
     }
-}
 
-async fn detail(State(ops): State<Ops>, Path(id): Path<String>) -> Response {
-    match scoring_detail(&ops, &id).await {
-        Ok(Found::Scoring(detail)) => views::detail(&ops.title, &detail),
-        Ok(Found::Unreadable(row)) => problem(StatusCode::INTERNAL_SERVER_ERROR, &row.error),
-        Err(response) => response,
+    fn unreadable(&self, up: &str, error: &ledger::Error) -> Response {
+        self.problem(up, StatusCode::SERVICE_UNAVAILABLE, &error_chain(error))
     }
-}
 
-async fn list_json(State(ops): State<Ops>, Query(filter): Query<Filter>) -> Response {
-    let args = match filter.args() {
-        Ok(args) => args,
-        Err(why) => return problem(StatusCode::BAD_REQUEST, &why.to_string()),
-    };
-    match reports::newest(&ops.ledger, &args, || ()).await {
-        Ok(rows) => json(&rows),
-        Err(error) => unreadable(&error),
-    }
-}
-
-async fn detail_json(State(ops): State<Ops>, Path(id): Path<String>) -> Response {
-    match scoring_detail(&ops, &id).await {
-        Ok(Found::Scoring(detail)) => json(&detail),
-        Ok(Found::Unreadable(row)) => json(&row),
-        Err(response) => response,
-    }
-}
-
-async fn pending_json(State(ops): State<Ops>) -> Response {
-    match reports::pending(&ops.ledger).await {
-        Ok(pending) => json(&pending),
-        Err(error) => unreadable(&error),
-    }
-}
-
-async fn limits_json(State(ops): State<Ops>) -> Response {
-    match ops.ledger.readable_controls().await {
-        Ok((controls, _)) => json(&reports::limits(&controls)),
-        Err(error) => unreadable(&error),
-    }
-}
-
-async fn breakers_json(State(ops): State<Ops>) -> Response {
-    match ops.ledger.readable_controls().await {
-        Ok((controls, _)) => json(&reports::breakers(&controls)),
-        Err(error) => unreadable(&error),
-    }
-}
-
-/// JSON without secrets, whatever the reports have let through.
-fn json(value: &impl Serialize) -> Response {
-    match serde_json::to_string(value) {
-        Ok(text) => {
-            let json = HeaderValue::from_static("application/json");
-            ([(header::CONTENT_TYPE, json)], redacted(&text).into_owned()).into_response()
+    /// The page of scorings that is asked for.
+    async fn rows(&self, up: &str, asked: &Parameters) -> Result<Newest, Response> {
+        let wrong = |why: &dyn std::error::Error| self.problem(up, StatusCode::BAD_REQUEST, &why.to_string());
+        let search = Search::read(&asked.q).map_err(|why| wrong(&why))?;
+        let filter = search.filter(asked.after.as_deref(), ROWS, (self.clock)()).map_err(|why| wrong(&why))?;
+        if let Some(finding) = search.finding() {
+            return self.of_finding(finding).await.map_err(|error| self.unreadable(up, &error));
         }
-        Err(why) => problem(StatusCode::INTERNAL_SERVER_ERROR, &format!("this cannot be shown as JSON: {why}")),
+        reports::newest(&self.ledger, &filter, || ()).await.map_err(|error| self.unreadable(up, &error))
+    }
+
+    /// The scorings that a finding is about, as many as a page has.
+    async fn of_finding(&self, finding: &str) -> Result<Newest, ledger::Error> {
+        let report = reports::status(&self.ledger, (self.clock)(), None).await?;
+        let mut found = Newest::default();
+        let about = report.findings.into_iter().find(|it| it.id.as_deref() == Some(finding));
+        for id in about.iter().flat_map(|it| &it.of).filter_map(|id| ScoringId::read(id)).take(ROWS) {
+            match reports::detail_of(&self.ledger, &id).await? {
+                Some(Found::Scoring(detail)) => found.scorings.push(detail.scoring),
+                Some(Found::Unreadable(row)) => found.unreadable.push(row),
+                None => {}
+            }
+        }
+        Ok(found)
+    }
+
+    async fn scoring(&self, up: &str, id: &str) -> Result<Found, Response> {
+        let Some(id) = ScoringId::read(id) else {
+            return Err(self.problem(up, StatusCode::NOT_FOUND, "an id has 32 hexadecimal digits"));
+        };
+        match reports::detail_of(&self.ledger, &id).await {
+            Ok(Some(found)) => Ok(found),
+            Ok(None) => Err(self.problem(
+                up,
+                StatusCode::NOT_FOUND,
+                "there is no such scoring; it may be older than the retention",
+            )),
+            Err(error) => Err(self.unreadable(up, &error)),
+        }
+    }
+
+    /// Runs a command of the command line on the ledger: its exit code, and what it prints.
+    async fn run(&self, command: LedgerCommand) -> (u8, String) {
+        let site = self.clone();
+        let run = move || {
+            let here = Here {
+                ledger: &site.ledger,
+                place: &site.place,
+                by: site.operator.as_deref().unwrap_or_default(),
+                columns: None,
+                clock: &site.clock,
+            };
+            let mut told = Vec::new();
+            let code = match tokio::runtime::Handle::current().block_on(command.run(&here, &mut told)) {
+                Ok(code) => code,
+                Err(error) => {
+                    told.extend_from_slice(error_chain(&error).as_bytes());
+                    LEDGER_UNAVAILABLE
+                }
+            };
+            (code, String::from_utf8_lossy(&told).into_owned())
+        };
+        // What a command prints to cannot be sent between threads, and this page is asked by several.
+        tokio::task::spawn_blocking(run).await.unwrap_or_else(|why| (LEDGER_UNAVAILABLE, why.to_string()))
     }
 }
 
-fn unreadable(error: &ledger::Error) -> Response {
-    problem(StatusCode::SERVICE_UNAVAILABLE, &error_chain(error))
+async fn index(State(site): State<Site>, asked: Asked) -> Response {
+    let rows = match site.rows("", &asked).await {
+        Ok(rows) => rows,
+        Err(answer) => return answer,
+    };
+    let now = (site.clock)();
+    let read = async {
+        let mut report = reports::status(&site.ledger, now, None).await?;
+        report.findings.iter_mut().for_each(|finding| finding.next = site.which.named_in(&finding.next));
+        let pending = reports::pending(&site.ledger).await?;
+        Ok::<_, ledger::Error>((report, pending))
+    };
+    let (report, pending) = match read.await {
+        Ok(read) => read,
+        Err(error) => return site.unreadable("", &error),
+    };
+    let search = match Search::read(&asked.q) {
+        Ok(search) => search,
+        Err(why) => return site.problem("", StatusCode::BAD_REQUEST, &why.to_string()),
+    };
+    let further = asked.after.is_some();
+    views::index(&site.frame(""), &views::Index { search: &search, report, pending, rows, further, now })
 }
 
-fn problem(status: StatusCode, why: &str) -> Response {
-    let mut response = views::problem(why);
-    *response.status_mut() = status;
-    response
+async fn detail(State(site): State<Site>, Path(id): Path<String>) -> Response {
+    let found = match site.scoring("../", &id).await {
+        Ok(Found::Scoring(found)) => found,
+        Ok(Found::Unreadable(row)) => return site.problem("../", StatusCode::INTERNAL_SERVER_ERROR, &row.error),
+        Err(response) => return response,
+    };
+    let now = (site.clock)();
+    let orders = match site.orders_of(&found.scoring.id).await {
+        Ok(orders) => orders,
+        Err(error) => return site.unreadable("../", &error),
+    };
+    views::detail(&site.frame("../"), &views::Detail { found: &found, orders, now })
+}
+
+impl Site {
+    /// The orders that would change something of a scoring.
+    async fn orders_of(&self, id: &str) -> Result<Vec<&'static str>, ledger::Error> {
+        let Some(operator) = &self.operator else { return Ok(Vec::new()) };
+        let Some(id) = ScoringId::read(id) else { return Ok(Vec::new()) };
+        let Some((scoring, _)) = self.ledger.get(&id).await? else { return Ok(Vec::new()) };
+        let now = (self.clock)();
+        let mut orders = Vec::new();
+        for Offered { word, verb, .. } in OF_SCORINGS {
+            let refused = match verb {
+                Some(verb) => {
+                    let order = Order { verb, by: operator.to_string(), reason: "asked".to_owned() };
+                    app::refusal(&self.ledger, &scoring, &order, now).is_some()
+                }
+                None => !scoring.status.is_terminal(),
+            };
+            if !refused {
+                orders.push(word);
+            }
+        }
+        Ok(orders)
+    }
+}
+
+/// Which blob is to be explained.
+#[derive(Debug, Default, Deserialize)]
+struct Explained {
+    #[serde(default)]
+    blob: String,
+}
+
+async fn explain(State(site): State<Site>, Query(asked): Query<Explained>) -> Response {
+    let Ok(command) = read_ledger_command(&["explain", "--", &asked.blob]) else {
+        return site.problem(
+            "",
+            StatusCode::BAD_REQUEST,
+            "`blob` names nothing: give a blob's URL or path, or the id of a scoring",
+        );
+    };
+    let (_, told) = site.run(command).await;
+    let line = format!("scorekeeper explain {}", lifecycle::text::shell(&asked.blob));
+    views::text(&site.frame(""), "Explained", &line, &told)
+}
+
+/// An order: asked for its reason first, then given.
+async fn order(State(site): State<Site>, body: Bytes) -> Response {
+    let form = Form::read(&body);
+    if site.operator.is_none() {
+        return site.problem("", StatusCode::FORBIDDEN, "this page only shows; nothing can be ordered here");
+    }
+    if form.get("token") != Some(&*site.token) {
+        return site.problem(
+            "",
+            StatusCode::FORBIDDEN,
+            "the form is not one of this page, or the page was started anew since: load it again",
+        );
+    }
+    let frame = site.frame("");
+    let wrong = |why: &InvalidOrder| site.problem("", StatusCode::BAD_REQUEST, &why.to_string());
+    let order = match PageOrder::read(&form) {
+        Ok(order) => order,
+        Err(why) => return wrong(&why),
+    };
+    let reason = form.get("reason").unwrap_or_default().trim();
+    let problem = match form.get("confirmed") {
+        Some(_) if !reason.is_empty() => {
+            let command = match order.command(reason) {
+                Ok(command) => command,
+                Err(why) => return wrong(&why),
+            };
+            let (code, told) = site.run(command).await;
+            return views::done(&frame, &order.line(reason), &told, code == OK);
+        }
+        Some(_) => Some("Say why: nothing was changed."),
+        None => None,
+    };
+    let trial = match order.trial() {
+        Ok(Some(command)) => Some(site.run(command).await.1),
+        Ok(None) => None,
+        Err(why) => return wrong(&why),
+    };
+    // What the command line does not take is told before the reason is asked for.
+    if let Err(why) = order.command("?") {
+        return wrong(&why);
+    }
+    let (line, fields) = (order.line("…"), form.repeated().collect());
+    views::asked(&frame, &views::Asked { line: &line, trial: trial.as_deref(), fields, problem })
 }
