@@ -1,14 +1,19 @@
 //! Verified results at paths that users chose: once each, the newest one, and never what a reader must not see.
 
 use app::App;
-use app::reports::{self, FindingKind, ScoringView};
-use lifecycle::{JobStatus, Rules, Status};
+use app::reports::{self, FindingKind, Found, ScoringView};
+use handler::cli::export::{ExportArgs, ExportFormat, export};
+use handler::cli::filter::FurtherFilter;
+use handler::config::WhichLedger;
+use lifecycle::publishing::PublishedPlace;
+use lifecycle::{JobStatus, NotedResult, Rules, Status, UnversionedBlob};
 use serde_json::{Value, json};
 use simulation::Content;
 use time::Duration;
 
 use super::renames::tick;
 use crate::support::world::{Fault, World, event};
+use crate::support::yielding::Yielding;
 
 /// In the container that is watched, so that each copy is an event about an upload.
 const LATEST: &str = "azureml://datastores/claims/paths/latest/a.csv";
@@ -82,10 +87,45 @@ async fn a_result_is_copied_to_its_path_and_the_next_version_takes_its_place() {
     assert!(told(&world, &app, &first).await.ends_with(&format!("published at {LATEST}")));
     let view = ScoringView::from(scoring);
     assert_eq!(view.publications[0].published_uri.as_deref(), Some(LATEST));
-    assert_eq!(view.all_publications().as_deref(), Some(LATEST));
+    assert_eq!((view.published_uri.as_deref(), view.all_publications().as_deref()), (Some(LATEST), Some(LATEST)));
+    assert_eq!(shown(&app, &first).await, LATEST);
     let second = scored(&world, &app, 2).await;
-    assert_eq!(lies_there(&world, LATEST), Some(second));
+    assert_eq!(lies_there(&world, LATEST), Some(second.clone()));
     assert_eq!(world.publish_calls(), 2);
+    let replaced = format!("{LATEST} (by now there is the newer result of scoring {second})");
+    assert_eq!((shown(&app, &first).await, shown(&app, &second).await), (replaced, LATEST.to_owned()));
+}
+
+/// What `show` and the page say of a scoring's publication.
+async fn shown(app: &App, id: &str) -> String {
+    match reports::detail_of(app.ledger(), &id.parse().unwrap()).await.unwrap() {
+        Some(Found::Scoring(detail)) => detail.scoring.all_publications().unwrap(),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Exports list where it was published; what of it is left alone is in the JSON.
+#[tokio::test]
+async fn an_export_has_a_column_of_where_results_are_published() {
+    let world = World::with_rules(&rules(&latest("refuse")));
+    let app = world.app();
+    let id = scored(&world, &app, 1).await;
+    let args = ExportArgs {
+        which: WhichLedger { ledger: None, data: None, profile: None, task_hub: None },
+        status: Vec::new(),
+        rule: None,
+        prefix: None,
+        since: None,
+        further: FurtherFilter::default(),
+        output: ExportFormat::Csv,
+    };
+    let mut out = Vec::new();
+    export(app.ledger(), &args, world.now(), &mut out).await.unwrap();
+    let out = String::from_utf8(out).unwrap();
+    let mut lines = out.lines().map(|line| line.split(',').collect::<Vec<_>>());
+    let (header, row) = (lines.next().unwrap(), lines.next().unwrap());
+    let column = header.iter().position(|name| *name == "publishedUri").unwrap();
+    assert_eq!((row[0], row[column]), (id.as_str(), LATEST));
 }
 
 #[tokio::test]
@@ -120,6 +160,84 @@ async fn an_older_result_does_not_come_after_a_newer_one_that_does_not_lie_there
     let said = told(&world, &app, &first).await;
     assert!(said.contains(&format!("newer was published there, of scoring {second}")), "{said}");
     assert_eq!((lies_there(&world, LATEST), world.publish_calls()), (None, 1));
+}
+
+/// Its note comes last, as whoever looks before the newer one has written and notes after that does.
+#[tokio::test]
+async fn an_older_result_that_is_noted_late_hides_no_newer_one_from_a_third() {
+    let world = World::with_rules(&rules(&latest("replace")));
+    let app = world.app();
+    let mut ids = Vec::new();
+    for version in 1..=3 {
+        ids.push(upload(&world, &app, version).await);
+    }
+    world.end_job(&world.jobs()[2].name, &JobStatus::Completed);
+    minutes(&world, &app, 4).await;
+    assert_eq!(lies_there(&world, LATEST), Some(ids[2].clone()));
+    let path = UnversionedBlob::read("https://uploads.blob.core.windows.net/claims/latest/a.csv").unwrap();
+    let late = world.get(&app, &ids[1]).await;
+    for _ in 0..2 {
+        app.ledger().note_published(&path, &NotedResult::of(&late), world.now()).await.unwrap();
+    }
+    let noted = app.ledger().published_at(&PublishedPlace::of(&path)).await.unwrap();
+    let noted: Vec<_> = noted.iter().map(|noted| noted.scoring.to_string()).collect();
+    assert_eq!(noted, [ids[2].clone(), ids[1].clone()], "the newest first, each once");
+    world.publications(|all| all.put_foreign(LATEST, 3));
+    world.end_job(&world.jobs()[0].name, &JobStatus::Completed);
+    minutes(&world, &app, 4).await;
+    let said = told(&world, &app, &ids[0]).await;
+    assert!(said.contains(&format!("newer was published there, of scoring {}", ids[2])), "{said}");
+    assert_eq!((lies_there(&world, LATEST), world.publish_calls()), (None, 1));
+}
+
+/// Of six processes that look at a note together none loses what another has noted.
+#[tokio::test]
+async fn results_that_are_noted_together_are_all_noted() {
+    let world = World::on(Yielding::store(), &rules(&latest("replace")));
+    let apps: Vec<App> = (0..6).map(|_| world.app()).collect();
+    let mut results = Vec::new();
+    for version in 1..=6 {
+        let id = upload(&world, &apps[0], version).await;
+        results.push(NotedResult::of(&world.get(&apps[0], &id).await));
+    }
+    let path = UnversionedBlob::read("https://uploads.blob.core.windows.net/claims/latest/a.csv").unwrap();
+    let notes = apps.iter().zip(&results).map(|(app, result)| app.ledger().note_published(&path, result, world.now()));
+    for noted in futures::future::join_all(notes).await {
+        noted.unwrap();
+    }
+    let noted = apps[0].ledger().published_at(&PublishedPlace::of(&path)).await.unwrap();
+    results.reverse();
+    assert_eq!(noted, results, "the newest first");
+}
+
+/// A newer one that was noted and came to nothing hides neither.
+#[tokio::test]
+async fn of_results_that_were_about_to_be_written_those_that_were_count() {
+    let world = World::with_rules(&rules_of("UriFile", &latest("replace"), &json!({"outputTimeout": "PT1M"})));
+    let app = world.app();
+    let mut ids = Vec::new();
+    for version in 1..=3 {
+        ids.push(upload(&world, &app, version).await);
+    }
+    world.end_job(&world.jobs()[2].name, &JobStatus::Completed);
+    let mut refused = 0;
+    for _ in 0..21 {
+        if world.publish_calls() == refused {
+            world.next_publish_faults([Fault::Refused { permanent: true }]);
+            refused += 1;
+        }
+        minutes(&world, &app, 1).await;
+    }
+    assert!(told(&world, &app, &ids[2]).await.contains("not published, "));
+    world.end_job(&world.jobs()[1].name, &JobStatus::Completed);
+    minutes(&world, &app, 6).await;
+    assert_eq!(lies_there(&world, LATEST), Some(ids[1].clone()));
+    world.publications(|all| all.put_foreign(LATEST, 3));
+    world.end_job(&world.jobs()[0].name, &JobStatus::Completed);
+    minutes(&world, &app, 4).await;
+    let said = told(&world, &app, &ids[0]).await;
+    assert!(said.contains(&format!("newer was published there, of scoring {}", ids[1])), "{said}");
+    assert_eq!(lies_there(&world, LATEST), None);
 }
 
 #[tokio::test]
@@ -306,6 +424,29 @@ async fn a_folder_is_published_whole_with_its_manifest_last() {
     let second = scored(&world, &app, 2).await;
     assert_eq!(lies_there(&world, &manifest), Some(second));
     assert!(world.publications(|all| all.at(&file).is_some()), "a reader of the former manifest finds its files");
+}
+
+/// Whoever has written in the folder of an attempt has no business there, be it before or between the look and the copy.
+#[tokio::test]
+async fn a_strangers_file_in_an_attempts_folder_is_replaced_before_the_manifest() {
+    for meanwhile in [false, true] {
+        let folder = "azureml://datastores/claims/paths/latest";
+        let world = World::with_rules(&rules_of("UriFolder", &json!({ "uri": folder }), &json!({})));
+        let app = world.app();
+        let id = upload(&world, &app, 1).await;
+        let file = format!("{folder}/{id}/1/predictions.csv");
+        if meanwhile {
+            let (stranger, file) = (world.clone(), file.clone());
+            world.before_next_publish(async move || stranger.publications(|all| all.put_foreign(&file, 3)));
+        } else {
+            world.publications(|all| all.put_foreign(&file, 3));
+        }
+        world.end_jobs(&JobStatus::Completed);
+        minutes(&world, &app, 7).await;
+        assert_eq!(world.get(&app, &id).await.status, Status::Scored);
+        assert_eq!(lies_there(&world, &file), Some(id.clone()), "meanwhile: {meanwhile}");
+        assert_eq!(lies_there(&world, &format!("{folder}/manifest.json")), Some(id));
+    }
 }
 
 /// One file among several may be another one by then: all of them are verified again.

@@ -102,3 +102,25 @@ async fn a_copy_that_was_killed_goes_on_with_the_blocks_that_are_there_and_with_
         assert_eq!(waiting(&output), Vec::<PathBuf>::new(), "nothing is left over");
     }
 }
+
+/// The list of blocks is made of one version, or not at all.
+#[tokio::test]
+async fn a_source_that_is_written_over_while_its_blocks_are_copied_is_not_copied() {
+    let stage = Azure::start().await;
+    let scoring = scoring(&stage, "a.csv", Ending::Absent).await;
+    let (from, to) = (place(&scoring, "out/a.csv"), place(&scoring, "published/a.csv"));
+    let (input, output) = (stage.file(&from.uri), stage.file(&to.uri));
+    write(&input, &"a".repeat(LONG));
+    let before = source(&stage, from).await;
+    let mut copied = std::pin::pin!(copy(&stage, &before, &to, &scoring));
+    // Four blocks are on their way at one time; the fifth waits for one of them.
+    while waiting(&output).is_empty() {
+        tokio::select! {
+            done = &mut copied => panic!("{done:?}"),
+            () = tokio::task::yield_now() => {}
+        }
+    }
+    write(&input, &"b".repeat(LONG));
+    assert_eq!(copied.await, Published::SourceChanged);
+    assert_eq!(stage.blobs().published(&to).await, Ok(None));
+}

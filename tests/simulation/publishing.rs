@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use app::ports::table_store::{Op, TableStore};
 use lifecycle::rule::template::Template;
 use lifecycle::rule::{IfExists, Publish};
-use simulation::{Faults, Kind, Wiring, run_published};
+use simulation::{Faults, Kind, Published, Wiring, run_published};
 
 use super::guard_removal::{bent, is_found};
 use super::storage_guard::StorageGuard;
@@ -18,7 +18,7 @@ fn two_hundred_versions_of_twenty_blobs_end_with_the_newest_at_each_path_and_nev
     let faults = faults.into_iter().fold(Faults::NONE, Faults::with);
     let (mut injected, mut skipped) = (0, 0);
     for seed in 1..=4 {
-        let outcome = run_published(seed, 20, 10, faults, &Wiring::default());
+        let outcome = run_published(seed, uploads(20, None), faults, &Wiring::default());
         assert_eq!(outcome.violation, None, "seed {seed}");
         assert_eq!((outcome.scorings, outcome.scored.len()), (200, 200), "seed {seed}");
         assert_eq!(outcome.published.len(), 20, "seed {seed}");
@@ -33,11 +33,32 @@ fn two_hundred_versions_of_twenty_blobs_end_with_the_newest_at_each_path_and_nev
     assert!(injected > 100 && skipped > 0, "{injected} {skipped}");
 }
 
+/// Ten versions of so many blobs.
+fn uploads(blobs: usize, shadow: Option<&'static str>) -> Published {
+    Published { blobs, versions: 10, shadow }
+}
+
+/// The same, while each blob is scored by a shadow as well: of those nothing is ever written there, or the promise "shadow" is broken.
+#[test]
+fn a_shadow_never_writes_where_results_are_published_whoever_is_killed() {
+    let faults = [Kind::Kills, Kind::PublishLost, Kind::TableLost, Kind::Slow, Kind::Events];
+    let faults = faults.into_iter().fold(Faults::NONE, Faults::with);
+    for seed in 1..=8 {
+        let outcome = run_published(seed, uploads(5, Some("v9")), faults, &Wiring::default());
+        assert_eq!(outcome.violation, None, "seed {seed}");
+        assert_eq!((outcome.scorings, outcome.scored.len()), (100, 100), "seed {seed}: each version twice");
+        assert_eq!(outcome.published.len(), 5, "seed {seed}");
+        for (uri, held) in &outcome.published {
+            assert_eq!(held.last(), Some(&Some("10".to_owned())), "seed {seed}, {uri}: {held:?}");
+        }
+    }
+}
+
 /// Asserts that some seed of many versions breaks one of these promises.
 fn is_found_among_versions(faults: &[Kind], wiring: &Wiring, invariants: &[&str]) {
     let faults = faults.iter().fold(Faults::NONE, |all, kind| all.with(*kind));
     for seed in 1..=20 {
-        if let Some(violation) = run_published(seed, 2, 10, faults, wiring).violation {
+        if let Some(violation) = run_published(seed, uploads(2, None), faults, wiring).violation {
             assert!(invariants.contains(&violation.invariant), "seed {seed}: {violation:?}");
             return;
         }
@@ -73,7 +94,7 @@ fn copies_of_what_was_not_verified_are_found() {
 fn paths_that_are_not_on_record_before_they_are_written_are_found() {
     fn write(op: Op) -> Op {
         match op {
-            Op::Upsert(mut row) if row.time("PublishedTime").is_some() => {
+            Op::Insert(mut row) | Op::Replace(mut row, _) if row.time("PublishedTime").is_some() => {
                 row.key.row = format!("lost~{}", row.key.row);
                 Op::Upsert(row)
             }

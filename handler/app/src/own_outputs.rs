@@ -2,6 +2,7 @@
 //! long as it remembers that. A path that a result is published to holds no id, and is noted as such.
 
 use lifecycle::own_output::{ids_in, is_output_of};
+use lifecycle::publishing::PublishedPlace;
 use lifecycle::{BlobVersion, RuleId, Rules, ScoringId, UnversionedBlob};
 
 use crate::ledger::{self, Ledger};
@@ -25,8 +26,9 @@ pub(crate) async fn owner_of(
     if !may_be_published {
         return Ok(None);
     }
-    let published = ledger.published_at(&UnversionedBlob::from(blob.clone())).await?;
-    Ok(published.map(|id| (id, None)))
+    let place = PublishedPlace::of(&UnversionedBlob::from(blob.clone()));
+    let published = ledger.published_at(&place).await?;
+    Ok(published.into_iter().next().map(|result| (result.scoring, None)))
 }
 
 /// The rule whose outputs have the form of the path `before`, from which a blob was moved to `now_at`, if it may be one that the

@@ -95,7 +95,9 @@ pub fn decide(scoring: &Scoring, rule: Option<&Rule>, observation: &Observation,
 
         (Status::Verifying, Observation::Output { output, sources }) => on.verify(output, sources),
         (Status::Verifying, Observation::Destination(look)) => on.destination(look),
-        (Status::Verifying, Observation::PublishAnswered { to, answer }) => on.publish_answered(to, answer),
+        (Status::Verifying, Observation::PublishAnswered { to, place, answer }) => {
+            on.publish_answered((to, place.as_ref()), answer)
+        }
 
         (status, _) if status.is_terminal() => wait(format!("{status} is final")),
         // A running job is not written to because it could not be looked at: that would be a write for each job and

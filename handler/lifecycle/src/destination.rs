@@ -1,9 +1,7 @@
 //! Whether a result is written where it is published, by what a look has shown there.
 
-use crate::datastore::same_place;
-use crate::id::ScoringId;
-use crate::publication::{PublicationMark, PublicationOrder, PublishedBlob, WriteCondition};
-use crate::publishing::{NotPublished, Publication, PublicationEnd};
+use crate::publication::{NotedResult, PublicationMark, PublishedBlob, WriteCondition};
+use crate::publishing::{NotPublished, Publication, PublicationEnd, PublishedPlace};
 use crate::rule::IfExists;
 use crate::scoring::Scoring;
 
@@ -12,31 +10,24 @@ use crate::scoring::Scoring;
 pub struct DestinationLook {
     /// What would be written on it.
     pub mark: PublicationMark,
+    /// The place of the path that was chosen.
+    pub place: PublishedPlace,
     /// What lies at the path that was chosen.
     pub found: Option<PublishedBlob>,
     /// What lies at the one beside it; looked at where the rule says `version`.
     pub beside: Option<PublishedBlob>,
     /// The path that was chosen is that of the blob that was scored.
     pub is_input: bool,
-    /// What was published at that path by another scoring before; looked for where nothing of this ledger lies there.
-    pub last: Option<LastPublished>,
+    /// A newer result that another scoring has published at that path, whether it is still there or not; looked for where nothing of this
+    /// ledger lies there.
+    pub newer: Option<NotedResult>,
 }
 
-/// A result that was published at a path, whether it is still there or not.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LastPublished {
-    /// Its scoring.
-    pub scoring: ScoringId,
-    /// How new it is.
-    pub order: PublicationOrder,
-}
-
-impl LastPublished {
-    /// Of a scoring of which something was published there.
-    pub fn of(scoring: &Scoring, target: &str) -> Option<Self> {
-        let is_there = |one: &Publication| matches!(&one.end, Some(PublicationEnd::Published { uri, .. }) if same_place(uri, target));
-        let is_published = scoring.publishing.as_ref().is_some_and(|all| all.outputs.iter().any(is_there));
-        is_published.then(|| Self { scoring: scoring.id.clone(), order: PublicationOrder::of(scoring) })
+impl Scoring {
+    /// Whether a result of it was published at a place, be it there still or not.
+    pub fn was_published_at(&self, wanted: &PublishedPlace) -> bool {
+        let was_there = |one: &Publication| matches!(&one.end, Some(PublicationEnd::Published { place: Some(place), .. }) if place == wanted);
+        self.publishing.as_ref().is_some_and(|all| all.outputs.iter().any(was_there))
     }
 }
 
@@ -80,9 +71,11 @@ impl Publication {
     pub fn judge(&self, look: &DestinationLook) -> Verdict {
         let mark = &look.mark;
         let (target, beside) = (self.target(), self.beside(mark));
-        for (to, there) in [(&beside, &look.beside), (&target, &look.found)] {
+        let chosen = Some(&look.place);
+        for (to, there, place) in [(&beside, &look.beside, None), (&target, &look.found, chosen)] {
             if let Some(there) = there.as_ref().filter(|there| mark.is_on(there)) {
-                return Verdict::End(PublicationEnd::Published { uri: to.clone(), etag: there.etag.clone() });
+                let (uri, etag) = (to.clone(), there.etag.clone());
+                return Verdict::End(PublicationEnd::Published { uri, etag, place: place.cloned() });
             }
         }
         match self.if_exists {
@@ -126,7 +119,7 @@ impl DestinationLook {
             by.order.is_newer_than(&mark.order) || by.scoring == mark.scoring && by.attempt > mark.attempt
         };
         let there = self.found.as_ref().and_then(|there| mark.of_ledger(there)).filter(is_newer);
-        let taken = || self.last.as_ref().filter(|last| last.order.is_newer_than(&mark.order));
+        let taken = || self.newer.as_ref().filter(|last| last.order.is_newer_than(&mark.order));
         there.map(|by| format!("newer there, of scoring {}", by.scoring)).or_else(|| {
             taken().map(|last| {
                 format!("newer was published there, of scoring {}, and does not lie there any more", last.scoring)

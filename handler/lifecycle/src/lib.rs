@@ -68,7 +68,7 @@ pub use listing::BlobPrefix;
 pub use payload::Payload;
 pub use pending::{BlobSnapshot, IndexTags, PendingUpload};
 pub use publication::{
-    BlobPlace, CopySource, PublicationMark, PublicationOrder, Published, PublishedBlob, WriteCondition,
+    BlobPlace, CopySource, NotedResult, PublicationMark, PublicationOrder, Published, PublishedBlob, WriteCondition,
 };
 pub use renamed::{NameChange, PendingFolder};
 pub use rule::{EndpointSettings, Policy, Rule, Rules};

@@ -160,6 +160,35 @@ impl FromStr for PublicationOrder {
     }
 }
 
+/// A result of which a note says that it is written at a place, or about to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotedResult {
+    /// Its scoring.
+    pub scoring: ScoringId,
+    /// How new it is.
+    pub order: PublicationOrder,
+}
+
+/// `SCORING ORDER`.
+impl fmt::Display for NotedResult {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.scoring, self.order)
+    }
+}
+
+impl NotedResult {
+    /// Of a scoring.
+    pub fn of(scoring: &Scoring) -> Self {
+        Self { scoring: scoring.id.clone(), order: PublicationOrder::of(scoring) }
+    }
+
+    /// Reads one as it is written; `None` of any other text.
+    pub fn read(text: &str) -> Option<Self> {
+        let (scoring, order) = text.split_once(' ')?;
+        Some(Self { scoring: ScoringId::read(scoring)?, order: order.parse().ok()? })
+    }
+}
+
 /// Where a blob lies that is named as outputs are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BlobPlace {

@@ -10,6 +10,7 @@ use crate::digest::digest;
 use crate::job::OutputKind;
 use crate::rule::IfExists;
 use crate::text::one_line;
+use crate::unversioned::UnversionedBlob;
 
 /// Name of the blob that lists the files of a published folder.
 pub const MANIFEST: &str = "manifest.json";
@@ -53,6 +54,23 @@ pub struct Publication {
     pub end: Option<PublicationEnd>,
 }
 
+/// Names the place of a blob that is published, whichever rule, datastore or spelling of the account leads there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct PublishedPlace(String);
+
+impl PublishedPlace {
+    /// The place of this blob.
+    pub fn of(blob: &UnversionedBlob) -> Self {
+        Self(digest(&["published", &blob.account, &blob.container, &blob.path]))
+    }
+
+    /// Its name: 32 hex digits.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 /// A version of a file, or of all files of a folder.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileVersion {
@@ -72,6 +90,10 @@ pub enum PublicationEnd {
         uri: String,
         /// ETag of what was written.
         etag: String,
+        /// Its place, by which a newer result that was published there since is found. None of a path beside the chosen one, where a look has
+        /// found it: no other result is written there.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        place: Option<PublishedPlace>,
     },
     /// It does not.
     NotPublished {
@@ -151,6 +173,14 @@ impl Publishing {
     /// The one that is next, with its number.
     pub fn next(&self) -> Option<(usize, &Publication)> {
         self.outputs.iter().enumerate().find(|(_, one)| one.end.is_none())
+    }
+
+    /// Where the first of it is published that is.
+    pub fn first_published(&self) -> Option<&str> {
+        self.outputs.iter().find_map(|one| match &one.end {
+            Some(PublicationEnd::Published { uri, .. }) => Some(uri.as_str()),
+            _ => None,
+        })
     }
 
     /// Why some of it is not published, if somebody has to do something about that.

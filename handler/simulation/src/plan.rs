@@ -294,15 +294,18 @@ impl Plan {
 
     /// A plan for exact paths: so many blobs of one rule, each in so many versions that come in any order, two processes, and half an
     /// hour in which things go wrong.
-    pub(super) fn published(rng: &Rng, blobs: usize, versions: usize) -> Self {
+    pub(super) fn published(rng: &Rng, blobs: usize, versions: usize, shadow: Option<&str>) -> Self {
         let mut draw = rng.fork(16);
-        let rule = json!({
+        let mut rule = json!({
             "id": "one", "match": { "container": CONTAINERS[0] }, "pollInterval": "PT30S", "outputTimeout": "PT2M",
             "endpoint": { "uri": "https://heart.example/jobs" },
             "outputs": { "score": { "type": "UriFile",
                 "uri": "azureml://datastores/workspaceblobstore/paths/scores/{scoring.id}/{attempt}/p.csv",
                 "publish": { "uri": "azureml://datastores/workspaceblobstore/paths/published/{blob.path}" } } },
         });
+        if let Some(shadow) = shadow {
+            rule["endpoint"]["shadow"] = json!(shadow);
+        }
         let upload = |n: usize| Upload {
             container: CONTAINERS[0],
             path: format!("{}.csv", n % blobs),

@@ -138,12 +138,23 @@ pub fn run_poisoned(seed: u64, poison: Poison, wiring: &Wiring) -> Outcome {
     Run::new(plan, &rng, dice, behaviours, None, wiring, false).finish()
 }
 
+/// What is uploaded of which the results are published.
+#[derive(Debug, Clone, Copy)]
+pub struct Published {
+    /// How many blobs.
+    pub blobs: usize,
+    /// How many versions of each.
+    pub versions: usize,
+    /// The deployment that scores each beside its rule's, if one does.
+    pub shadow: Option<&'static str>,
+}
+
 /// Runs so many blobs in so many versions each, whose results two processes publish at one path for each blob, while these things go
 /// wrong.
-pub fn run_published(seed: u64, blobs: usize, versions: usize, faults: Faults, wiring: &Wiring) -> Outcome {
+pub fn run_published(seed: u64, uploads: Published, faults: Faults, wiring: &Wiring) -> Outcome {
     let rng = Rng::new(seed);
     let dice = Dice::draw(faults, None, &rng);
-    let plan = Plan::published(&rng, blobs, versions);
+    let plan = Plan::published(&rng, uploads.blobs, uploads.versions, uploads.shadow);
     Run::new(plan, &rng, dice, Behaviours::of(None), None, wiring, false).finish()
 }
 

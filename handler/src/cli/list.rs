@@ -110,6 +110,7 @@ pub(super) const COLUMNS: &[&str] = &[
     "jobStatus",
     "outputUri",
     "outputBytes",
+    "publishedUri",
     "failureCause",
     "error",
     "lastError",

@@ -7,12 +7,12 @@ use std::collections::BTreeMap;
 
 use futures::{StreamExt as _, stream};
 use lifecycle::datastore::DatastorePath;
-use lifecycle::destination::{DestinationLook, LastPublished};
+use lifecycle::destination::DestinationLook;
 use lifecycle::job::OutputKind;
 use lifecycle::publication::{
-    BlobPlace, CopySource, PublicationMark, Published, PublishedBlob, Refusal, RefusalKind, WriteCondition,
+    BlobPlace, CopySource, NotedResult, PublicationMark, Published, PublishedBlob, Refusal, RefusalKind, WriteCondition,
 };
-use lifecycle::publishing::{FileVersion, MAX_PARTS, Publishing};
+use lifecycle::publishing::{FileVersion, MAX_PARTS, PublishedPlace, Publishing};
 use lifecycle::rule::{IfExists, Rule};
 use lifecycle::{Observation, PublishAnswer, PublishOrder, Scoring, UnversionedBlob};
 use serde_json::{Value, json};
@@ -57,9 +57,9 @@ impl Driver {
         let mark = PublicationMark::of(ledger, scoring, &publication.output);
         let target = publication.target();
         let look = async {
-            let place = BlobPlace::of(scoring, target.as_str());
-            let at = services.blobs.locate(&place).await?;
-            let found = services.blobs.published(&place).await?;
+            let to = BlobPlace::of(scoring, target.as_str());
+            let at = services.blobs.locate(&to).await?;
+            let found = services.blobs.published(&to).await?;
             let beside = match publication.if_exists {
                 IfExists::Version => {
                     services.blobs.published(&BlobPlace::of(scoring, publication.beside(&mark))).await?
@@ -68,11 +68,16 @@ impl Driver {
             };
             let is_input = at == UnversionedBlob::from(scoring.blob.clone());
             let is_ours = |there: &PublishedBlob| there.mark.as_ref().is_some_and(|by| by.ledger == mark.ledger);
-            let last = match &found {
+            let place = PublishedPlace::of(&at);
+            let newer = match &found {
                 Some(there) if is_ours(there) => None,
-                _ => self.last_published(&at, scoring, &target).await?,
+                _ => {
+                    let newer = self.ledger.newer_published_at(&place, &NotedResult::of(scoring)).await;
+                    newer
+                        .map_err(|why| Inconclusive::not_reachable("what was published there before").caused_by(why))?
+                }
             };
-            Ok(DestinationLook { mark: mark.clone(), found, beside, is_input, last })
+            Ok(DestinationLook { mark: mark.clone(), place, found, beside, is_input, newer })
         };
         let seen = match look.await {
             Ok(look) => Observation::Destination(Box::new(look)).into(),
@@ -81,39 +86,20 @@ impl Driver {
         Observed::of(seen, now)
     }
 
-    /// What another scoring has published at a path, by the note of that path and what the scoring's row says of it: what was taken away
-    /// since was published all the same.
-    async fn last_published(
-        &self,
-        at: &UnversionedBlob,
-        scoring: &Scoring,
-        target: &str,
-    ) -> Result<Option<LastPublished>, Inconclusive> {
-        let noted = async {
-            match self.ledger.published_at(at).await? {
-                Some(other) if other != scoring.id => match self.ledger.get(&other).await {
-                    Ok(found) => Ok(found.and_then(|(other, _)| LastPublished::of(&other, target))),
-                    // A row that cannot be read costs what it would have told, and nobody else's publication.
-                    Err(crate::ledger::Error::Unreadable(_)) => Ok(None),
-                    Err(error) => Err(error),
-                },
-                _ => Ok(None),
-            }
-        };
-        noted.await.map_err(|error| Inconclusive::not_reachable("what was published there before").caused_by(error))
-    }
-
     /// Carries a [`PublishOrder`] out, once. Without services the next tick does.
     pub(super) async fn publish(&self, scoring: &Scoring, order: PublishOrder) -> Observed {
         let Reach::Services { services, .. } = &self.reach else {
             return Observed::of(Observation::Nothing, self.clock.now());
         };
         let scoring = &*services.with_workspace_for_storage(scoring).await;
-        let place = BlobPlace::of(scoring, order.to.as_str());
-        let seen = match self.note_destination(services, scoring, &place).await {
+        let to = BlobPlace::of(scoring, order.to.as_str());
+        let seen = match self.note_destination(services, scoring, &to).await {
             Err(seen) => seen,
-            Ok(()) => match self.write(services, scoring, &order, &place).await {
-                Ok(answer) => answer.map(|answer| Observation::PublishAnswered { to: order.to.clone(), answer }),
+            Ok(place) => match self.write(services, scoring, &order, &to).await {
+                Ok(answer) => answer.map(|answer| {
+                    let to = order.to.clone();
+                    Observation::PublishAnswered { to, place: Some(place), answer }
+                }),
                 // It may have happened: the next look tells.
                 Err(inconclusive) => cannot_look(inconclusive),
             },
@@ -131,21 +117,21 @@ impl Driver {
         &self,
         services: &Services,
         scoring: &Scoring,
-        place: &BlobPlace,
-    ) -> Result<(), Answered<Observation>> {
+        to: &BlobPlace,
+    ) -> Result<PublishedPlace, Answered<Observation>> {
         let now = self.clock.now();
-        let blob = match services.blobs.locate(place).await {
+        let blob = match services.blobs.locate(to).await {
             Ok(blob) => blob,
-            Err(inconclusive) => return Err(not_seen(place.uri.clone(), inconclusive)),
+            Err(inconclusive) => return Err(not_seen(to.uri.clone(), inconclusive)),
         };
         let noted = async {
             if self.ledger.begins_publishing(now).await? {
                 return Ok(false);
             }
-            self.ledger.note_published(&blob, &scoring.id, now).await.map(|()| true)
+            self.ledger.note_published(&blob, &NotedResult::of(scoring), now).await.map(|()| true)
         };
         match noted.await {
-            Ok(true) => Ok(()),
+            Ok(true) => Ok(PublishedPlace::of(&blob)),
             // Once in the life of a ledger: until the next look all processes know that paths are to be asked for.
             Ok(false) => {
                 tracing::info!(scoring = %scoring.id, "the first result of this ledger is published by the next reconcile run: until then every process learns that uploads may be such results");
@@ -336,7 +322,7 @@ fn not_seen(to: String, inconclusive: Inconclusive) -> Answered<Observation> {
     };
     let refusal = Refusal { kind, text: error_chain(&inconclusive) };
     let answer = PublishAnswer::Answered(Published::Refused(refusal));
-    Answered { value: Observation::PublishAnswered { to, answer }, request_id: inconclusive.request_id }
+    Answered { value: Observation::PublishAnswered { to, place: None, answer }, request_id: inconclusive.request_id }
 }
 
 /// The document that lists the files of a published folder.

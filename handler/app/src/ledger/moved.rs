@@ -35,6 +35,17 @@ fn key_of_names(of: Renamed, url: &str) -> String {
     digest(&["names", of, url])
 }
 
+/// Key of a note.
+pub(super) fn note_key(key: &str) -> Key {
+    Key::new(rows::partition_of_key(key), format!("{NOTE}{key}"))
+}
+
+/// The row beside a note by which it goes with others of its day.
+pub(super) fn by_day(key: &str, now: OffsetDateTime) -> Op {
+    let row = Key::new(rows::partition_of_key(key), format!("{BY_DAY}{}~{key}", rows::day(now)));
+    Op::Upsert(Entity::new(row).with("SchemaVersion", rows::SCHEMA))
+}
+
 /// A name that a blob may have had before.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FormerName {
@@ -101,21 +112,13 @@ impl Ledger {
         Ok(self.noted(event).await?.and_then(|note| note.string("Brought").map(str::to_owned)))
     }
 
-    pub(super) async fn note(
-        &self,
-        key: &str,
-        of: impl FnOnce(Entity) -> Entity,
-        now: OffsetDateTime,
-    ) -> Result<(), Error> {
-        let named =
-            |row: String| Entity::new(Key::new(rows::partition_of_key(key), row)).with("SchemaVersion", rows::SCHEMA);
-        let note = of(named(format!("{NOTE}{key}")));
-        let by_day = named(format!("{BY_DAY}{}~{key}", rows::day(now)));
-        self.upsert_rows(&[Op::Upsert(note), Op::Upsert(by_day)]).await
+    async fn note(&self, key: &str, of: impl FnOnce(Entity) -> Entity, now: OffsetDateTime) -> Result<(), Error> {
+        let note = of(Entity::new(note_key(key)).with("SchemaVersion", rows::SCHEMA));
+        self.upsert_rows(&[Op::Upsert(note), by_day(key, now)]).await
     }
 
-    pub(super) async fn noted(&self, key: &str) -> Result<Option<Entity>, Error> {
-        Ok(self.row(&Key::new(rows::partition_of_key(key), format!("{NOTE}{key}"))).await?.map(|row| row.entity))
+    async fn noted(&self, key: &str) -> Result<Option<Entity>, Error> {
+        Ok(self.row(&note_key(key)).await?.map(|row| row.entity))
     }
 
     /// Removes notes of days before `cutoff` out of one shard, at most `max`.

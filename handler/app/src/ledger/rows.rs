@@ -635,7 +635,7 @@ impl Reader<'_> {
 mod tests {
     use super::*;
     use lifecycle::job::OutputKind;
-    use lifecycle::publishing::{FileVersion, NotPublished, Publication, PublicationEnd};
+    use lifecycle::publishing::{FileVersion, NotPublished, Publication, PublicationEnd, PublishedPlace};
     use lifecycle::rule::IfExists;
     use lifecycle::scoring::FormerOutputs;
     use lifecycle::{Answer, JobStatus, Observation, Rules, Step, decide};
@@ -671,7 +671,11 @@ mod tests {
         let last = Scoring { former_outputs, ..last };
         let ends = [
             None,
-            Some(PublicationEnd::Published { uri: "azureml://datastores/d/paths/ü".into(), etag: "e".into() }),
+            Some(PublicationEnd::Published {
+                uri: "azureml://datastores/d/paths/ü".into(),
+                etag: "e".into(),
+                place: Some(PublishedPlace::of(&lifecycle::UnversionedBlob::from(last.blob.clone()))),
+            }),
             Some(PublicationEnd::NotPublished { why: NotPublished::Refused, text: "403".into() }),
         ];
         let publication = |end| Publication {

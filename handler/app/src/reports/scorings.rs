@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use lifecycle::publishing::{Publication, PublicationEnd};
+use lifecycle::publishing::{Publication, PublicationEnd, Publishing};
 use lifecycle::redact::redacted;
-use lifecycle::{Entry, FailureCause, Scoring, ScoringId};
+use lifecycle::{Entry, FailureCause, NotedResult, Scoring, ScoringId};
 use serde::Serialize;
 use time::OffsetDateTime;
 
@@ -45,6 +45,9 @@ pub struct ScoringView {
     pub outputs: BTreeMap<String, String>,
     /// Size of the verified output.
     pub output_bytes: Option<u64>,
+    /// Where its result was published; of several the first by name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub published_uri: Option<String>,
     /// What became of its publication, where the rule publishes it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub publications: Vec<PublicationView>,
@@ -90,8 +93,11 @@ pub struct PublicationView {
     pub output: String,
     /// The path that the rule says.
     pub uri: String,
-    /// Where it lies; `null`: it is not published, or not yet.
+    /// Where it was published; `null`: it was not, or not yet.
     pub published_uri: Option<String>,
+    /// Id of a newer scoring whose result was published there since. Looked for where a single scoring is shown, and not in lists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub newer_there: Option<String>,
     /// ETag of what was written there.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub etag: Option<String>,
@@ -105,19 +111,22 @@ impl From<&Publication> for PublicationView {
         let shown = |text: &str| redacted(text).into_owned();
         let (published_uri, etag, not_published) = match &publication.end {
             None => (None, None, None),
-            Some(PublicationEnd::Published { uri, etag }) => (Some(shown(uri)), Some(shown(etag)), None),
+            Some(PublicationEnd::Published { uri, etag, .. }) => (Some(shown(uri)), Some(shown(etag)), None),
             Some(PublicationEnd::NotPublished { text, .. }) => (None, None, Some(shown(text))),
         };
         let (output, uri) = (publication.output.clone(), shown(&publication.uri));
-        Self { output, uri, published_uri, etag, not_published }
+        Self { output, uri, published_uri, newer_there: None, etag, not_published }
     }
 }
 
 impl PublicationView {
-    /// For people: where it lies, or why it does not.
+    /// For people: where it was published and whether something newer is there by now, or why it was not.
     pub fn told(&self) -> String {
         match (&self.published_uri, &self.not_published) {
-            (Some(uri), _) => uri.clone(),
+            (Some(uri), _) => match &self.newer_there {
+                Some(newer) => format!("{uri} (by now there is the newer result of scoring {newer})"),
+                None => uri.clone(),
+            },
             (None, Some(why)) => format!("no: {why}"),
             (None, None) => format!("not yet at {}", self.uri),
         }
@@ -144,6 +153,7 @@ impl From<Scoring> for ScoringView {
             studio: s.job.and_then(|job| job.studio).map(shown),
             job_status: s.job_status.map(shown),
             output_bytes: s.output_bytes,
+            published_uri: s.publishing.as_ref().and_then(Publishing::first_published).map(|uri| shown(uri.to_owned())),
             publications: s.publishing.iter().flat_map(|all| &all.outputs).map(Into::into).collect(),
             failure_cause: s.failure.map(FailureCause::name),
             error: s.error.map(shown),
@@ -235,7 +245,27 @@ pub async fn detail(ledger: &Ledger, scoring: Scoring) -> Result<ScoringDetail, 
     let (controls, _) = ledger.readable_controls().await?;
     let waits = waits_for(&controls, &scoring).map(|text| redacted(&text).into_owned());
     let unreadable = unreadable.into_iter().map(Into::into).collect();
-    Ok(ScoringDetail { scoring: scoring.into(), waits, history, unreadable })
+    let newer = newer_there(ledger, &scoring).await?;
+    let mut scoring = ScoringView::from(scoring);
+    for (publication, newer) in scoring.publications.iter_mut().zip(newer) {
+        publication.newer_there = newer;
+    }
+    Ok(ScoringDetail { scoring, waits, history, unreadable })
+}
+
+/// Of each publication the scoring whose newer result was published there since, if there is one.
+async fn newer_there(ledger: &Ledger, scoring: &Scoring) -> Result<Vec<Option<String>>, ledger::Error> {
+    let mut all = Vec::new();
+    for publication in scoring.publishing.iter().flat_map(|publishing| &publishing.outputs) {
+        all.push(match &publication.end {
+            Some(PublicationEnd::Published { place: Some(place), .. }) => {
+                let newer = ledger.newer_published_at(place, &NotedResult::of(scoring)).await?;
+                newer.map(|newer| newer.scoring.to_string())
+            }
+            _ => None,
+        });
+    }
+    Ok(all)
 }
 
 /// The same by its id; `None`: there is no such scoring.

@@ -7,7 +7,7 @@ use crate::destination::DestinationLook;
 use crate::id::{JobName, ScoringId, ServiceRequestId};
 use crate::input::InputFound;
 use crate::job::{Answer, Candidate, Job, JobSnapshot, JobStatus, JobsFound, LostLook, OutputFound, OutputSnapshot};
-use crate::publishing::FileVersion;
+use crate::publishing::{FileVersion, PublishedPlace};
 use crate::text::one_line;
 
 /// What a look found. Which look a status needs is the application's business; any answer is safe in any status.
@@ -44,6 +44,8 @@ pub enum Observation {
     PublishAnswered {
         /// Where to.
         to: String,
+        /// The place that this is; `None`: it could not be told, and nothing was tried.
+        place: Option<PublishedPlace>,
         /// What came of it.
         answer: PublishAnswer,
     },

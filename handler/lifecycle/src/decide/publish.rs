@@ -10,7 +10,7 @@ use crate::destination::{DestinationLook, Verdict};
 use crate::duration::utc_text;
 use crate::job::{OutputKind, OutputPrint, units_of_json};
 use crate::publication::{Published, Refusal, RefusalKind};
-use crate::publishing::{FileVersion, MAX_TEXT, NotPublished, Publication, PublicationEnd, Publishing};
+use crate::publishing::{FileVersion, MAX_TEXT, NotPublished, Publication, PublicationEnd, PublishedPlace, Publishing};
 use crate::rule::Rule;
 use crate::schedule::back_off;
 use crate::scoring::Scoring;
@@ -150,13 +150,17 @@ impl DecideContext<'_> {
     }
 
     /// A copy was tried.
-    pub(super) fn publish_answered(&self, to: &str, answer: &PublishAnswer) -> Step {
+    pub(super) fn publish_answered(
+        &self,
+        (to, place): (&str, Option<&PublishedPlace>),
+        answer: &PublishAnswer,
+    ) -> Step {
         let Some((number, _)) = self.scoring.publishing.as_ref().and_then(Publishing::next) else {
             return self.published();
         };
         match answer {
             PublishAnswer::Answered(Published::Written { etag }) => {
-                let end = PublicationEnd::Published { uri: to.to_owned(), etag: etag.clone() };
+                let end = PublicationEnd::Published { uri: to.to_owned(), etag: etag.clone(), place: place.cloned() };
                 self.publication_ended(number, end)
             }
             PublishAnswer::Answered(Published::DestinationChanged) => self.destination_changed(number, to),

@@ -3,15 +3,20 @@
 use super::*;
 use crate::breaker::verdicts;
 use crate::decide::{PublishAnswer, PublishOrder};
-use crate::destination::{DestinationLook, LastPublished};
+use crate::destination::DestinationLook;
 use crate::publication::{
-    PublicationMark, PublicationOrder, Published, PublishedBlob, Refusal, RefusalKind, WriteCondition,
+    NotedResult, PublicationMark, PublicationOrder, Published, PublishedBlob, Refusal, RefusalKind, WriteCondition,
 };
-use crate::publishing::{FileVersion, NotPublished, PublicationEnd};
+use crate::publishing::{FileVersion, NotPublished, PublicationEnd, PublishedPlace};
 use crate::rule::template::Template;
 use crate::rule::{IfExists, Publish};
+use crate::unversioned::UnversionedBlob;
 
 const TARGET: &str = "azureml://datastores/d/paths/latest.csv";
+
+fn place() -> PublishedPlace {
+    PublishedPlace::of(&UnversionedBlob::read("https://acct.blob.core.windows.net/d/latest.csv").unwrap())
+}
 
 fn ledger(n: u8) -> LedgerId {
     LedgerId::of_random([n; 16])
@@ -44,8 +49,15 @@ fn mark(life: &Life) -> PublicationMark {
 }
 
 fn look(life: &Life, found: impl Into<Option<PublishedBlob>>, beside: impl Into<Option<PublishedBlob>>) -> Observation {
-    let (found, beside) = (found.into(), beside.into());
-    Observation::Destination(Box::new(DestinationLook { mark: mark(life), found, beside, is_input: false, last: None }))
+    let (mark, found, beside) = (mark(life), found.into(), beside.into());
+    Observation::Destination(Box::new(DestinationLook {
+        mark,
+        place: place(),
+        found,
+        beside,
+        is_input: false,
+        newer: None,
+    }))
 }
 
 fn there(etag: &str, mark: Option<PublicationMark>) -> PublishedBlob {
@@ -73,7 +85,7 @@ fn order(life: &Life, seen: &Observation) -> PublishOrder {
 }
 
 fn answered(to: &str, answer: Published) -> Observation {
-    Observation::PublishAnswered { to: to.into(), answer: PublishAnswer::Answered(answer) }
+    Observation::PublishAnswered { to: to.into(), place: Some(place()), answer: PublishAnswer::Answered(answer) }
 }
 
 fn end(life: &Life) -> &PublicationEnd {
@@ -105,7 +117,7 @@ fn a_good_output_is_on_record_with_its_paths_before_it_is_copied_and_scored_afte
     assert_eq!((order.to.as_str(), order.condition), (TARGET, WriteCondition::Absent));
     assert_eq!(order.publication.source, Some(FileVersion { etag: "src".into(), len: 9 }));
     life.moves(&answered(TARGET, Published::Written { etag: "new".into() }));
-    assert_eq!(*end(&life), PublicationEnd::Published { uri: TARGET.into(), etag: "new".into() });
+    assert_eq!(*end(&life), PublicationEnd::Published { uri: TARGET.into(), etag: "new".into(), place: Some(place()) });
     assert!(!life.scoring.needs_acknowledgement());
     let rows: Vec<_> = life.taken.iter().rev().take(2).map(|row| row.1).collect();
     assert_eq!(rows, [Event::OutputGood, Event::Publishing]);
@@ -133,7 +145,11 @@ fn what_carries_the_mark_of_this_attempt_is_done_and_of_an_earlier_one_replaced(
         let mut life = publishing(if_exists);
         let seen = look(&life, there("e", Some(mark(&life))), None);
         life.moves(&seen);
-        assert_eq!(*end(&life), PublicationEnd::Published { uri: TARGET.into(), etag: "e".into() }, "{if_exists:?}");
+        assert_eq!(
+            *end(&life),
+            PublicationEnd::Published { uri: TARGET.into(), etag: "e".into(), place: Some(place()) },
+            "{if_exists:?}"
+        );
     }
     let mut life = publishing(IfExists::Replace);
     life.scoring.attempt = 2;
@@ -183,13 +199,18 @@ fn what_somebody_else_has_written_is_replaced_left_or_left_beside() {
         let order = order(&life, &seen);
         assert_eq!((order.to.as_str(), order.condition), (beside.as_str(), WriteCondition::Absent));
         life.moves(&look(&life, there("e", theirs), there("b", Some(mark(&life)))));
-        assert_eq!(*end(&life), PublicationEnd::Published { uri: beside, etag: "b".into() }, "done before it died");
+        assert_eq!(
+            *end(&life),
+            PublicationEnd::Published { uri: beside, etag: "b".into(), place: None },
+            "done before it died"
+        );
     }
 }
 
 /// With what a look shows beside what lies there.
-fn look_with(life: &Life, found: Option<PublishedBlob>, is_input: bool, last: Option<LastPublished>) -> Observation {
-    Observation::Destination(Box::new(DestinationLook { mark: mark(life), found, beside: None, is_input, last }))
+fn look_with(life: &Life, found: Option<PublishedBlob>, is_input: bool, newer: Option<NotedResult>) -> Observation {
+    let mark = mark(life);
+    Observation::Destination(Box::new(DestinationLook { mark, place: place(), found, beside: None, is_input, newer }))
 }
 
 #[test]
@@ -233,7 +254,7 @@ fn the_blob_that_was_scored_is_never_replaced_be_it_there_or_gone() {
 fn an_older_result_is_not_published_where_a_newer_one_was_and_was_taken_away() {
     let last = |life: &Life, seconds| {
         let PublicationMark { scoring, order, .. } = of_another(life, seconds, ledger(1));
-        Some(LastPublished { scoring, order })
+        Some(NotedResult { scoring, order })
     };
     for found in [None, Some(there("e", None))] {
         for if_exists in [IfExists::Refuse, IfExists::Replace] {
@@ -253,11 +274,11 @@ fn an_older_result_is_not_published_where_a_newer_one_was_and_was_taken_away() {
 #[test]
 fn what_was_published_at_a_path_is_told_by_the_row_of_its_scoring() {
     let mut life = publishing(IfExists::Replace);
-    assert_eq!(LastPublished::of(&life.scoring, TARGET), None, "it is under way");
+    assert!(!life.scoring.was_published_at(&place()), "it is under way");
     life.moves(&answered(TARGET, Published::Written { etag: "new".into() }));
-    let PublicationMark { scoring, order, .. } = mark(&life);
-    assert_eq!(LastPublished::of(&life.scoring, TARGET), Some(LastPublished { scoring, order }));
-    assert_eq!(LastPublished::of(&life.scoring, "azureml://datastores/d/paths/other.csv"), None);
+    assert!(life.scoring.was_published_at(&place()));
+    let other = UnversionedBlob::read("https://acct.blob.core.windows.net/d/other.csv").unwrap();
+    assert!(!life.scoring.was_published_at(&PublishedPlace::of(&other)));
 }
 
 fn refused(kind: RefusalKind) -> Observation {
@@ -322,7 +343,10 @@ fn what_could_not_be_published_is_ordered_to_be_as_its_rule_says_now_and_without
     assert_eq!((order.to.as_str(), order.publication.if_exists), (elsewhere, IfExists::Replace));
     assert_eq!(order.publication.source, Some(FileVersion { etag: "src".into(), len: 9 }), "what was verified");
     life.moves(&answered(elsewhere, Published::Written { etag: "new".into() }));
-    assert_eq!(*end(&life), PublicationEnd::Published { uri: elsewhere.into(), etag: "new".into() });
+    assert_eq!(
+        *end(&life),
+        PublicationEnd::Published { uri: elsewhere.into(), etag: "new".into(), place: Some(place()) }
+    );
     assert_eq!((life.scoring.attempt, &life.scoring.job), (attempt, &job));
     assert!(life.scoring.completed > Some(was) && !life.scoring.needs_acknowledgement());
     assert!(life.waits(&publish()).contains("nothing left to be published"));
@@ -391,7 +415,7 @@ fn a_changed_destination_is_looked_at_again_and_a_changed_source_is_verified_aga
     let mut life = publishing(IfExists::Replace);
     life.moves(&answered(TARGET, Published::DestinationChanged));
     assert!(life.scoring.last_error.as_deref().unwrap().contains("something else than was seen lies at"), "it is told");
-    life.waits(&Observation::PublishAnswered { to: TARGET.into(), answer: PublishAnswer::Unfinished(3) });
+    life.waits(&Observation::PublishAnswered { to: TARGET.into(), place: None, answer: PublishAnswer::Unfinished(3) });
     let seen = good(&life);
     life.waits(&seen);
     life.moves(&answered(TARGET, Published::SourceChanged));
@@ -450,6 +474,6 @@ fn a_folder_has_its_manifest_where_it_is_published_and_its_files_in_a_folder_of_
     assert_eq!(order.to, "azureml://datastores/d/paths/latest/manifest.json");
     let files = order.publication.files(&order.mark);
     assert_eq!(files, format!("azureml://datastores/d/paths/latest/{}/1", life.scoring.id));
-    life.moves(&Observation::PublishAnswered { to: order.to, answer: PublishAnswer::TooManyFiles });
+    life.moves(&Observation::PublishAnswered { to: order.to, place: None, answer: PublishAnswer::TooManyFiles });
     assert_eq!(not_published(&life), NotPublished::TooLarge);
 }
