@@ -136,6 +136,36 @@ async fn an_app_that_may_not_write_where_its_rule_publishes_is_named() {
     }
 }
 
+/// Subscriptions, filters and roles are those of the rules at the last deployment.
+#[tokio::test]
+async fn rules_check_says_what_must_be_deployed_for_new_rules_and_nothing_where_all_is() {
+    if !stage::ready().await {
+        return;
+    }
+    let unassigned = json!({ "resources": { "unassigned": ["app/Storage Blob Data Contributor"] } });
+    let stage = Stage::publishing(&unassigned, ALIVE).await;
+    let deployed: Value = serde_json::from_str(&stage.vars["SCOREKEEPER_RULES"]).unwrap();
+    let mut plain = deployed.clone();
+    plain["rules"][0].as_object_mut().unwrap().remove("outputs");
+    let (code, said) = stage.check(&plain, &[]).await;
+    assert!(code == 0 && said.contains("good, 1 rule") && !said.contains("fault"), "{said}");
+    // A right to write that nobody has given, and a container of which no filter lets events through.
+    let mut new = deployed.clone();
+    let mut other = plain["rules"][0].clone();
+    (other["id"], other["match"]["container"]) = (json!("other"), json!("newcomers"));
+    new["rules"].as_array_mut().unwrap().push(other);
+    let (code, said) = stage.check(&new, &[]).await;
+    assert!(code == 1 && said.contains("good, 2 rules"), "{said}");
+    for told in ["fault output.publish", "fault delivery.filter", "deploy: "] {
+        assert!(said.contains(told), "{told}: {said}");
+    }
+    let (code, said) = stage.check(&new, &["--json"]).await;
+    let report: Value = serde_json::from_str(&said).unwrap();
+    let faults = report["deployed"].as_array().unwrap().iter().filter(|finding| finding["verdict"] == "fault");
+    let faults: Vec<&str> = faults.map(|finding| finding["check"].as_str().unwrap()).collect();
+    assert!(code == 1 && faults.contains(&"output.publish") && faults.contains(&"delivery.filter"), "{report:#}");
+}
+
 /// Nobody gives the app more roles than it needs to score. It then sees less than an operator.
 #[tokio::test]
 async fn with_the_templates_roles_alone_no_fault_is_found_and_what_is_hidden_is_named() {

@@ -113,6 +113,15 @@ impl Stage {
         self.vars.insert("PATH".to_owned(), format!("{}:/usr/bin:/bin", bin.display()));
     }
 
+    /// `scorekeeper rules check` of these rules against what is deployed, its exit code and what it said.
+    pub(super) async fn check(&self, rules: &Value, more: &[&str]) -> (i32, String) {
+        std::fs::write(self.folder().join("new.json"), rules.to_string()).unwrap();
+        let arguments = [&["rules", "check", "new.json", "--app", &self.app], more].concat();
+        let mut process = Process::spawn(SCOREKEEPER, &arguments, self.folder(), &self.vars);
+        let code = process.ended().await.code().unwrap();
+        (code, format!("{}\n{}", process.stdout().join("\n"), process.stderr()))
+    }
+
     /// `scorekeeper doctor --json`, its exit code and its report.
     pub(super) async fn examine(&self, more: &[&str]) -> (i32, Value) {
         let arguments = [&["doctor", "--json"], more].concat();

@@ -61,13 +61,13 @@ impl Doctor {
         Report::new("nobody", findings)
     }
 
-    /// Whether what the rules watch is delivered to the app and nothing is written beside them, before they hold. Ends within its
-    /// time.
-    pub async fn deliveries(self) -> Report {
+    /// Whether what the rules watch is delivered to the app, the rights that they need are there, and nothing is written beside them,
+    /// before they hold. Ends within its time.
+    pub async fn deployment(self) -> Report {
         let Self { installation, cloud, caller, clock, nonce, time, .. } = self;
         let (exam, _) = begun(installation, cloud, (caller, nonce, time)).await;
-        let (accounts, beside) = futures::join!(exam.accounts(clock()), exam.beside_rules());
-        Report::new(exam.subject.to_string(), [accounts, beside].concat())
+        let (accounts, rules, beside) = futures::join!(exam.accounts(clock()), exam.rules(), exam.beside_rules());
+        Report::new(exam.subject.to_string(), [accounts, rules, beside].concat())
     }
 
     /// Makes it. Ends within its time.

@@ -52,6 +52,8 @@ pub mod replay;
 pub mod resolve;
 mod rules;
 #[cfg(feature = "cli")]
+mod rules_deployed;
+#[cfg(feature = "cli")]
 mod rules_push;
 mod serve;
 #[cfg(feature = "cli")]

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use ::doctor::Caller;
+use ::doctor::{Caller, Report, Verdict};
 use app::ports::Clock;
 use azure::rules_blob::BlobRead;
 use clap::Subcommand;
@@ -18,6 +18,8 @@ use lifecycle::{BlobVersion, LedgerId, Payload, Rule, Rules, Scoring};
 use time::OffsetDateTime;
 
 use super::json::{self, JsonArgs};
+#[cfg(feature = "cli")]
+use super::rules_deployed::DeployedArgs;
 use super::{one_thread, working_directory};
 use crate::compose;
 use crate::config::identity::is_app;
@@ -42,6 +44,10 @@ enum Question {
         /// As JSON.
         #[command(flatten)]
         json: JsonArgs,
+        /// What is deployed: where it is given, what must be deployed for the rules is told too.
+        #[cfg(feature = "cli")]
+        #[command(flatten)]
+        deployed: DeployedArgs,
     },
     /// Say which rule wants a blob, what would be sent, and why each other rule does not; exit code 1 if none wants it.
     Test {
@@ -166,8 +172,13 @@ impl Told {
         };
         // The ledger is part of what is recorded, not of what is decided here.
         let ledger = LedgerId::of_random([0; 16]);
+        let all = intake::read(event, &ledger, rules, now).map_err(Error::from)?;
+        if all.is_empty() {
+            writeln!(out, "There is no event in it.")?;
+            return Ok(ATTENTION);
+        }
         let mut code = 0;
-        for classification in intake::read(event, &ledger, rules, now).map_err(Error::from)? {
+        for classification in all {
             code |= classified(&classification, rules, now, out)?;
         }
         Ok(code)
@@ -184,13 +195,14 @@ fn classified(
         Classification::Wanted(scorings) => {
             scorings.first().map_or(Ok(ATTENTION), |scoring| test(rules, &scoring.blob, now, out))
         }
-        Classification::Pending { uploads, .. } => {
+        Classification::Pending { scorings, uploads } => {
+            let known = scorings.first().map(|scoring| scoring.blob.clone());
+            let named = || BlobVersion::read(&uploads.first()?.blob.url, "ETAG").ok();
+            if let Some(blob) = known.or_else(named) {
+                test(rules, &blob, now, out)?;
+            }
             for upload in uploads {
-                writeln!(
-                    out,
-                    "It is looked at in storage before rule {} takes it in: {}.",
-                    upload.rule, upload.reason
-                )?;
+                writeln!(out, "It is looked at before rule {} takes it in: {}.", upload.rule, upload.reason)?;
             }
             Ok(0)
         }
@@ -224,7 +236,12 @@ pub(super) fn run(args: &RulesArgs, clock: &Clock) -> Result<ExitCode, super::Er
         Ok(FromBlob { text, allowed: None })
     };
     let code = match &args.question {
-        Question::Check { file, json } => {
+        #[cfg(feature = "cli")]
+        Question::Check { file, json, deployed } if deployed.are_given() => {
+            let text = read(file)?.text;
+            check_deployed(&text, deployed, json, clock, &mut out)?
+        }
+        Question::Check { file, json, .. } => {
             let given = match read(file) {
                 Ok(given) => given,
                 Err(error) if json.is_asked_for() => {
@@ -234,7 +251,7 @@ pub(super) fn run(args: &RulesArgs, clock: &Clock) -> Result<ExitCode, super::Er
                 }
                 Err(error) => return Err(error),
             };
-            check(&given.text, given.allowed.as_ref(), json, &mut out)?
+            check(&given.text, given.allowed.as_ref(), None, json, &mut out)?
         }
         #[cfg(feature = "cli")]
         Question::Push(args) => super::rules_push::run(args, clock, &mut out)?,
@@ -266,10 +283,31 @@ fn unreadable(
     json.write(&report, out)
 }
 
-/// Prints what is wrong, or that nothing is, and what looks wrong.
+/// The same, with what the app's settings do not allow, and with what must be deployed for the rules.
+#[cfg(feature = "cli")]
+fn check_deployed(
+    text: &RulesText,
+    deployed: &DeployedArgs,
+    json: &JsonArgs,
+    clock: &Clock,
+    out: &mut dyn Write,
+) -> Result<u8, super::Error> {
+    let access = RulesAccess::read(&deployed.app_settings(&ProcessVars)?)?;
+    let allowed = access.in_blob.map(|in_blob| in_blob.allowed(access.hosts));
+    let rules =
+        allowed.as_ref().map_or_else(|| Rules::read(&text.text), |allowed| Rules::read_allowed(&text.text, allowed));
+    let report = match rules {
+        Ok(rules) => Some(deployed.compare(rules, deployed.rules_seen()?, clock)?),
+        Err(_) => None,
+    };
+    Ok(check(text, allowed.as_ref(), report.as_ref(), json, out)?)
+}
+
+/// Prints what is wrong, or that nothing is, what looks wrong, and what must be deployed if that was looked at.
 pub(super) fn check(
     RulesText { shown, text }: &RulesText,
     allowed: Option<&Allowed>,
+    deployed: Option<&Report>,
     json: &JsonArgs,
     out: &mut dyn Write,
 ) -> Result<u8, json::Error> {
@@ -279,7 +317,11 @@ pub(super) fn check(
     let problems: Vec<_> = read.as_ref().err().into_iter().flatten().collect();
     let count = read.as_ref().map_or(0, |rules| rules.iter().filter(|rule| rule.shadow_of.is_none()).count());
     if json.is_asked_for() {
-        let report = serde_json::json!({ "file": shown, "rules": count, "problems": problems, "warnings": warnings });
+        let mut report =
+            serde_json::json!({ "file": shown, "rules": count, "problems": problems, "warnings": warnings });
+        if let Some(deployed) = deployed {
+            report["deployed"] = serde_json::json!(deployed.findings);
+        }
         json.write(&report, out)?;
     } else {
         match problems.len() {
@@ -289,8 +331,13 @@ pub(super) fn check(
         }
         problems.iter().try_for_each(|problem| writeln!(out, "{problem}"))?;
         warnings.iter().try_for_each(|warning| writeln!(out, "warning: {warning}"))?;
+        #[cfg(feature = "cli")]
+        if let Some(deployed) = deployed {
+            super::rules_deployed::print(deployed, out)?;
+        }
     }
-    Ok(if problems.is_empty() { 0 } else { ATTENTION })
+    let fits = deployed.is_none_or(|deployed| deployed.findings.iter().all(|one| one.verdict != Verdict::Fault));
+    Ok(if problems.is_empty() && fits { 0 } else { ATTENTION })
 }
 
 /// Prints what each rule makes of the blob.
@@ -380,7 +427,7 @@ mod tests {
     fn checked(text_of_rules: &str, json: bool) -> (u8, String) {
         let rules = RulesText { shown: "rules.json".to_owned(), text: text_of_rules.to_owned() };
         let json = if json { JsonArgs::ALL } else { JsonArgs::TEXT };
-        text(|out| check(&rules, None, &json, out).map_err(io::Error::other))
+        text(|out| check(&rules, None, None, &json, out).map_err(io::Error::other))
     }
 
     #[test]
@@ -463,6 +510,28 @@ rule scans does not want it: container `claims` is not `scans`
         assert!(
             code == 0 && said.contains("rule scans wants it, if a look at its metadata and index tags agrees"),
             "{said}"
+        );
+        // What one rule wants as it is told is not hidden by another that wants it looked at.
+        let both = RULES.replace(
+            r#""match": {"container": "claims"}"#,
+            r#""match": {"container": "claims", "metadata": {"a": "b"}}"#,
+        );
+        let both = Rules::read(&both).expect("good rules");
+        let told = json!({"eventType": "Microsoft.Storage.BlobCreated", "id": "1", "data": {"api": "PutBlob", "eTag": "0x1",
+            "url": "https://uploads.blob.core.windows.net/claims/eu/a.csv", "contentLength": 5, "blobType": "BlockBlob"}});
+        let told = Told::Event(Payload::new(told.to_string()));
+        let (code, said) = text(|out| told.test(&both, NOW, out).map_err(io::Error::other));
+        let parts = [
+            "rule claims wants it\n",
+            "rule all wants it, if a look",
+            "rule scans does not want it: ",
+            "It is looked at before rule all takes it in: ",
+        ];
+        assert!(code == 0 && parts.iter().all(|part| said.contains(part)), "{said}");
+        let none = Told::Event(Payload::new("[]".to_owned()));
+        assert_eq!(
+            text(|out| none.test(&both, NOW, out).map_err(io::Error::other)),
+            (1, "There is no event in it.\n".to_owned())
         );
         let (code, said) = event("nonsense");
         assert!(code == 1 && said.starts_with("It is quarantined: "), "{said}");

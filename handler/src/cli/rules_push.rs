@@ -7,23 +7,18 @@ use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::PathBuf;
 
-use ::doctor::{Caller, Check, Report, RulesSeen, RulesState, Verdict};
+use ::doctor::{Caller, RulesSeen, RulesState};
 use app::ports::Clock;
 use azure::rules_blob::{BlobRead, Error as BlobError};
 use lifecycle::Rules;
-use lifecycle::duration::IsoDuration;
 use lifecycle::rule::Allowed;
-use time::Duration;
 
-use super::doctor::{AppSettings, DoctorArgs};
 use super::json::JsonArgs;
 use super::rules::{Error, check};
+use super::rules_deployed::{DeployedArgs, print};
 use super::{one_thread, working_directory};
 use crate::compose;
 use crate::config::{Config, Problem, Problems, ProcessVars, RulesAccess, RulesText, given_blob};
-
-/// How long the look at what is deployed may take.
-const WITHIN: Duration = Duration::minutes(1);
 
 /// Which rules go where.
 #[derive(Debug, Clone, clap::Args)]
@@ -34,13 +29,9 @@ pub(super) struct PushArgs {
     /// The blob [default: the one that SCOREKEEPER_RULES names]
     #[arg(long, value_name = "URL")]
     to: Option<String>,
-    /// The app's settings, which say what rules may name and where events must go: as `doctor` takes them [default: the
-    /// environment]
-    #[arg(long, value_name = "FILE")]
-    settings: Option<PathBuf>,
-    /// ARM id of the function app, for one who is not the app
-    #[arg(long, value_name = "ID")]
-    app: Option<String>,
+    /// What is deployed, and what the app allows; of this process where no settings are given.
+    #[command(flatten)]
+    deployed: DeployedArgs,
     /// Say what would change, and write nothing
     #[arg(long)]
     dry_run: bool,
@@ -48,14 +39,7 @@ pub(super) struct PushArgs {
 
 pub(super) fn run(args: &PushArgs, clock: &Clock, out: &mut dyn Write) -> Result<u8, super::Error> {
     let cwd = working_directory()?;
-    let of_app = DoctorArgs {
-        settings: args.settings.clone(),
-        app: args.app.clone(),
-        within: IsoDuration(WITHIN),
-        quiet: true,
-        json: JsonArgs::TEXT,
-    };
-    let settings = AppSettings::read(&of_app, &ProcessVars)?;
+    let settings = args.deployed.app_settings(&ProcessVars)?;
     let access = RulesAccess::read(&settings)?;
     let (url, place) = match (&args.to, &access.in_blob) {
         (Some(to), _) => given_blob("--to", to)?,
@@ -64,7 +48,7 @@ pub(super) fn run(args: &PushArgs, clock: &Clock, out: &mut dyn Write) -> Result
     };
     let text = RulesText::read(&ProcessVars, &cwd, Some(&args.file))?;
     let allowed = access.in_blob.as_ref().map(|it| Allowed { blob: place.clone(), ..it.allowed(access.hosts.clone()) });
-    let code = check(&text, allowed.as_ref(), &JsonArgs::TEXT, out)?;
+    let code = check(&text, allowed.as_ref(), None, &JsonArgs::TEXT, out)?;
     if code != 0 {
         writeln!(out, "Nothing was written.")?;
         return Ok(code);
@@ -99,16 +83,10 @@ pub(super) fn run(args: &PushArgs, clock: &Clock, out: &mut dyn Write) -> Result
         container: place.container.clone(),
         state: RulesState::Good { etag: String::new() },
     };
-    if let Ok(mut config) = Config::read(&settings, &cwd) {
-        config.rules = new;
-        let limit = WITHIN.try_into().unwrap_or_default(); // never negative
-        let doctor = compose::doctor(&config, caller, settings.facts(&of_app), limit, Clock::clone(clock));
-        let mut doctor = doctor.map_err(Error::from)?;
-        doctor.installation.rules_blob = Some(seen);
-        if !deployed(&runtime.block_on(doctor.deliveries()), out)? {
-            writeln!(out, "Nothing was written.")?;
-            return Ok(1);
-        }
+    // Where there are no settings of an app, nothing is known of what is deployed.
+    if Config::read(&settings, &cwd).is_ok() && !print(&args.deployed.compare(new, Some(seen), clock)?, out)? {
+        writeln!(out, "Nothing was written.")?;
+        return Ok(1);
     }
     if args.dry_run {
         writeln!(out, "Nothing was written (--dry-run).")?;
@@ -118,28 +96,6 @@ pub(super) fn run(args: &PushArgs, clock: &Clock, out: &mut dyn Write) -> Result
     let etag = runtime.block_on(blob.write(text.text.as_bytes(), known)).map_err(Error::from)?;
     writeln!(out, "{url} was written (ETag {}); the app goes by it within a minute.", etag.unwrap_or_default())?;
     Ok(0)
-}
-
-/// Prints what of the deployment does not fit the rules. `false`: they must not hold at all.
-fn deployed(report: &Report, out: &mut dyn Write) -> std::io::Result<bool> {
-    let mut may_hold = true;
-    for finding in &report.findings {
-        let what = match finding.verdict {
-            Verdict::Fault if finding.check == Check::Settings => {
-                may_hold = false;
-                "fix:"
-            }
-            Verdict::Fault => "deploy:",
-            Verdict::Unknown => "needs:",
-            Verdict::Ok | Verdict::Warning => continue,
-        };
-        let about = finding.about.as_deref().unwrap_or("the installation");
-        writeln!(out, "{} {} ({about}): {}", finding.verdict.name(), finding.check, finding.seen)?;
-        if let Some(remedy) = &finding.remedy {
-            writeln!(out, "  {what} {remedy}")?;
-        }
-    }
-    Ok(may_hold)
 }
 
 fn nowhere() -> Problems {
