@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::{Sim, seconds, sim, sim_in};
+use serde_json::{Value, json};
+
+use super::{Sim, listed, seconds, sim, sim_in};
 
 #[tokio::test]
 async fn a_scoring_command_makes_the_output_or_fails_the_job_with_its_last_words() {
@@ -29,6 +31,37 @@ async fn a_scoring_command_makes_the_output_or_fails_the_job_with_its_last_words
             assert_eq!(sim.output("x"), None);
         }
     }
+}
+
+/// As `--help` and the docs say.
+#[tokio::test]
+async fn a_scoring_command_has_the_first_input_and_output_and_each_by_its_name() {
+    let command = "[ \"$SCORE_OUTPUT\" = \"$SCORE_OUTPUT_alpha\" ] && [ \"$SCORE_INPUT\" = \"$SCORE_INPUT_first\" ] || exit 3; \
+        cat \"$SCORE_INPUT_first\" \"$SCORE_INPUT_second\"/* > \"$SCORE_OUTPUT_alpha\"; \
+        echo \"$SCORE_INPUT_level\" > \"$SCORE_OUTPUT_beta/level.txt\"; \
+        env | grep -c '^SCORE_.*-' >> \"$SCORE_OUTPUT_beta/level.txt\"; true";
+    let (sim, _root) = sim(|o| {
+        o.endpoints = listed();
+        o.score_command = Some(command.into());
+    })
+    .await;
+    sim.put("x.csv", "one\n");
+    std::fs::create_dir(sim.root.join("inbox/folder")).unwrap();
+    sim.put("folder/y.csv", "two\n");
+    let at = |path: &str| format!("https://local.blob.localhost/inbox/{path}");
+    let to = |path: &str| format!("azureml://datastores/scores/paths/{path}");
+    let sent = json!({ "properties": {
+        "InputData": {
+            "second": { "JobInputType": "UriFolder", "Uri": at("folder/") }, "first": { "JobInputType": "UriFile", "Uri": at("x.csv") },
+            "level": { "JobInputType": "Literal", "Value": "7" }, "no-name": { "JobInputType": "Literal", "Value": "8" } },
+        "OutputData": {
+            "beta": { "JobOutputType": "UriFolder", "Uri": to("b/") }, "alpha": { "JobOutputType": "UriFile", "Uri": to("a.csv") } } } });
+    let headers = [("azureml-model-deployment", "steps")];
+    let job = sim.try_post("claims", &sent, &headers).await.unwrap().error_for_status().unwrap();
+    let job: Value = job.json().await.unwrap();
+    sim.finish(job["name"].as_str().unwrap(), "Completed").await;
+    assert_eq!(sim.output("a.csv").as_deref(), Some("one\ntwo\n"));
+    assert_eq!(sim.output("b/level.txt").as_deref(), Some("7\n0\n"), "what is no name of a variable is none");
 }
 
 #[tokio::test]
