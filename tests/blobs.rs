@@ -139,7 +139,7 @@ fn absent(path: &str) -> OutputSnapshot {
 fn size_and_time(seen: &OutputSnapshot) -> (u64, OffsetDateTime) {
     match seen {
         OutputSnapshot::Present { bytes, modified, .. } => (*bytes, *modified),
-        absent @ OutputSnapshot::Absent { .. } => panic!("{absent:?}"),
+        absent @ (OutputSnapshot::Absent { .. } | OutputSnapshot::NotAskedFor) => panic!("{absent:?}"),
     }
 }
 

@@ -167,7 +167,7 @@ async fn a_rule_asks_for_the_same_job_as_the_official_client_pipelines_included(
             "charts": { "type": "UriFolder", "uri": path },
             "score": { "type": "UriFile", "uri": format!("{path}score.csv") },
         },
-        "settings": { "properties": { "experimentName": "{rule.id}-nightly" } },
+        "settings": { "experimentName": "{rule.id}-nightly" },
     }))
     .await;
     let text = |uris: &Value, name: &str| uris[name].as_str().unwrap().to_owned();

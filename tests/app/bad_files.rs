@@ -16,7 +16,7 @@ const DENIED: &str = "StreamAccessException was caused by AuthenticationExceptio
 
 fn rule(id: &str, more: &Value) -> Value {
     let mut rule = json!({
-        "id": id, "match": {"container": "claims", "prefix": format!("{id}/")},
+        "id": id, "match": {"container": "claims", "prefix": format!("{id}/"), "globs": [format!("{id}/**")]},
         "endpoint": {"uri": URI, "deployment": "v7"},
     });
     for (name, value) in more.as_object().unwrap() {

@@ -14,7 +14,7 @@ use crate::support::yielding::Yielding;
 const URI: &str = "https://heart.example/jobs";
 
 fn rule(id: &str, deployment: &str) -> Value {
-    let wanted = json!({"container": "claims", "prefix": format!("{id}/")});
+    let wanted = json!({"container": "claims", "prefix": format!("{id}/"), "globs": [format!("{id}/**")]});
     json!({"id": id, "match": wanted, "endpoint": {"uri": URI, "deployment": deployment}, "maxAttempts": 1})
 }
 

@@ -46,6 +46,7 @@ mod input;
 mod load;
 mod metadata_and_tags;
 mod moves;
+mod no_outputs;
 mod orders;
 mod orphaned_jobs;
 mod overwrites;

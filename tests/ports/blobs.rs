@@ -24,7 +24,7 @@ async fn ended(stage: &dyn Stage, ending: Ending) -> Scoring {
 async fn present(stage: &dyn Stage, scoring: &Scoring) -> (u64, OffsetDateTime) {
     match stage.blobs().outputs(scoring).await.unwrap() {
         OutputSnapshot::Present { bytes, modified, .. } => (bytes, modified),
-        absent @ OutputSnapshot::Absent { .. } => panic!("{absent:?}"),
+        absent @ (OutputSnapshot::Absent { .. } | OutputSnapshot::NotAskedFor) => panic!("{absent:?}"),
     }
 }
 

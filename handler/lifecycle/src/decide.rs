@@ -41,7 +41,11 @@ pub fn decide(scoring: &Scoring, rule: Option<&Rule>, observation: &Observation,
     let verifies = rule.map_or(scoring.input.is_some(), |rule| rule.policy.verify_input);
     let forbids_resend = match rule {
         None => Some("its rule is not in the rules any more"),
-        Some(rule) => (rule.policy.on_unknown == OnUnknown::Hold).then_some("the rule says onUnknown: hold"),
+        Some(rule) if rule.policy.on_unknown == OnUnknown::Hold => Some("the rule says onUnknown: hold"),
+        // What is at a path of its own tells whether a request ran whose job shows nothing.
+        Some(_) => {
+            scoring.asks_for_no_output().then_some("it asks for no output, by which it would be seen whether it ran")
+        }
     };
     let on = DecideContext { scoring, policy, rule, forbids_resend, input, verifies, stop_at, now };
     match (scoring.status, observation) {

@@ -298,6 +298,8 @@ impl OutputPrint {
 }
 
 /// What a look at an attempt's outputs found. With several outputs, the worst.
+///
+/// Never: "nothing was asked for" of an attempt whose row does not say so.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OutputSnapshot {
     /// Something is at the path of every output.
@@ -314,6 +316,8 @@ pub enum OutputSnapshot {
         /// The URI that was looked at.
         uri: String,
     },
+    /// The attempt asked for none: there is nothing to be looked at.
+    NotAskedFor,
 }
 
 macro_rules! job_statuses {

@@ -9,6 +9,7 @@ mod beyond_events;
 mod data;
 mod definition;
 mod document;
+mod elsewhere;
 pub mod endpoints;
 mod examples;
 mod exclude;

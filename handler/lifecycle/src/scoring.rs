@@ -285,6 +285,19 @@ impl Scoring {
         self.submission.as_ref()?.outputs.values().next().map(|output| output.uri.as_str())
     }
 
+    /// Whether the attempt was sent without any output, as its rule says.
+    pub fn asks_for_no_output(&self) -> bool {
+        self.submission.as_ref().is_some_and(|sent| sent.outputs.is_empty())
+    }
+
+    /// What its status means, for people.
+    pub fn sentence(&self) -> &'static str {
+        if self.status == Status::Scored && self.asks_for_no_output() {
+            return "the job completed; its rule asks for no output";
+        }
+        self.status.sentence()
+    }
+
     /// URIs of all outputs of the attempt, by name.
     pub fn output_uris(&self) -> impl Iterator<Item = (&str, &str)> {
         let outputs = self.submission.iter().flat_map(|sent| &sent.outputs);

@@ -57,7 +57,7 @@ impl CloudJob {
 
     /// It says whose it is, sooner or later.
     fn is_told(&self) -> bool {
-        self.tagged || !self.behaviour.omits_outputs
+        self.tagged || !self.behaviour.omits_outputs && !self.outputs.is_empty()
     }
 
     fn candidate(&self, now: OffsetDateTime) -> Candidate {
@@ -349,7 +349,8 @@ impl Cloud {
         let (mut ours, mut possible) = (Vec::new(), Vec::new());
         for job in self.jobs.iter().filter(|job| job.created + job.behaviour.lag <= now) {
             if job.is_told() {
-                let writes_there = !job.behaviour.omits_outputs && job.outputs.iter().map(String::as_str).eq(uris());
+                let shown = !job.behaviour.omits_outputs && !job.outputs.is_empty();
+                let writes_there = shown && job.outputs.iter().map(String::as_str).eq(uris());
                 if writes_there || (job.tagged && job.is_of(&scoring.id, scoring.attempt)) {
                     ours.push(job.candidate(now));
                 }

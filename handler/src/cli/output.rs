@@ -39,6 +39,9 @@ pub struct OutputArgs {
 pub(super) async fn run(args: &OutputArgs, here: &Here<'_>, out: &mut dyn Write) -> Result<u8, Error> {
     let Some(target) = &args.download else { return output(here.ledger, &args.blob, out).await };
     let Some(scored) = scored(here.ledger, &args.blob, out).await? else { return Ok(ATTENTION) };
+    if scored.iter().all(Scoring::asks_for_no_output) {
+        return tell_none(&args.blob, out);
+    }
     let target = Target { path: target.clone(), overwrite: args.force };
     Ok(download(&source(here)?, &scored, &target, out).await?)
 }
@@ -58,10 +61,18 @@ fn source(here: &Here<'_>) -> Result<Source, Error> {
 /// Runs `output` without a download: the URIs of what was scored, one on each line, so that scripts can pass them on.
 pub async fn output(ledger: &Ledger, wanted: &str, out: &mut dyn Write) -> Result<u8, Error> {
     let Some(scored) = scored(ledger, wanted, out).await? else { return Ok(ATTENTION) };
+    if scored.iter().all(Scoring::asks_for_no_output) {
+        return tell_none(wanted, out);
+    }
     for (_, uri) in scored.iter().flat_map(Scoring::result_uris) {
         writeln!(out, "{}", visible(uri))?;
     }
     Ok(OK)
+}
+
+fn tell_none(wanted: &str, out: &mut dyn Write) -> Result<u8, Error> {
+    writeln!(out, "`{}` is scored; its rule asks for no output.", visible(wanted))?;
+    Ok(ATTENTION)
 }
 
 /// What is scored of the newest version; `None`: nothing is, which was said.

@@ -57,7 +57,7 @@ pub async fn show(
     let unreadable: Vec<UnreadableView> = known.unreadable.into_iter().map(Into::into).collect();
     let mut details = Vec::with_capacity(known.scorings.len());
     for scoring in known.scorings {
-        let sentence = scoring.status.sentence();
+        let sentence = scoring.sentence();
         details.push((reports::detail(ledger, scoring).await?, sentence));
     }
     if json.is_asked_for() {

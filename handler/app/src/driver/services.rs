@@ -4,7 +4,8 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use lifecycle::{
-    Answer, CancelAnswer, Job, JobsFound, LostLook, Observation, OutputFound, Policy, Rule, Scoring, Status,
+    Answer, CancelAnswer, Job, JobsFound, LostLook, Observation, OutputFound, OutputSnapshot, Policy, Rule, Scoring,
+    Status,
 };
 use time::OffsetDateTime;
 use tokio::time::Instant;
@@ -107,6 +108,9 @@ impl Services {
 
     /// The attempt's outputs, and before them which versions are there of those that are published.
     async fn output(&self, scoring: &Scoring, rule: Option<&Rule>) -> Result<Observation, Inconclusive> {
+        if scoring.asks_for_no_output() {
+            return Ok(Observation::Output { output: OutputSnapshot::NotAskedFor, sources: Vec::new() });
+        }
         let sources = self.sources(scoring, rule).await?;
         Ok(Observation::Output { output: self.blobs.outputs(scoring).await?, sources })
     }

@@ -171,8 +171,8 @@ impl Context {
         let since = s.since;
         let reason = match last {
             // A status says what it means; the last line of history says why it came to be so.
-            Some(entry) => format!("{}: {}", s.status.sentence(), entry.reason),
-            None => s.status.sentence().to_owned(),
+            Some(entry) => format!("{}: {}", s.sentence(), entry.reason),
+            None => s.sentence().to_owned(),
         };
         let waits = match s.status {
             Status::Queued => Some(self.waits(s)),

@@ -33,8 +33,7 @@ impl DecideContext<'_> {
                 if let Some(step) = self.begin_publishing(bytes, print, sources) {
                     return step;
                 }
-                let without =
-                    if self.input == Some(&InputFound::Gone) { "; its input is not there any more" } else { "" };
+                let without = self.without_input();
                 let reason = format!("the output is there ({bytes} bytes) and newer than the submission{without}");
                 return self.transition(Event::OutputGood, reason, Effect::None, |next| {
                     next.output_bytes = Some(bytes);
@@ -47,6 +46,15 @@ impl DecideContext<'_> {
                 format!("{ended} and its output is older than the submission (modified {})", utc_text(*modified))
             }
             OutputSnapshot::Absent { uri } => format!("{ended} and there is no output at {uri}"),
+            OutputSnapshot::NotAskedFor => {
+                if let Some(step) = self.before_scored() {
+                    return step;
+                }
+                let reason = format!("{ended}; its rule asks for no output{}", self.without_input());
+                return self.transition(Event::OutputGood, reason, Effect::None, |next| {
+                    (next.error, next.failure) = (None, None);
+                });
+            }
         };
         // Storage may show a blob later than Azure ML reports the job's end.
         if self.now - self.scoring.since < self.policy.output_timeout.0 {
@@ -57,5 +65,9 @@ impl DecideContext<'_> {
         }
         // A job that ends well and leaves nothing may be the code's fault, the storage's or the service's.
         self.attempt_failed(&problem, FailureCause::Unknown, None)
+    }
+
+    fn without_input(&self) -> &'static str {
+        if self.input == Some(&InputFound::Gone) { "; its input is not there any more" } else { "" }
     }
 }

@@ -117,12 +117,13 @@ impl FromStr for EndpointUri {
             "http" => return Err(InvalidEndpointUri::Clear(shown())),
             other => return Err(InvalidEndpointUri::Scheme { text: shown(), scheme: other.to_owned() }),
         }
+        // Before what is more than it: without that a page of the studio would be no endpoint either.
+        if !url.path().trim_end_matches('/').ends_with("/jobs") {
+            return Err(InvalidEndpointUri::NoJobs(shown()));
+        }
         if !url.username().is_empty() || url.password().is_some() || url.query().is_some() || url.fragment().is_some() {
             let bare = format!("{}://{}{}", url.scheme(), url.host_str().unwrap_or_default(), url.path());
             return Err(InvalidEndpointUri::Extra(bare));
-        }
-        if !url.path().trim_end_matches('/').ends_with("/jobs") {
-            return Err(InvalidEndpointUri::NoJobs(shown()));
         }
         let canonical = canonical(url.clone());
         let key = EndpointKey(digest(&[&canonical]).into());

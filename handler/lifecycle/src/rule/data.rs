@@ -24,12 +24,6 @@ pub(super) fn read_inputs(node: &Node<'_>) -> BTreeMap<String, InputTemplate> {
 
 pub(super) fn read_outputs(node: &Node<'_>) -> BTreeMap<String, OutputTemplate> {
     let Some(members) = node.object("outputs by name") else { return BTreeMap::new() };
-    if members.len() == 0 {
-        node.refuse(Refused::new(
-            "one output at least; without one nothing can be verified",
-            "leave it out for the default",
-        ));
-    }
     members.all(|name, node| {
         check_name(name, node);
         OutputTemplate::read(node)

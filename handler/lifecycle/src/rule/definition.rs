@@ -35,7 +35,7 @@ pub struct Rule {
     #[cfg_attr(feature = "schema", schemars(with = "Option<BTreeMap<String, InputTemplate>>", transform = super::forms::named))]
     pub inputs: BTreeMap<String, InputTemplate>,
     /// Outputs by name; default: one `UriFile` named `score` at [`DEFAULT_OUTPUT`].
-    #[cfg_attr(feature = "schema", schemars(with = "Option<BTreeMap<String, OutputTemplate>>", transform = super::forms::outputs))]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<BTreeMap<String, OutputTemplate>>", transform = super::forms::named))]
     pub outputs: BTreeMap<String, OutputTemplate>,
     /// Further members of the request's `properties` (`miniBatchSize`, `compute`, …), in REST's spelling. Their texts are
     /// templates.

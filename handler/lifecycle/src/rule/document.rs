@@ -12,6 +12,7 @@ use jsonc_parser::ast::{self, ObjectProp};
 use jsonc_parser::common::Ranged as _;
 use jsonc_parser::{CollectOptions, ParseOptions};
 
+use super::elsewhere::elsewhere;
 use super::problem::{Place, Problem, Problems, near_miss};
 use crate::text::one_line;
 
@@ -82,7 +83,7 @@ impl Source<'_> {
             place: self.place(at, String::new()),
             value: Some(format!("not JSON: {why}")),
             expected: "{\"rules\": [ … ]}".to_owned(),
-            remedy: "correct the text there; comments and trailing commas are allowed".to_owned(),
+            remedy: "correct the text there; comments (`//`, `/* */`) and trailing commas are allowed".to_owned(),
         });
     }
 }
@@ -420,9 +421,10 @@ impl<'d> Members<'d> {
             if self.asked.contains(name) || self.other.contains(name) || self.refused.contains(name) {
                 continue;
             }
-            let remedy = match near_miss(name, self.asked.iter().copied()) {
-                Some(meant) => format!("write `{meant}`"),
-                None => "remove it".to_owned(),
+            let remedy = match (near_miss(name, self.asked.iter().copied()), elsewhere(name)) {
+                (Some(meant), _) => format!("write `{meant}`"),
+                (None, Some(place)) => format!("write it as {place}"),
+                (None, None) => "remove it".to_owned(),
             };
             let known = self.asked.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
             // At the name: it is the name that is wrong, not the value.

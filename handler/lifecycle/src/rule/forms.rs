@@ -18,12 +18,6 @@ pub(super) fn named(schema: &mut Schema) {
     schema.insert("propertyNames".to_owned(), json!({ "pattern": "^[A-Za-z0-9_]+$" }));
 }
 
-/// Without an output nothing could be verified.
-pub(super) fn outputs(schema: &mut Schema) {
-    named(schema);
-    schema.insert("minProperties".to_owned(), 1.into());
-}
-
 /// What every path is without.
 const NO_PATH: &str = r"(^|/)\.\.?(/|$)|[\x00-\x1f\x7f-\x9f]";
 
@@ -128,6 +122,11 @@ pub(super) fn settings(schema: &mut Schema) {
         }
         let datastore = json!({ "type": "string", "pattern": RESOURCE, "description": "Pipeline component deployments, as Fabric's activity has it." });
         properties.insert("defaultDatastore".to_owned(), datastore);
+        let mut experiment = properties.get("outputFileName").cloned().unwrap_or_default();
+        experiment["description"] = json!(
+            "The job's experiment; the same as `properties.experimentName`. Pipeline component deployments only."
+        );
+        properties.insert("experimentName".to_owned(), experiment);
         if let Some(tags) = properties.get_mut("tags") {
             tags["propertyNames"] = json!({ "not": { "pattern": "^[Ss][Cc][Oo][Rr][Ee][Kk][Ee][Ee][Pp][Ee][Rr]\\." } });
         }

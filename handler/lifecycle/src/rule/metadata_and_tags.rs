@@ -66,13 +66,21 @@ fn is_of_tag(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b" +-./:=_".contains(&byte))
 }
 
+/// What names of metadata begin with in a request.
+const HEADER: &str = "x-ms-meta-";
+
 impl Read for AskedMetadata {
     fn read(node: &Node<'_>) -> Option<Self> {
         let members = node.object("values by names of metadata")?;
         let mut asked = BTreeMap::new();
         members.all(|name, node| {
             if !is_metadata_name(name) {
-                node.refuse(Refused::new("a name of letters, digits and `_` that begins with no digit", "rename it"));
+                let rest = name.get(..HEADER.len()).filter(|begin| begin.eq_ignore_ascii_case(HEADER));
+                let remedy = match rest {
+                    Some(header) => format!("leave out `{header}`"),
+                    None => "rename it".to_owned(),
+                };
+                node.refuse(Refused::new("a name of letters, digits and `_` that begins with no digit", remedy));
             }
             let fits =
                 |value: &str| value.trim() == value && value.is_ascii() && !value.contains(|c: char| c.is_control());

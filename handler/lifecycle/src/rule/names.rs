@@ -31,11 +31,12 @@ impl Read for AccountName {
     }
 }
 
-/// The account that a pasted URL, a host or a name in capitals most likely names.
+/// The account that a pasted URL, a host, an ARM id or a name in capitals most likely names.
 fn first_label(text: &str) -> Option<String> {
+    let text = text.split_once("/storageAccounts/").map_or(text, |(_, name)| name);
     let host = text.split_once("://").map_or(text, |(_, rest)| rest);
     let label = host.split(['.', '/', ':']).next()?.to_ascii_lowercase();
-    (label != text && label.parse::<AccountName>().is_ok()).then_some(label)
+    label.parse::<AccountName>().is_ok().then_some(label)
 }
 
 impl Read for ContainerName {
@@ -98,7 +99,9 @@ impl Read for EndpointUri {
     fn read(node: &Node<'_>) -> Option<Self> {
         node.parsed(|_, why| {
             let remedy = match why {
-                InvalidEndpointUri::NoUrl { source, .. } => format!("it is not a URL: {source}"),
+                InvalidEndpointUri::NoUrl { source, .. } => {
+                    format!("copy the endpoint's REST endpoint (scoringUri); this is not a URL: {source}")
+                }
                 InvalidEndpointUri::Clear(_) => {
                     "plain http would send a token in the clear; use https (http is for loopback hosts only)".to_owned()
                 }
@@ -164,7 +167,10 @@ fn refused_template(why: &template::Error) -> Refused {
     let remedy = match why {
         template::Error::Unknown(name) => {
             let meant = super::problem::near_miss(name, template::PLACEHOLDERS.iter().map(|(name, _)| *name));
-            let remedy = meant.map_or_else(|| "remove it".to_owned(), |meant| format!("write `{{{meant}}}`"));
+            let remedy = meant.map_or_else(
+                || "remove it, or write `{{` and `}}` for the braces themselves".to_owned(),
+                |meant| format!("write `{{{meant}}}`"),
+            );
             return Refused::new(
                 format!("a text with placeholders, and `{{{name}}}` is none"),
                 format!("{remedy}; there are {known}"),

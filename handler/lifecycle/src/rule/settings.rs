@@ -54,7 +54,7 @@ pub struct Settings<T = Template> {
     /// The job's tags, texts by name.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     tags: BTreeMap<String, T>,
-    /// The job's properties, texts by name; `experimentName` names its experiment (pipeline component deployments only).
+    /// The job's properties, texts by name, in any case.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     properties: BTreeMap<String, T>,
     /// Members that nothing here knows, sent as they are. Azure ML refuses what it does not know either.
@@ -261,12 +261,12 @@ impl Read for Settings {
             name: members.optional_either("name", "Name"),
             description: members.optional_either("description", "Description"),
             tags: members.either("tags", "Tags").map(|node| tags(&node)).unwrap_or_default(),
-            properties: members.optional_either("properties", "Properties").unwrap_or_default(),
+            properties: BTreeMap::new(),
             pass_through: Map::new(),
         };
-        for (name, value) in pipeline_settings(&mut members) {
-            settings.properties.entry(name.to_owned()).or_insert(value);
-        }
+        let properties = members.either("properties", "Properties");
+        settings.properties = properties.map(|node| job_properties(&node)).unwrap_or_default();
+        pipeline_settings(&mut members, &mut settings.properties);
         for (name, remedy) in RESERVED {
             members.never(name, &Refused::new("what the rule itself says, or Azure ML", remedy));
         }
@@ -278,17 +278,42 @@ impl Read for Settings {
     }
 }
 
-/// What Fabric's activity offers for pipeline component deployments. No contract says where it goes in a request; a job's
-/// properties take any text.
-fn pipeline_settings(members: &mut Members<'_>) -> Vec<(&'static str, Template)> {
-    let mut found = Vec::new();
-    for (camel, pascal) in [("continueOnStepFailure", "ContinueOnStepFailure"), ("forceRun", "ForceRun")] {
-        let flag = members.either(camel, pascal).as_ref().and_then(bool::read);
-        found.extend(flag.map(|flag| (pascal, Template::fixed(flag.to_string()))));
+/// A job's properties. The service reads their names without regard to case: of two that differ in nothing else one would win.
+fn job_properties(node: &Node<'_>) -> BTreeMap<String, Template> {
+    let Some(members) = node.object("texts by name") else { return BTreeMap::new() };
+    let mut seen: Vec<String> = Vec::new();
+    members.all(|name, node| {
+        if seen.iter().any(|other| other.eq_ignore_ascii_case(name)) {
+            node.refuse(Refused::new("each name once; they have no case", "remove one of the two"));
+        }
+        seen.push(name.to_owned());
+        Template::read(node)
+    })
+}
+
+/// What is for pipeline component deployments: the experiment, which the official client sends as a property of the job, and what
+/// Fabric's activity offers. Of the latter no contract says where it goes in a request; a job's properties take any text.
+fn pipeline_settings(members: &mut Members<'_>, properties: &mut BTreeMap<String, Template>) {
+    let flag = |node: &Node<'_>| bool::read(node).map(|flag| Template::fixed(flag.to_string()));
+    let datastore = |node: &Node<'_>| {
+        crate::id::DatastoreName::read(node).map(|name: crate::id::DatastoreName| Template::fixed(name.to_string()))
+    };
+    type Reads<'a> = &'a dyn Fn(&Node<'_>) -> Option<Template>;
+    let all: [(&'static str, &'static str, &str, Reads<'_>); 4] = [
+        ("continueOnStepFailure", "ContinueOnStepFailure", "ContinueOnStepFailure", &flag),
+        ("forceRun", "ForceRun", "ForceRun", &flag),
+        ("defaultDatastore", "DefaultDatastore", "DefaultDatastore", &datastore),
+        ("experimentName", "ExperimentName", "experimentName", &Template::read),
+    ];
+    for (camel, pascal, sent, read) in all {
+        let Some(node) = members.either(camel, pascal) else { continue };
+        if let Some(other) = properties.keys().find(|name| name.eq_ignore_ascii_case(sent)) {
+            let expected = format!("it once; `properties.{other}` is the same");
+            node.refuse(Refused::new(expected, "remove one of the two"));
+        } else if let Some(value) = read(&node) {
+            properties.insert(sent.to_owned(), value);
+        }
     }
-    let datastore: Option<crate::id::DatastoreName> = members.optional_either("defaultDatastore", "DefaultDatastore");
-    found.extend(datastore.map(|name| ("DefaultDatastore", Template::fixed(name.to_string()))));
-    found
 }
 
 fn whole(node: &Node<'_>, min: i64, remedy: &str) -> Option<u32> {

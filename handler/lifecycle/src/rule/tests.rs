@@ -164,7 +164,7 @@ fn limits_of_a_rule_lie_where_its_errors_say() {
         (output(&format!("https://x/paths/{holes}")), "outputs are not written to URLs"),
         (
             serde_json::json!({"inputs": {"i": {"type": "Literal", "template": "{nothing}"}}}),
-            "and `{nothing}` is none; remove it; there are {blob.url}, ",
+            "and `{nothing}` is none; remove it, or write `{{` and `}}` for the braces themselves; there are {blob.url}, ",
         ),
         (
             serde_json::json!({"inputs": {"i": {"type": "Literal", "value": [1]}}}),
@@ -372,10 +372,11 @@ fn settings_are_sent_in_rests_spelling_however_they_are_written() {
         ),
         (
             serde_json::json!({"ContinueOnStepFailure": true, "ForceRun": false, "DefaultDatastore": "blobs",
-                "properties": {"experimentName": "nightly"}}),
+                "ExperimentName": "nightly"}),
             serde_json::json!({"properties": {"ContinueOnStepFailure": "true", "ForceRun": "false",
                 "DefaultDatastore": "blobs", "experimentName": "nightly"}}),
         ),
+        (serde_json::json!({"experimentName": "a"}), serde_json::json!({"properties": {"experimentName": "a"}})),
         (
             serde_json::json!({"name": "n", "tags": {"team": "risk"}, "passThrough": {"priority": {"of": [1, null]}}}),
             serde_json::json!({"name": "n", "tags": {"team": "risk"}, "priority": {"of": [1, null]}}),
@@ -396,7 +397,19 @@ fn settings_are_sent_in_rests_spelling_however_they_are_written() {
         (serde_json::json!({"loggingLevel": "Warn"}), "one of \"Info\", \"Warning\", \"Debug\""),
         (serde_json::json!({"passThrough": {"minibatchsize": 5}}), "`minibatchsize` is one; write it there"),
         (serde_json::json!({"passThrough": {"outputdata": 5}}), "`outputdata` is one; write it there"),
-        (serde_json::json!({"experimentName": "x"}), "settings.experimentName"),
+        (serde_json::json!({"experiment": "x"}), "write `experimentName`"),
+        (
+            serde_json::json!({"experimentName": "x", "properties": {"ExperimentName": "y"}}),
+            "`properties.ExperimentName` is the same",
+        ),
+        (
+            serde_json::json!({"ForceRun": true, "properties": {"forcerun": "false"}}),
+            "`properties.forcerun` is the same",
+        ),
+        (
+            serde_json::json!({"properties": {"DefaultDatastore": "a", "defaultDatastore": "b"}}),
+            "each name once; they have no case",
+        ),
     ] {
         let told = settings(written.clone()).expect_err("bad rules");
         assert!(told.iter().count() == 1 && told.to_string().contains(said), "{written}: {told}");
@@ -483,15 +496,10 @@ fn what_a_rule_says_of_inputs_and_outputs_is_sent_and_none_is_an_answer() {
     let rules = read(&none).expect("good rules");
     let rule = rules.get("a").expect("the rule");
     assert!(submitted(rule, "a.csv", 1).inputs.is_empty() && rule.has_shared_inputs());
-    for (member, value, said) in [
-        (
-            "inputs",
-            serde_json::json!({"d": {"type": "UriFile", "uri": "{blob.url}", "mode": "Upload"}}),
-            "one of \"ReadOnlyMount\"",
-        ),
-        ("outputs", serde_json::json!({}), "one output at least"),
-    ] {
-        let told = problems_with(&serde_json::json!({ member: value }));
-        assert!(told.contains(said), "{told}");
-    }
+    let upload = serde_json::json!({"d": {"type": "UriFile", "uri": "{blob.url}", "mode": "Upload"}});
+    let told = problems_with(&serde_json::json!({ "inputs": upload }));
+    assert!(told.contains("one of \"ReadOnlyMount\""), "{told}");
+    none["outputs"] = serde_json::json!({});
+    let rules = read(&none).expect("good rules");
+    assert!(submitted(rules.get("a").expect("the rule"), "a.csv", 1).outputs.is_empty());
 }

@@ -38,10 +38,11 @@ impl Rules {
         let mut warnings = published(self);
         let rules: Vec<&Rule> = self.iter().filter(|rule| rule.shadow_of.is_none()).collect();
         for (index, rule) in rules.iter().enumerate() {
-            warnings.extend(repeats_container(rule));
             warnings.extend(has_shared_inputs(rule));
             warnings.extend(literals_with_placeholders(rule));
             warnings.extend(encoded_in_paths(rule));
+            warnings.extend(encoded_parts(rule));
+            warnings.extend(no_outputs(rule));
             warnings.extend(metadata_that_is_never_there(rule));
             let after = rules[index + 1..].iter().filter(|other| overlap(&rule.matches, &other.matches));
             warnings.extend(after.map(|other| Warning {
@@ -148,6 +149,31 @@ fn encoded_in_paths(rule: &Rule) -> Vec<Warning> {
         .collect()
 }
 
+/// Jobs of models write an output all the same, where Azure ML says.
+fn no_outputs(rule: &Rule) -> Option<Warning> {
+    rule.outputs.is_empty().then(|| Warning {
+        seen: format!("rule `{}`: `outputs` is {{}}, so that no output is looked at", rule.id),
+        cause: "its scorings are scored when their jobs complete, and held where an answer is lost and no tag tells the job; what a \
+                job writes all the same is not known to be an output"
+            .to_owned(),
+        remedy: "leave `outputs` out for the default, unless the deployment has no outputs".to_owned(),
+    })
+}
+
+/// Names are compared as they are: what looks percent-encoded was most often copied from a URL.
+fn encoded_parts(rule: &Rule) -> impl Iterator<Item = Warning> {
+    let Match { prefix, suffix, .. } = &rule.matches;
+    let parts = [("prefix", prefix), ("suffix", suffix)];
+    parts.into_iter().filter_map(|(name, part)| {
+        let decoded = percent_encoding::percent_decode_str(part).decode_utf8().ok()?;
+        (decoded != part.as_str()).then(|| Warning {
+            seen: format!("rule `{}`: `match.{name}` is `{part}`, which looks encoded as in a URL", rule.id),
+            cause: "names are compared as they are, so that it wants blobs that have the `%` in theirs".to_owned(),
+            remedy: format!("write `{decoded}` if that is meant"),
+        })
+    })
+}
+
 /// A text that is filled with metadata that no blob of the rule has.
 fn metadata_that_is_never_there(rule: &Rule) -> impl Iterator<Item = Warning> {
     let never =
@@ -159,17 +185,6 @@ fn metadata_that_is_never_there(rule: &Rule) -> impl Iterator<Item = Warning> {
         ),
         cause: "nothing stands there for any blob".to_owned(),
         remedy: "remove one of the two".to_owned(),
-    })
-}
-
-/// A folder may be named as its container is; most often the container was taken for part of the path.
-fn repeats_container(rule: &Rule) -> Option<Warning> {
-    let Match { container, prefix, .. } = &rule.matches;
-    let rest = prefix.strip_prefix(container.as_str())?.strip_prefix('/')?;
-    Some(Warning {
-        seen: format!("rule `{}`: `match.prefix` is `{prefix}` and begins with the container's name", rule.id),
-        cause: format!("it wants blobs of `{container}/{prefix}` alone"),
-        remedy: format!("if the folder `{container}` is not meant, write `{rest}`"),
     })
 }
 
@@ -293,12 +308,40 @@ mod tests {
     }
 
     #[test]
-    fn a_prefix_that_begins_with_the_container_is_warned_of() {
-        let said = warnings(&[serde_json::json!({"container": "claims", "prefix": "claims/eu/"})]);
+    fn rules_that_ask_for_no_output_are_warned_of_and_good() {
+        let text = r#"{"rules": [{"id": "a", "match": {"container": "con"}, "endpoint": {"uri": "https://e.example/jobs"}, "outputs": {}}]}"#;
+        let rules = Rules::read(text).unwrap();
+        assert!(rules.iter().all(|rule| rule.outputs.is_empty()));
         assert!(
-            said.len() == 1 && said[0].remedy.ends_with("if the folder `claims` is not meant, write `eu/`"),
-            "{said:?}"
+            rules.warnings()[0].to_string().contains("leave `outputs` out for the default"),
+            "{:?}",
+            rules.warnings()
         );
-        assert_eq!(warnings(&[serde_json::json!({"container": "claims", "prefix": "claims-eu/"})]).len(), 0);
+    }
+
+    #[test]
+    fn a_part_of_a_path_that_looks_encoded_is_warned_of() {
+        let said =
+            warnings(&[serde_json::json!({"container": "claims", "prefix": "eu%20west/", "suffix": "100%.csv"})]);
+        assert!(said.len() == 1 && said[0].remedy == "write `eu west/` if that is meant", "{said:?}");
+    }
+
+    #[test]
+    fn a_prefix_that_begins_with_the_container_is_refused_unless_globs_say_it_too() {
+        let read = |matches: &serde_json::Value| {
+            let rule = serde_json::json!({"id": "a", "match": matches, "endpoint": {"uri": "https://e.example/jobs"}});
+            Rules::read(&serde_json::json!({ "rules": [rule] }).to_string())
+        };
+        let said = read(&serde_json::json!({"container": "claims", "prefix": "claims/eu/"})).unwrap_err().to_string();
+        assert!(
+            said.contains("the container is no part of it: write \"eu/\"; ") && said.contains("[\"claims/**\"]"),
+            "{said}"
+        );
+        for good in [
+            serde_json::json!({"container": "claims", "prefix": "claims-eu/"}),
+            serde_json::json!({"container": "claims", "prefix": "claims/eu/", "globs": ["claims/**"]}),
+        ] {
+            assert!(read(&good).is_ok(), "{good}");
+        }
     }
 }

@@ -16,7 +16,7 @@ use super::split::Split;
 use super::sweep_schedule::SweepSchedule;
 use super::upload::{Complete, MarkerName, Overwrites, Renames};
 use crate::blob::BlobVersion;
-use crate::id::{DeploymentName, LedgerId, RuleId};
+use crate::id::{ContainerName, DeploymentName, LedgerId, RuleId};
 use crate::job::MAX_SUBMISSION_UNITS;
 use crate::scoring::Scoring;
 
@@ -174,8 +174,9 @@ impl Read for Match {
     fn read(node: &Node<'_>) -> Option<Self> {
         let mut members = node.object("`container`, and what narrows it down")?;
         let account = members.optional("account");
-        let container = members.required("container", Refused::new("the container that is watched", "name it"));
-        let (prefix, suffix): (String, String) = (members.or_default("prefix"), members.or_default("suffix"));
+        let container: Option<ContainerName> =
+            members.required("container", Refused::new("the container that is watched", "name it"));
+        let (prefix, suffix) = (path_part(&mut members, "prefix"), path_part(&mut members, "suffix"));
         let globs: Vec<Glob> = members.or_default("globs");
         let exclude: Exclude = members.or_default("exclude");
         let mut bytes = |name| {
@@ -193,6 +194,9 @@ impl Read for Match {
         let (metadata, index_tags) = (members.or_default("metadata"), members.or_default("indexTags"));
         check_path_part(&members, "prefix", &prefix);
         check_path_part(&members, "suffix", &suffix);
+        if let Some(container) = &container {
+            check_repeated(&members, container, &prefix, &globs);
+        }
         if let Some(glob) = globs.first().filter(|_| !globs.iter().any(|glob| glob.may_match(&prefix, &suffix))) {
             members.refuse(
                 "globs",
@@ -226,6 +230,29 @@ impl Read for Match {
             index_tags,
             exclude,
         })
+    }
+}
+
+/// A beginning or an ending; one alone, as it is what keeps events from being delivered.
+fn path_part(members: &mut Members<'_>, name: &'static str) -> String {
+    let Some(node) = members.node(name) else { return String::new() };
+    if node.is_list() {
+        node.refuse(Refused::new("one text", "write one; several are for `globs`, such as \"eu/**\" or \"**/*.csv\""));
+        return String::new();
+    }
+    String::read(&node).unwrap_or_default()
+}
+
+/// A prefix that begins with the container, as nearly nobody means a folder of the same name: such a rule would want nothing. Who does
+/// says the folder in `globs` as well.
+fn check_repeated(members: &Members<'_>, container: &ContainerName, prefix: &str, globs: &[Glob]) {
+    let folder = format!("{container}/");
+    let Some(rest) = prefix.strip_prefix(&folder) else { return };
+    if !globs.iter().any(|glob| glob.to_string().starts_with(&folder)) {
+        let remedy = format!(
+            "the container is no part of it: write {rest:?}; if a folder has the container's name, write \"globs\": [\"{folder}**\"] beside it"
+        );
+        members.refuse("prefix", Refused::new("the beginning of a path within the container", remedy));
     }
 }
 
