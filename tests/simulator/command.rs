@@ -39,7 +39,7 @@ async fn a_scoring_command_has_the_first_input_and_output_and_each_by_its_name()
     let command = "[ \"$SCORE_OUTPUT\" = \"$SCORE_OUTPUT_alpha\" ] && [ \"$SCORE_INPUT\" = \"$SCORE_INPUT_first\" ] || exit 3; \
         cat \"$SCORE_INPUT_first\" \"$SCORE_INPUT_second\"/* > \"$SCORE_OUTPUT_alpha\"; \
         echo \"$SCORE_INPUT_level\" > \"$SCORE_OUTPUT_beta/level.txt\"; \
-        env | grep -c '^SCORE_.*-' >> \"$SCORE_OUTPUT_beta/level.txt\"; true";
+        env | grep -c '^SCORE_[A-Za-z_]*-' >> \"$SCORE_OUTPUT_beta/level.txt\"; true";
     let (sim, _root) = sim(|o| {
         o.endpoints = listed();
         o.score_command = Some(command.into());

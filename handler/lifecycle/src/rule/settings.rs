@@ -291,6 +291,9 @@ fn job_properties(node: &Node<'_>) -> BTreeMap<String, Template> {
     })
 }
 
+/// What makes a text of a value.
+type ReadsText<'a> = &'a dyn Fn(&Node<'_>) -> Option<Template>;
+
 /// What is for pipeline component deployments: the experiment, which the official client sends as a property of the job, and what
 /// Fabric's activity offers. Of the latter no contract says where it goes in a request; a job's properties take any text.
 fn pipeline_settings(members: &mut Members<'_>, properties: &mut BTreeMap<String, Template>) {
@@ -298,8 +301,7 @@ fn pipeline_settings(members: &mut Members<'_>, properties: &mut BTreeMap<String
     let datastore = |node: &Node<'_>| {
         crate::id::DatastoreName::read(node).map(|name: crate::id::DatastoreName| Template::fixed(name.to_string()))
     };
-    type Reads<'a> = &'a dyn Fn(&Node<'_>) -> Option<Template>;
-    let all: [(&'static str, &'static str, &str, Reads<'_>); 4] = [
+    let all: [(&'static str, &'static str, &str, ReadsText<'_>); 4] = [
         ("continueOnStepFailure", "ContinueOnStepFailure", "ContinueOnStepFailure", &flag),
         ("forceRun", "ForceRun", "ForceRun", &flag),
         ("defaultDatastore", "DefaultDatastore", "DefaultDatastore", &datastore),
