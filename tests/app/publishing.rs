@@ -201,9 +201,9 @@ async fn results_that_are_noted_together_are_all_noted() {
         results.push(NotedResult::of(&world.get(&apps[0], &id).await));
     }
     let path = UnversionedBlob::read("https://uploads.blob.core.windows.net/claims/latest/a.csv").unwrap();
-    let notes = apps.iter().zip(&results).map(|(app, result)| app.ledger().note_published(&path, result, world.now()));
-    for noted in futures::future::join_all(notes).await {
-        noted.unwrap();
+    let writes = apps.iter().zip(&results).map(|(app, result)| app.ledger().note_published(&path, result, world.now()));
+    for written in futures::future::join_all(writes).await {
+        written.unwrap();
     }
     let noted = apps[0].ledger().published_at(&PublishedPlace::of(&path)).await.unwrap();
     results.reverse();
