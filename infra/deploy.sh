@@ -234,7 +234,7 @@ reachable() {
     die "Azure tells no state of the app $app, so it may be stopped, and its events be dead-lettered: see what it is (az functionapp show --resource-group $GROUP --name $app), and repeat"
   fi
   if [ "$running" = Stopped ]; then
-    die "the app is stopped: its events are refused with 403 and may be dead-lettered at once. Start it (az functionapp start --resource-group $GROUP --name $app); to pause, set the limit 0 instead: scorekeeper limit 0 --ledger URL --task-hub NAME, which are the outputs ledgerUrl and taskHub of stage 1"
+    die "the app is stopped: its events are refused with 403 and may be dead-lettered at once. Start it (az functionapp start --resource-group $GROUP --name $app); to pause, say instead: scorekeeper pause --all --reason WHY --ledger URL --task-hub NAME, which are the outputs ledgerUrl and taskHub of stage 1"
   fi
   covered=$(az rest --method get --url "$site/config/authsettingsV2?api-version=2024-11-01" --query "properties.platform.enabled && !contains(properties.globalValidation.excludedPaths || \`[]\`, '/runtime/*')" --output tsv) || die 'the app'\''s authentication cannot be looked at'
   if [ "$covered" = true ]; then

@@ -183,7 +183,7 @@ fn costs(uploads: u64) -> [Cost; 8] {
     let counted = |quantity: u64, price: f64, per: f64| (grouped(quantity), quantity as f64 * price / per);
     let executions = counted(uploads + runs, 0.40, 1e6);
     let gb_s = counted(u64::midpoint(runs, uploads), 0.000_026, 1.0);
-    let transactions = counted(37 * runs + 36 * uploads, 0.000_36, 1e4);
+    let transactions = counted(24 * runs + 36 * uploads, 0.000_36, 1e4);
     let of_the_host = counted(50_000 * 30, 0.004, 1e4);
     let operations = counted(2 * uploads, 0.60, 1e6);
     let gb = (of_a_run * runs + of_an_event * uploads) as f64 * 1e3 / 1e9;

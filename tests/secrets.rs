@@ -297,7 +297,7 @@ async fn shown(ledger: &Ledger) -> String {
         limit::limit(ledger, &LimitArgs { json: json.clone(), ..LimitArgs::default() }, "ann", NOW, &mut out)
             .await
             .unwrap();
-        breaker::breaker(ledger, &BreakerArgs { json: json.clone(), ..BreakerArgs::default() }, NOW, &mut out)
+        breaker::breaker(ledger, &BreakerArgs { json: json.clone(), ..BreakerArgs::default() }, "ann", NOW, &mut out)
             .await
             .unwrap();
         for id in &ids {

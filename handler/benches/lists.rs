@@ -1,13 +1,14 @@
 //! What people wait for when a ledger holds a million scorings: a list, a filter, one scoring, `status`; on the embedded store.
 //!
-//! `cargo bench -p handler --bench lists [-- COUNT]`. The scorings are spread over thirty days, each hundredth has failed; only the
-//! rows that these reads touch are made, as what is written with them is another bench's subject.
+//! `cargo bench -p handler --bench lists [-- COUNT]`. The scorings are spread over thirty days, each hundredth has failed, and the
+//! last hundred of these wait for a person; only the rows that these reads touch are made, as what is written with them is another
+//! bench's subject.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use app::ledger::{Ledger, LedgerOptions, Place, end_key, rows};
+use app::ledger::{Ledger, LedgerOptions, Place, attention_key, end_keys, rows};
 use app::ports::table_store::{Entity, Key, Op, TableName, TableStore};
 use app::reports::{self, Filter};
 use lifecycle::{BlobVersion, FailureCause, LedgerId, Rules, Scoring, ScoringId, Status};
@@ -16,11 +17,15 @@ use stores::faulty::Faulty;
 use time::macros::datetime;
 use time::{Duration, OffsetDateTime};
 
-const NOW: OffsetDateTime = datetime!(2026-07-21 10:00 UTC);
+const NOW: OffsetDateTime = datetime!(2026-07-21 10:59 UTC);
+/// When a reconcile run counted what had ended last: the latest minute in which it leaves two hours to be read.
+const COUNTED: OffsetDateTime = datetime!(2026-07-21 10:14 UTC);
 const COUNT: u32 = 1_000_000;
 /// Operations of one transaction, and rows of one scoring here at most.
 const MAX_OPS: usize = 100;
-const MAX_ROWS: usize = 5;
+const MAX_ROWS: usize = 8;
+/// Failures that nobody has acknowledged.
+const UNACKNOWLEDGED: u32 = 100;
 
 #[expect(clippy::print_stdout, reason = "a bench's figures are what it is for")]
 fn main() {
@@ -40,6 +45,12 @@ fn main() {
         let begun = Instant::now();
         fill(&ledger, store.as_ref(), count).await;
         println!("{count} scorings made in {:.0} s", begun.elapsed().as_secs_f64());
+        let begun = Instant::now();
+        ledger.count_ended_hours(COUNTED).await.expect("hours are counted");
+        println!(
+            "a day's ends counted in {:.0} ms, as a reconcile run does of an hour",
+            begun.elapsed().as_secs_f64() * 1e3
+        );
         let page = Filter { limit: 100, ..Filter::default() };
         let first = reports::newest(&ledger, &page, || ()).await.expect("a list");
         let failed = Filter { status: vec![Status::Failed], ..page.clone() };
@@ -49,6 +60,8 @@ fn main() {
         let of_folder = Filter { prefix: Some("claims/0/7".to_owned()), ..failed.clone() };
         let day = Filter { since: Some(NOW - Duration::DAY), prefix: Some("claims/7/".to_owned()), ..page.clone() };
         let next = Filter { after: first.next.clone(), ..page.clone() };
+        let nobody = Filter { rule: Some("nobody".to_owned()), ..page.clone() };
+        let scored_of_folder = Filter { prefix: Some("claims/7/".to_owned()), ..scored.clone() };
         for (what, filter) in [
             ("first page", page),
             ("next page", next),
@@ -58,14 +71,18 @@ fn main() {
             ("failed of a folder", of_folder),
             ("failed for a cause", rare),
             ("a day's of a folder", day),
+            ("scored of a folder", scored_of_folder),
+            ("of a rule of nobody", nobody),
         ] {
             let (before, begun) = (store.calls(), Instant::now());
-            let shown = reports::newest(&ledger, &filter, || ()).await.expect("a list").scorings.len();
+            let found = reports::newest(&ledger, &filter, || ()).await.expect("a list");
             let (took, after) = (begun.elapsed(), store.calls());
             let (pages, reads) = (after.pages - before.pages, after.reads - before.reads);
+            let back_to = found.looked_back_to.map(|at| format!(", looked back to {at}")).unwrap_or_default();
             println!(
-                "{what:20} {:7.1} ms  {shown} shown, {pages} queries, {reads} point reads",
-                took.as_secs_f64() * 1e3
+                "{what:20} {:7.1} ms  {} shown, {pages} queries, {reads} point reads{back_to}",
+                took.as_secs_f64() * 1e3,
+                found.scorings.len()
             );
         }
         let begun = Instant::now();
@@ -78,7 +95,12 @@ fn main() {
         let begun = Instant::now();
         let report = reports::status(&ledger, NOW, None).await.expect("a report");
         let ended = report.count(Status::Scored) + report.count(Status::Failed);
-        println!("{:20} {:7.1} ms  {ended} ended in the last day", "status", begun.elapsed().as_secs_f64() * 1e3);
+        let told = report.findings.iter().map(|finding| finding.count).sum::<usize>();
+        println!(
+            "{:20} {:7.1} ms  {ended} ended in the last day, {told} need attention",
+            "status",
+            begun.elapsed().as_secs_f64() * 1e3
+        );
     });
 }
 
@@ -108,22 +130,34 @@ async fn fill(ledger: &Ledger, store: &dyn TableStore, count: u32) {
             .with("BlobUrl", scoring.blob.url.as_str())
             .with("Endpoint", scoring.endpoint.as_str())
             .with("CreatedTime", at);
-        let end = end_key(scoring.status, &rows::terminal_key(&scoring.id, at)).map(|key| {
-            let end = Entity { key, ..listed.clone() };
-            end.with("Attempt", 1).with_some("FailureCause", scoring.failure.map(FailureCause::name))
+        let terminal = rows::terminal_key(&scoring.id, at);
+        let ends: Vec<_> = end_keys(scoring.status, scoring.failure, &terminal)
+            .into_iter()
+            .map(|key| {
+                let end = Entity { key, ..listed.clone() };
+                end.with("Attempt", 1).with_some("FailureCause", scoring.failure.map(FailureCause::name))
+            })
+            .collect();
+        let is_of_last = number + UNACKNOWLEDGED * 100 > count;
+        let terminal = rows::to_terminal_row(&scoring, at);
+        let attention = (scoring.status == Status::Failed && is_of_last).then(|| {
+            Entity::new(attention_key(&scoring.id))
+                .with("SchemaVersion", rows::SCHEMA)
+                .with("State", scoring.status.name())
+                .with("RuleId", scoring.rule.as_str())
+                .with_some("BlobKey", terminal.string("BlobKey"))
+                .with("CreatedTime", at)
+                .with("Since", at)
+                .with("OrphanedJobCount", 0)
         });
         let entry = scoring.accepted_entry("made".to_owned());
         let ops = waiting.entry(partition).or_default();
         ops.extend(
-            [
-                rows::to_scoring_row(&scoring, "bench"),
-                listed,
-                rows::to_history_row(&scoring.id, &entry),
-                rows::to_terminal_row(&scoring, at),
-            ]
-            .into_iter()
-            .chain(end)
-            .map(Op::Insert),
+            [rows::to_scoring_row(&scoring, "bench"), listed, rows::to_history_row(&scoring.id, &entry), terminal]
+                .into_iter()
+                .chain(ends)
+                .chain(attention)
+                .map(Op::Insert),
         );
         if ops.len() > MAX_OPS - MAX_ROWS {
             let ops = std::mem::take(ops);

@@ -449,7 +449,9 @@ async fn scopes_that_the_rules_no_longer_have_are_forgotten() {
 async fn set(world: &World, scope: &LimitScope, limit: Option<u32>) {
     let change = LimitChange { name: "claims".into(), limit, at: world.now(), by: "ann".into(), reason: None };
     // As the command does it: a process of its own.
-    world.app().ledger().set_limit(scope, &change).await.unwrap();
+    let app = world.app();
+    let seen = app.ledger().controls().await.unwrap();
+    app.ledger().set_limit(scope, &change, &seen).await.unwrap();
 }
 
 #[tokio::test]

@@ -1,8 +1,9 @@
 //! Why a blob was scored, why not, why not yet, or why never: the read model's answer in each situation.
 
 use app::App;
+use app::ledger::Announced;
 use app::reports::{self, Explanation, Verdict};
-use lifecycle::{JobStatus, Resolution, ScoringId};
+use lifecycle::{BlobVersion, JobStatus, Order, Resolution, Scoring, ScoringId, Status, Verb};
 use serde_json::json;
 use time::Duration;
 
@@ -118,8 +119,48 @@ async fn one_that_waits_says_for_what_and_behind_how_many() {
     assert_eq!(waiting.verdict, "queued");
     assert!(waits.contains("maxInFlight") && waits.contains("2 scorings are before it"), "{waits}");
     assert!(!waiting.stuck);
+    assert!(waits.contains("how long that takes is not known: fewer than 20 of its rule were scored"), "{waits}");
+    let before = verdict(&app, &world, "2.csv").await.id.unwrap();
+    assert!(waits.contains(&format!("the last of them {before}")), "{waits}");
+    let expedited = Order { verb: Verb::Expedite, by: "ann".to_owned(), reason: "month end".to_owned() };
+    app::order(app.ledger(), &waiting.id.unwrap().parse().unwrap(), &expedited, world.now()).await.unwrap();
+    let waits = verdict(&app, &world, "3.csv").await.waits.unwrap_or_default();
+    assert!(waits.contains("first in the queue"), "{waits}");
     world.later(Duration::hours(25));
     assert!(verdict(&app, &world, "3.csv").await.stuck, "queued for more than a day");
+}
+
+#[tokio::test]
+async fn what_waits_or_runs_is_expected_by_what_its_rule_usually_takes() {
+    let rules = crate::support::world::RULE.replace("\"maxAttempts\":2", "\"maxInFlight\":2");
+    let world = World::with_rules(&rules);
+    let app = world.app();
+    for n in 0..20 {
+        let url = format!("https://uploads.blob.core.windows.net/claims/scored-{n}.csv");
+        let blob = BlobVersion::read(&url, "1").unwrap();
+        let mut scored = Scoring::accept(&world.ledger_id, world.rules.get("claims").unwrap(), blob, world.now());
+        scored.status = Status::Scored;
+        // One of twenty takes an hour.
+        let took = if n == 0 { Duration::HOUR } else { Duration::minutes(4) };
+        (scored.submitted, scored.completed) = (Some(world.now() - took), Some(world.now()));
+        let entry = scored.accepted_entry("a test".to_owned());
+        app.ledger().accept(&scored, &[entry], &Announced::default()).await.unwrap();
+    }
+    for n in 0..6 {
+        world.deliver(&app, &event(&format!("{n}.csv"), "1")).await;
+        world.later(Duration::SECOND);
+    }
+    app.tick(world.now() + Duration::minutes(5)).await.unwrap();
+    for (path, within) in [("2.csv", "4 min"), ("3.csv", "4 min"), ("4.csv", "8 min"), ("5.csv", "8 min")] {
+        let waits = verdict(&app, &world, path).await.waits.unwrap_or_default();
+        let expected = format!("expected to be sent within {within}, by 2 slots and 4 min that its rule usually takes");
+        assert!(waits.contains(&expected), "{path}: {waits}");
+    }
+    let running = verdict(&app, &world, "0.csv").await;
+    assert_eq!(running.waits.as_deref(), Some("nineteen of twenty jobs of its rule end within 68 min"));
+    assert!(!running.stuck);
+    world.later(Duration::hours(4));
+    assert!(verdict(&app, &world, "0.csv").await.stuck, "three times as long");
 }
 
 #[tokio::test]

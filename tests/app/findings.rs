@@ -1,7 +1,7 @@
 //! What needs attention: red when something is wrong now, and green when it is not any more.
 
 use app::App;
-use app::ledger::{Announced, Heartbeat, LimitChange, LimitScope, RulesProblem};
+use app::ledger::{Announced, Controls, Heartbeat, LimitChange, LimitScope, RulesProblem};
 use app::reports::{self, FindingKind};
 use handler::cli::json::JsonArgs;
 use handler::cli::status::status;
@@ -140,9 +140,10 @@ async fn an_operators_pause_is_told_and_gone_with_it() {
         by: "ann".to_owned(),
         reason: Some("a test".to_owned()),
     };
-    app.ledger().set_limit(&scope, &change(Some(0))).await.unwrap();
+    app.ledger().set_limit(&scope, &change(Some(0)), &Controls::default()).await.unwrap();
     assert_eq!(kinds(&app, world.now(), None).await, [(FindingKind::Paused, 0)]);
-    app.ledger().set_limit(&scope, &change(None)).await.unwrap();
+    let seen = app.ledger().controls().await.unwrap();
+    app.ledger().set_limit(&scope, &change(None), &seen).await.unwrap();
     assert_eq!(kinds(&app, world.now(), None).await, []);
 }
 

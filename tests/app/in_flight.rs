@@ -44,7 +44,7 @@ impl Endpoint for RunsOn {
     }
 }
 
-/// Fills the in-flight index with running scorings, evenly over the shards; nothing else is read of those.
+/// Fills the in-flight index with running scorings, evenly over the parts; nothing else is read of those.
 async fn running(world: &World, count: usize) {
     let app = world.app();
     let ids = world.deliver(&app, &event("a.csv", "1")).await;
@@ -52,13 +52,13 @@ async fn running(world: &World, count: usize) {
     app.tick(world.now() + Duration::minutes(5)).await.unwrap(); // its job is known to run
     let one = world.get(&app, &ids[0]).await;
     assert_eq!(one.job_status.as_deref(), Some(JobStatus::Running.name()));
-    let mut shards = vec![Vec::new(); 16];
+    let mut parts = vec![Vec::new(); 16];
     for n in 0..count - 1 {
-        let shard = n % 16;
-        let id = format!("{shard:x}{n:031x}").parse::<ScoringId>().unwrap();
-        shards[shard].push(Op::Insert(rows::to_in_flight_row(&Scoring { id, ..one.clone() })));
+        let part = n % 16;
+        let id = format!("{part:x}{n:031x}").parse::<ScoringId>().unwrap();
+        parts[part].push(Op::Insert(rows::to_in_flight_row(&Scoring { id, ..one.clone() })));
     }
-    for ops in shards.iter().flat_map(|ops| ops.chunks(100)) {
+    for ops in parts.iter().flat_map(|ops| ops.chunks(100)) {
         world.store.write(&world.table("State"), ops).await.unwrap();
     }
 }
@@ -74,9 +74,9 @@ async fn a_tick_over_20_000_unchanged_jobs_reads_each_page_once_and_writes_its_s
         assert_eq!((report.in_flight, report.due, report.moved, report.errors), (20_000, due, 0, 0), "{report:?}");
         assert!(report.complete, "{report:?}");
         let calls = world.store.calls();
-        // Of each shard ceil(1,250 / 1,000) pages of the index and one of the outbox; and one of the runs before it, of the
-        // controls and of what waits for a look at the storage.
-        assert_eq!(calls.pages - before.pages, 16 * (2 + 1) + 3);
+        // Of each of 16 parts ceil(1,250 / 1,000) pages of the index; one of the outbox of each of 3 shards; and one of the runs
+        // before it, of the controls and of what waits for a look at the storage.
+        assert_eq!(calls.pages - before.pages, 16 * 2 + 3 + 3);
         assert_eq!(calls.writes - before.writes, 2, "that it begins, and the heartbeat");
         let first_of_process = u64::from(due > 0);
         assert_eq!(calls.reads - before.reads, first_of_process, "how far a purge went; no scoring is read");

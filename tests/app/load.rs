@@ -136,7 +136,7 @@ async fn a_shard_that_cannot_be_read_does_not_stop_the_others() {
     }
     let report = app.tick(world.now() + Duration::minutes(5)).await.unwrap();
     assert!(report.due > 10 && report.errors == 2 && !report.complete, "{report:?}");
-    for _ in 0..app::ledger::SHARDS + 2 {
+    for _ in 0..app::ledger::IN_FLIGHT_PARTS + 2 {
         world.store.push_read(Error::Unavailable("dark".into()));
     }
     assert!(app.tick(world.now() + Duration::minutes(5)).await.is_err());

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use app::App;
-use app::ledger::{LimitChange, PermitOutcome};
+use app::ledger::{Controls, LimitChange, PermitOutcome};
 use lifecycle::schedule::CLOCK_SKEW;
 use lifecycle::{EndpointKey, ScoringId, Status};
 use stores::faulty::Fault;
@@ -237,10 +237,11 @@ async fn what_is_paused_is_not_sent_again_either() {
     let app = world.app();
     lost(&world, &app).await;
     let change = |limit| LimitChange { name: "claims".into(), limit, at: world.now(), by: "ann".into(), reason: None };
-    app.ledger().set_limit(&claims(), &change(Some(0))).await.unwrap();
+    app.ledger().set_limit(&claims(), &change(Some(0)), &Controls::default()).await.unwrap();
     app.tick(soon(&world)).await.unwrap();
     assert!(world.jobs().is_empty());
-    app.ledger().set_limit(&claims(), &change(None)).await.unwrap();
+    let seen = app.ledger().controls().await.unwrap();
+    app.ledger().set_limit(&claims(), &change(None), &seen).await.unwrap();
     world.later(Duration::MINUTE);
     app.tick(soon(&world)).await.unwrap();
     assert_eq!(world.jobs().len(), 3);

@@ -115,7 +115,7 @@ async fn the_binary_reads_a_ledger_by_every_way_of_naming_it() {
         let rows: Value = serde_json::from_str(&list.stdout().join("\n")).unwrap();
         assert_eq!((status.code(), rows.as_array().map(Vec::len)), (Some(0), Some(1)), "{which:?}");
     }
-    let mut limit = run(&["limit", "--rule", "claims", "0", "--task-hub", "Test"], folder.path());
+    let mut limit = run(&["limit", "--rule", "claims", "0", "--reason", "a test", "--task-hub", "Test"], folder.path());
     assert_eq!(limit.ended().await.code(), Some(0), "{}", limit.stderr());
     assert_eq!(app.ledger().controls().await.unwrap().limits.len(), 1, "another process has set it");
 }
@@ -140,11 +140,13 @@ async fn a_command_that_cannot_work_says_why_and_what_to_do() {
         (&["list", "--ledger", "http://table.example/x"], 64, "https"),
         (&["list", "--ledger", "embedded:x", "--data", "y"], 64, "cannot be used with"),
         (&["show"], 64, "<ID>"),
-        (&["breaker", "close"], 64, "--endpoint"),
+        (&["breaker", "close", "--reason", "y"], 64, "--endpoint"),
+        (&["breaker", "close", "--rule", "x"], 64, "--reason"),
         (&["breaker", "open"], 64, "close"),
         (&["limit", "--rule", "x", "many"], 64, "neither a number from 0 nor `default`"),
         (&["limit", "--rule", "x", "3000000000"], 64, "neither a number"),
-        (&["limit", "--rule", "x", "3", "--data", "nowhere"], 2, "nowhere"),
+        (&["limit", "--rule", "x", "3"], 64, "--reason"),
+        (&["limit", "--rule", "x", "3", "--reason", "y", "--data", "nowhere"], 2, "nowhere"),
         (&["rules", "check", "none.json"], 64, "none.json`; expected a readable rules file"),
         (&["rules", "test", "--rules", "none.json", "https://a.blob.core.windows.net/c/b"], 64, "`the rules file`"),
         (&["local", "--rules", "none.json"], 64, "`the rules file`"),

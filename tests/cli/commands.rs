@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use app::App;
 use app::error_chain;
-use app::ledger::{Ledger, LedgerOptions};
+use app::ledger::{Ledger, LedgerOptions, LimitScope};
 use app::ports::table_store::{Continuation, ETag, Error, Key, Op, Page, Range, Row, TableName, TableStore};
 use async_trait::async_trait;
-use handler::cli::ledger_command::Here;
+use clap::Subcommand as _;
+use handler::cli::ledger_command::{Here, LedgerCommand};
 use handler::cli::read_ledger_command;
 use handler::config::LedgerLocation;
 use serde_json::json;
@@ -145,19 +146,47 @@ const LINES: &[&str] = &[
     "limit",
     "resume claims --reason done",
     "resume claims --reason done",
+    "pause --all --reason 'the subscription is moved'",
+    "pause --all --reason 'the subscription is moved'",
+    "pause --reason 'the subscription is moved'",
+    "resume --all --reason 'it is moved'",
+    "resume --all --reason 'it is moved'",
     "limit --rule claims 3 --reason 'the cluster grew'",
-    "limit --rule clams 3",
-    "limit 3",
+    "limit --rule claims 4",
+    "limit --rule claims 4 --reason ''",
+    "limit --rule clams 3 --reason 'the cluster grew'",
+    "limit 3 --reason 'the cluster grew'",
+    "limit --rule claims default --reason 'it shrank'",
+    "limit --rule claims default --reason 'it shrank'",
     "limit --rule claims --history",
     "breaker",
     "breaker close --rule claims",
-    "breaker close --rule clams",
+    "breaker close --rule claims --reason ''",
+    "breaker close --rule claims --reason 'the role is there'",
+    "breaker close --rule claims --reason 'the role is there'",
+    "breaker close --rule clams --reason 'the role is there'",
+    "breaker --history",
+    "publish eu/scored.csv --reason 'the role is there'",
+    "publish eu/running.csv --reason 'the role is there'",
+    "publish --reason 'the role is there'",
+    "sweep",
+    "sweep --rule clams",
     "status",
 ];
+
+/// Every command on a ledger, as `--help` names it.
+fn verbs() -> Vec<String> {
+    let all = LedgerCommand::augment_subcommands(clap::Command::new("scorekeeper"));
+    all.get_subcommands().map(|command| command.get_name().to_owned()).collect()
+}
 
 /// The transcript of all verbs is a file; whoever changes a text reads there what people will read.
 #[tokio::test(start_paused = true)]
 async fn every_verb_good_and_bad_on_each_terminal_is_as_the_transcript_has_it() {
+    for verb in verbs() {
+        let of_it = LINES.iter().chain(BY_WIDTH).filter(|line| line.split(' ').next() == Some(&verb)).count();
+        assert!(of_it >= 2, "`{verb}` is typed {of_it} times: once as it should be, and once badly");
+    }
     let (world, app) = installation(Arc::new(MemoryStore::new())).await;
     let mut told = String::new();
     let mut print = |columns: Option<usize>, line: &str, (code, said): (u8, String)| {
@@ -176,9 +205,24 @@ async fn every_verb_good_and_bad_on_each_terminal_is_as_the_transcript_has_it() 
             print(columns, line, typed(app.ledger(), &world, columns, line).await);
         }
     }
+    let mut piped = Vec::new();
     for line in LINES {
-        print(None, line, typed(app.ledger(), &world, None, line).await);
+        let said = typed(app.ledger(), &world, None, line).await;
+        piped.push(said.clone());
+        print(None, line, said);
         world.later(Duration::SECOND);
+    }
+    // A terminal changes nothing of what is no table, so that these stand there once. Orders change what the next ones find:
+    // each terminal has its own installation.
+    for columns in [80, 200] {
+        let (world, app) = installation(Arc::new(MemoryStore::new())).await;
+        for (line, piped) in LINES.iter().zip(&piped) {
+            let said = typed(app.ledger(), &world, Some(columns), line).await;
+            if !line.starts_with("list --cause") && !line.starts_with("list --before") {
+                assert_eq!(said, *piped, "{line} on {columns} columns");
+            }
+            world.later(Duration::SECOND);
+        }
     }
     // Rows of CSV end as RFC 4180 has it, which is held elsewhere.
     let told = told.replace("\r\n", "\n");
@@ -252,9 +296,11 @@ async fn whoever_may_only_read_changes_nothing_by_any_verb_and_is_told_the_role(
         "rescore eu/scored.csv --reason x",
         "replay photos/photo.jpg --reason x",
         "pause claims --reason x",
-        "limit --rule claims 3",
-        "breaker close --rule claims",
+        "pause --all --reason x",
+        "limit --rule claims 3 --reason x",
+        "breaker close --rule claims --reason x",
         "projection rebuild",
+        "publish eu/scored.csv --reason x",
     ] {
         let mut line = line.to_owned();
         if line.contains("ON-HOLD") {
@@ -274,6 +320,13 @@ async fn whoever_may_only_read_changes_nothing_by_any_verb_and_is_told_the_role(
     assert_eq!(world.statuses(&app).await, before);
     let (_, told) = typed(app.ledger(), &world, None, "limit --rule claims --history").await;
     assert_eq!(told, "No operator has set a limit.\n");
+    let (code, _) = typed(app.ledger(), &world, None, "pause claims --reason x").await;
+    assert_eq!(code, 0);
+    for ledger in [&reader, &file] {
+        let (code, told) = typed(ledger, &world, None, "resume claims --reason x").await;
+        assert!(code == 2 && told.contains("Permission") || told.contains("reading only"), "{code} {told}");
+    }
+    assert!(app.ledger().controls().await.unwrap().limits.contains_key(&LimitScope::rule("claims")), "still paused");
     // What only reads works for them, and so does whatever would change nothing.
     for line in ["status", "list", "show eu/scored.csv", "explain eu/failed.csv", "retry eu/failed.csv --dry-run"] {
         let (code, told) = typed(&reader, &world, None, line).await;

@@ -1,6 +1,7 @@
 //! `limit`, `pause`, `resume` and `breaker`: how much may be in flight.
 
 use app::App;
+use app::ledger::{LimitChange, LimitScope, Said};
 use handler::cli::breaker::{Action, BreakerArgs};
 use handler::cli::json::JsonArgs;
 use handler::cli::limit::{LimitArgs, NewLimit, PauseArgs};
@@ -8,6 +9,7 @@ use handler::cli::on_ledger::{ATTENTION, OK};
 use handler::cli::{breaker, limit, show, status};
 use lifecycle::JobStatus;
 use serde_json::{Value, json};
+use stores::fault::Fault as StoreFault;
 use time::Duration;
 
 use super::{HERE, LIMITED, page, text};
@@ -23,7 +25,8 @@ async fn a_pause_has_an_author_a_reason_and_a_history_and_ends_with_what_held_be
     let app = world.app();
     app.tick(world.now() + Duration::minutes(5)).await.unwrap();
     let pause = |pauses, scope: &str, reason: &str| {
-        let args = PauseArgs { which: HERE, scope: scope.to_owned(), reason: reason.to_owned() };
+        let scope = Some(scope.to_owned());
+        let args = PauseArgs { which: HERE, scope, all: false, reason: reason.to_owned() };
         let (app, world) = (&app, &world);
         async move {
             world.later(Duration::SECOND);
@@ -102,6 +105,7 @@ endpoint  https://heart.example/jobs                          no limit
         assert!(status.contains(&format!("Limit       rule claims: {summary}")), "{status}");
         let (_, _, html) = page(&app, &world, "/").await;
         assert!(html.contains(&summary.replace('\'', "&#39;")) || html.contains(summary), "{html}");
+        world.later(Duration::SECOND);
     }
     let json = LimitArgs { json: JsonArgs::ALL, ..LimitArgs::default() };
     let (_, told) = limited(&world, &app, json).await;
@@ -117,8 +121,9 @@ async fn an_open_circuit_breaker_is_shown_with_its_reason_and_closed_by_a_comman
         RULE.replace("\"maxAttempts\":2", "\"maxAttempts\":1").replace("jobs\"}", "jobs\",\"deployment\":\"v7\"}");
     let world = World::with_rules(&rules);
     let app = world.app();
-    let ask =
-        async |args: BreakerArgs| text(async |out| breaker::breaker(app.ledger(), &args, world.now(), out).await).await;
+    let ask = async |args: BreakerArgs| {
+        text(async |out| breaker::breaker(app.ledger(), &args, "ann", world.now(), out).await).await
+    };
     let (code, calm) = ask(BreakerArgs::default()).await;
     assert_eq!((code, calm.as_str()), (OK, "No scoring has failed.\n"));
     for n in 0..10 {
@@ -130,7 +135,7 @@ async fn an_open_circuit_breaker_is_shown_with_its_reason_and_closed_by_a_comman
     let late = world.deliver(&app, &event("late.csv", "1")).await;
     let golden = "\
 deployment v7 of https://heart.example/jobs: open, one scoring probes it at 2026-07-21 10:07:00 UTC; 10 scorings in a row failed (unknown), the last: exit code 42
-  scorekeeper breaker close --endpoint https://heart.example/jobs --deployment v7
+  scorekeeper breaker close --endpoint https://heart.example/jobs --deployment v7 --reason …
 ";
     assert_eq!(ask(BreakerArgs::default()).await, (ATTENTION, golden.to_owned()));
     let (_, status) =
@@ -152,13 +157,82 @@ deployment v7 of https://heart.example/jobs: open, one scoring probes it at 2026
 
     let close = BreakerArgs {
         action: Some(Action::Close),
+        reason: Some("the model is mended".into()),
         endpoint: Some("https://heart.example/jobs/".into()),
         ..BreakerArgs::default()
     };
     let (code, typo) = ask(close.clone()).await;
     assert!(code == ATTENTION && typo.contains("deployment v7 of https://heart.example/jobs"), "{typo}");
-    let (code, closed) = ask(BreakerArgs { deployment: Some("v7".into()), ..close }).await;
+    let history = || BreakerArgs { history: true, ..BreakerArgs::default() };
+    assert_eq!(ask(history()).await, (OK, "No operator has closed a circuit breaker.\n".to_owned()));
+    let close = BreakerArgs { deployment: Some("v7".into()), ..close };
+    let (code, without) = ask(BreakerArgs { reason: Some(" ".into()), ..close.clone() }).await;
+    assert!(code == ATTENTION && without.contains("--reason is empty"), "{without}");
+    // The answer is lost, and the command knows its own line all the same.
+    world.store.push(StoreFault::LostAnswer { times: 1 });
+    let (code, closed) = ask(close.clone()).await;
     assert!(code == OK && closed.contains("15 seconds"), "{closed}");
     let (code, after) = ask(BreakerArgs::default()).await;
     assert_eq!((code, after.as_str()), (OK, "deployment v7 of https://heart.example/jobs: closed\n"));
+    let (code, again) = ask(close).await;
+    assert!(code == ATTENTION && again.contains("no failure to forget"), "{again}");
+    let golden = "\
+2026-07-21 10:02:00  deployment v7 of https://heart.example/jobs: closed  by ann (the model is mended)
+";
+    assert_eq!(ask(history()).await, (OK, golden.to_owned()));
+}
+
+#[tokio::test]
+async fn of_two_who_set_a_limit_at_one_time_the_second_is_told_and_a_lost_answer_is_known() {
+    let world = World::with_rules(LIMITED);
+    let app = world.app();
+    let (ledger, scope) = (app.ledger(), LimitScope::rule("claims"));
+    let change = |limit, by: &str| {
+        world.later(Duration::SECOND);
+        LimitChange { name: "claims".into(), limit, at: world.now(), by: by.into(), reason: Some("a test".into()) }
+    };
+    let limit = async || ledger.controls().await.unwrap().limits.get(&scope).map(|live| live.limit);
+    for fault in [StoreFault::Pass, StoreFault::LostRequest, StoreFault::LostAnswer { times: 1 }] {
+        let seen = ledger.controls().await.unwrap();
+        let before = ledger.limit_history(&scope, 100).await.unwrap().len();
+        world.store.push(fault.clone());
+        assert_eq!(ledger.set_limit(&scope, &change(Some(5), "ann"), &seen).await.unwrap(), Said::Done, "{fault:?}");
+        // Each saw what was before both.
+        for word in [Some(7), None] {
+            let said = ledger.set_limit(&scope, &change(word, "bob"), &seen).await.unwrap();
+            assert_eq!((said, limit().await), (Said::Overtaken, Some(5)), "{fault:?}");
+        }
+        assert_eq!(ledger.limit_history(&scope, 100).await.unwrap().len(), before + 1, "{fault:?}");
+        let seen = ledger.controls().await.unwrap();
+        assert_eq!(ledger.set_limit(&scope, &change(None, "bob"), &seen).await.unwrap(), Said::Done);
+        let seen = ledger.controls().await.unwrap();
+        assert_eq!(ledger.set_limit(&scope, &change(None, "bob"), &seen).await.unwrap(), Said::Already);
+    }
+}
+
+#[tokio::test]
+async fn everything_is_paused_and_resumed_with_one_command() {
+    let rule = |id: &str| {
+        format!(r#"{{"id":"{id}","match":{{"container":"{id}"}},"endpoint":{{"uri":"https://heart.example/jobs"}}}}"#)
+    };
+    let world = World::with_rules(&format!(r#"{{"rules":[{},{}]}}"#, rule("claims"), rule("letters")));
+    let app = world.app();
+    let all = async |pauses| {
+        world.later(Duration::SECOND);
+        let args = PauseArgs { which: HERE, scope: None, all: true, reason: "the subscription is moved".to_owned() };
+        text(async |out| limit::pause(app.ledger(), pauses, &args, "ann", world.now(), out).await).await
+    };
+    let (code, none) = all(true).await;
+    assert!(code == ATTENTION && none.contains("no reconcile run has reported a rule"), "{none}");
+    app.tick(world.now() + Duration::minutes(5)).await.unwrap();
+    let (code, told) = all(true).await;
+    assert!(code == OK && told.contains("rule claims: paused.") && told.contains("rule letters: paused."), "{told}");
+    world.later(Duration::minutes(1));
+    world.deliver(&app, &event("a.csv", "1")).await;
+    assert!(world.jobs().is_empty());
+    assert_eq!(all(true).await.0, ATTENTION, "twice is once");
+    assert_eq!(all(false).await.0, OK);
+    world.later(Duration::minutes(1));
+    app.tick(world.now() + Duration::minutes(5)).await.unwrap();
+    assert_eq!(world.jobs().len(), 1);
 }

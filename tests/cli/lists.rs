@@ -1,7 +1,8 @@
 //! `list` and `export`: what is listed, in each form, and nothing that a terminal would obey.
 
-use app::ledger::{Place, rows};
+use app::ledger::{Place, listed_key, rows};
 use app::ports::table_store::{Entity, IfMatch, Op, TableStore as _};
+use app::reports::MAX_LOOKED;
 use axum::http::StatusCode;
 use handler::cli::export::{ExportArgs, ExportFormat};
 use handler::cli::filter::FurtherFilter;
@@ -42,6 +43,45 @@ ID1                               scored   claims/eu/a.csv            1  2026-07
     let rest = ListArgs { after: Some(Place::read(cursor).unwrap()), ..args(&[]) };
     let (_, rest) = text(async |out| list::list(app.ledger(), &rest, START, out).await).await;
     assert_eq!(rest.lines().count(), 3, "the two before it: {rest}");
+}
+
+#[tokio::test]
+async fn a_list_that_finds_little_says_how_far_back_it_looked_and_goes_on_there() {
+    const PAGES: usize = 20;
+    let world = World::new();
+    let app = world.app();
+    world.deliver(&app, &event("oldest.csv", "1")).await;
+    let begun = world.now();
+    // Of what a filter refuses nothing is read but its row in the list index.
+    let rows: Vec<Op> = (1..=PAGES * MAX_LOOKED)
+        .map(|n| {
+            let (id, created) = (format!("{n:032x}").parse().unwrap(), begun + Duration::seconds(n as i64));
+            let row = Entity::new(listed_key(&id, created)).with("SchemaVersion", 1).with("RuleId", "claims");
+            let url = format!("https://uploads.blob.core.windows.net/claims/{n}.csv");
+            Op::Insert(row.with("BlobUrl", url).with("CreatedTime", created))
+        })
+        .collect();
+    for ops in rows.chunks(100) {
+        world.store.write(&world.table("State"), ops).await.unwrap();
+    }
+    let args = |after: Option<&str>, output| ListArgs {
+        prefix: Some("claims/oldest".to_owned()),
+        after: after.map(|place| Place::read(place).unwrap()),
+        limit: 5,
+        output,
+        ..ListArgs::default()
+    };
+    let listed = async |args: ListArgs| {
+        let (code, told) = text(async |out| list::list(app.ledger(), &args, world.now(), out).await).await;
+        assert_eq!(code, OK, "{told}");
+        told
+    };
+    let told = listed(args(None, Format::Table)).await;
+    let (shown, next) = told.trim_end().trim_end_matches(')').split_once(" UTC, and further: --after ").unwrap();
+    assert_eq!(shown, "(0 shown; looked back to 2026-07-21 10:00:01");
+    assert!(listed(args(Some(next), Format::Table)).await.contains("claims/oldest.csv"), "it goes on there");
+    let all = listed(args(None, Format::Jsonl)).await;
+    assert!(all.contains("claims/oldest.csv"), "for tools it looks to the end: {all}");
 }
 
 #[tokio::test]

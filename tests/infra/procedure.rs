@@ -334,7 +334,7 @@ fn each_role_that_the_templates_give_is_looked_for() {
 #[test]
 fn a_stopped_app_gets_no_events_and_the_remedy_says_how_to_pause_instead() {
     let played = play("stopped-app", "all").with_all(shown(STOPPED, "Stopped")).run();
-    played.ends(1).says("may be dead-lettered at once").says("scorekeeper limit 0");
+    played.ends(1).says("may be dead-lettered at once").says("scorekeeper pause --all");
     assert_eq!((played.count("config-zip"), played.count("scorekeeper-events")), (0, 0));
     // Whatever the CLI's shape is by then: not to know is not to be running.
     let played = play("app-without-state", "all").with_all(shown(STOPPED, "")).run();

@@ -251,7 +251,33 @@ fn orders_that_leave_no_author_in_the_history_are_found() {
 fn limits_whose_history_has_no_author_are_found() {
     fn write(op: Op) -> Op {
         match op {
-            Op::Upsert(row) if row.key.row.starts_with("~limit~") => Op::Upsert(row.with("SetBy", "")),
+            Op::Insert(row) if row.key.row.starts_with("~limit~") => Op::Insert(row.with("SetBy", "")),
+            other => other,
+        }
+    }
+    is_found(&Wiring { store: |it| bent(|row| row, write)(it), ..Wiring::default() }, &["orders"]);
+}
+
+/// A circuit breaker that is closed, and nobody knows by whom.
+#[test]
+fn a_breaker_that_is_closed_without_a_reason_is_found() {
+    fn write(op: Op) -> Op {
+        match op {
+            Op::Insert(row) if row.string("ClosedBy").is_some() => Op::Insert(row.with("Reason", "")),
+            other => other,
+        }
+    }
+    is_found(&Wiring { store: |it| bent(|row| row, write)(it), ..Wiring::default() }, &["orders"]);
+}
+
+/// Each delivery of an event that cannot be read writes over who has seen it.
+#[test]
+fn an_acknowledgement_that_a_further_delivery_writes_over_is_found() {
+    fn write(op: Op) -> Op {
+        match op {
+            Op::Merge(row, _) if row.key.row.starts_with("Q~") && row.string("AcknowledgedBy").is_none() => {
+                Op::Upsert(row)
+            }
             other => other,
         }
     }
@@ -262,23 +288,31 @@ fn limits_whose_history_has_no_author_are_found() {
 #[test]
 fn the_index_of_ends_that_is_not_written_or_not_removed_is_found() {
     fn elsewhere(row: Entity) -> Entity {
-        let key = Key::new(row.key.partition.as_str(), row.key.row.replacen("E~", "e~", 1));
+        let key = Key::new(row.key.partition.as_str(), format!("x{}", row.key.row));
         Entity { key, ..row }
     }
-    fn unwritten(op: Op) -> Op {
+    fn unwritten(op: Op, prefix: &str) -> Op {
         match op {
-            Op::Upsert(row) if row.key.row.starts_with("E~") => Op::Upsert(elsewhere(row)),
+            Op::Upsert(row) if row.key.row.starts_with(prefix) => Op::Upsert(elsewhere(row)),
             other => other,
         }
     }
-    fn unremoved(op: Op) -> Op {
+    fn unremoved(op: Op, prefix: &str) -> Op {
         match op {
-            Op::Delete(key, _) if key.row.starts_with("E~") => Op::Upsert(Entity::new(Key::new(key.partition, "e~"))),
+            Op::Delete(key, _) if key.row.starts_with(prefix) => {
+                Op::Upsert(Entity::new(Key::new(key.partition, format!("x{}", key.row))))
+            }
             other => other,
         }
     }
-    is_found(&Wiring { store: |it| bent(|row| row, unwritten)(it), ..Wiring::default() }, &["index of ends"]);
-    is_found(&Wiring { store: |it| bent(|row| row, unremoved)(it), ..Wiring::default() }, &["index of ends"]);
+    // By status, and by cause.
+    let found = |store: fn(Arc<dyn TableStore>) -> Arc<dyn TableStore>| {
+        is_found(&Wiring { store, ..Wiring::default() }, &["index of ends"])
+    };
+    found(|it| bent(|row| row, |op| unwritten(op, "E~"))(it));
+    found(|it| bent(|row| row, |op| unwritten(op, "C~"))(it));
+    found(|it| bent(|row| row, |op| unremoved(op, "E~"))(it));
+    found(|it| bent(|row| row, |op| unremoved(op, "C~"))(it));
 }
 
 /// The ledger's id is written over: of two processes that find none each goes on with its own.

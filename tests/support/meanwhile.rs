@@ -1,5 +1,5 @@
 //! A table whose answer to one write is so late that others act in between: the write is done, then they come to their
-//! turn, and in the end the writer learns nothing.
+//! turn, and in the end the writer learns nothing. Or others act between what a writer has read and what it writes.
 
 use std::sync::{Arc, Mutex};
 
@@ -15,6 +15,7 @@ type Act = Box<dyn FnOnce() -> BoxFuture<'static, ()> + Send>;
 pub struct Meanwhile {
     table: MemoryStore,
     act: Mutex<Option<Act>>,
+    before_counting: Mutex<Option<Act>>,
 }
 
 impl Meanwhile {
@@ -25,6 +26,16 @@ impl Meanwhile {
     /// What others do while the next write to a scoring's row is under way.
     pub fn act<F: Future<Output = ()> + Send + 'static>(&self, act: impl FnOnce() -> F + Send + 'static) {
         *self.act.lock().unwrap() = Some(Box::new(|| Box::pin(act())));
+    }
+
+    /// What others do before the next row of counted ends is written, and after they were counted.
+    pub fn before_counting<F: Future<Output = ()> + Send + 'static>(&self, act: impl FnOnce() -> F + Send + 'static) {
+        *self.before_counting.lock().unwrap() = Some(Box::new(|| Box::pin(act())));
+    }
+
+    fn next_counting(&self, ops: &[Op]) -> Option<Act> {
+        let is_counting = ops.iter().all(|op| op.key().row.starts_with("U~"));
+        is_counting.then(|| self.before_counting.lock().unwrap().take()).flatten()
     }
 
     fn next(&self, ops: &[Op]) -> Option<Act> {
@@ -54,6 +65,9 @@ impl TableStore for Meanwhile {
     }
 
     async fn write(&self, table: &TableName, ops: &[Op]) -> Result<Vec<Option<ETag>>, Error> {
+        if let Some(act) = self.next_counting(ops) {
+            act().await;
+        }
         let Some(act) = self.next(ops) else { return self.table.write(table, ops).await };
         self.table.write(table, ops).await?;
         act().await;

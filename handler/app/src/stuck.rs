@@ -9,6 +9,14 @@ const STUCK_AFTER: Duration = Duration::hours(1);
 /// A scoring that is queued for longer than this is stuck. Bursts and breakers make it wait for hours.
 const STUCK_IN_QUEUE_AFTER: Duration = Duration::days(1);
 
+/// A job that runs for less than this is not slow, whatever its rule's jobs usually take.
+const SLOW_AFTER: Duration = Duration::minutes(10);
+
+/// Whether a job runs for more than three times what its rule's usually take, as far as that is known.
+pub(crate) fn is_slow(usual: Option<Duration>, since: OffsetDateTime, now: OffsetDateTime) -> bool {
+    usual.is_some_and(|usual| now - since > SLOW_AFTER.max(usual * 3))
+}
+
 /// How long a scoring may stand there; `None`: for as long as its rule, or a person, lets it.
 pub(crate) fn time_limit(status: Status) -> Option<Duration> {
     match status {

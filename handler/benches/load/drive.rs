@@ -150,17 +150,17 @@ pub(crate) async fn invoke(wire: &mut Wire, function: &str, body: &str) -> Outco
     }
 }
 
-/// Rows of the in-flight index as the service gives them, in pages of 1,000: running jobs, spread over all shards.
+/// Rows of the in-flight index as the service gives them, in pages of 1,000: running jobs, spread over all parts.
 #[expect(clippy::disallowed_methods, reason = "a bench is its own host")]
 pub(crate) fn index(count: usize, endpoint: &str) -> Vec<Vec<Arc<str>>> {
     // Jobs that run for an hour by now: older than `jobTimeout` they would be cancelled, and newer ones are not due.
     let since = row_time(SystemTime::now() - Duration::from_secs(3_600));
-    let shards = usize::from(app::ledger::SHARDS);
-    let shard = |shard: usize| {
-        let rows: Vec<_> = (shard..count).step_by(shards).map(|n| row(shard, n, endpoint, &since)).collect();
+    let parts = usize::from(app::ledger::IN_FLIGHT_PARTS);
+    let part = |part: usize| {
+        let rows: Vec<_> = (part..count).step_by(parts).map(|n| row(part, n, endpoint, &since)).collect();
         rows.chunks(1_000).map(|page| format!(r#"{{"value":[{}]}}"#, page.join(",")).into()).collect()
     };
-    (0..shards).map(shard).collect()
+    (0..parts).map(part).collect()
 }
 
 /// A time as the Table service writes it, to the second.
@@ -169,8 +169,8 @@ fn row_time(at: SystemTime) -> String {
     text.map(Result::unwrap_or_default).unwrap_or_default()
 }
 
-fn row(shard: usize, n: usize, endpoint: &str, since: &str) -> String {
+fn row(part: usize, n: usize, endpoint: &str, since: &str) -> String {
     format!(
-        r#"{{"odata.etag":"W/\"1\"","PartitionKey":"s{shard:02x}","RowKey":"F~{shard:x}{n:031x}","SchemaVersion":1,"State":"running","StateSince@odata.type":"Edm.DateTime","StateSince":"{since}","Due@odata.type":"Edm.DateTime","Due":"2099-07-21T10:00:00.1234567Z","RuleId":"claims","Endpoint":"{endpoint}","JobName":"batchjob-{n:012}","JobStatus":"Running","Missing":false,"CreatedTime@odata.type":"Edm.DateTime","CreatedTime":"{since}","Attempt":1,"Refusals":0}}"#
+        r#"{{"odata.etag":"W/\"1\"","PartitionKey":"s00","RowKey":"F~{part:x}{n:031x}","SchemaVersion":1,"State":"running","StateSince@odata.type":"Edm.DateTime","StateSince":"{since}","Due@odata.type":"Edm.DateTime","Due":"2099-07-21T10:00:00.1234567Z","RuleId":"claims","Endpoint":"{endpoint}","JobName":"batchjob-{n:012}","JobStatus":"Running","Missing":false,"CreatedTime@odata.type":"Edm.DateTime","CreatedTime":"{since}","Attempt":1,"Refusals":0}}"#
     )
 }

@@ -83,7 +83,7 @@ pub(crate) struct Fakes(Arc<Shared>);
 
 struct Shared {
     counts: [AtomicU64; KINDS.len()],
-    /// The in-flight index: ready answers by shard and page.
+    /// The in-flight index: ready answers by part and page.
     index: RwLock<Vec<Vec<Arc<str>>>>,
     /// The last request of each kind as it came, with the port it came to.
     seen: Mutex<BTreeMap<Request, (u16, Arc<Message>)>>,
@@ -144,7 +144,7 @@ impl Fakes {
         self.0.seen.lock().unwrap_or_else(PoisonError::into_inner).get(&kind).cloned()
     }
 
-    /// What the in-flight index holds: JSON of pages, by shard.
+    /// What the in-flight index holds: JSON of pages, by part.
     pub(crate) fn fill(&self, index: Vec<Vec<Arc<str>>>) {
         *self.0.index.write().unwrap_or_else(PoisonError::into_inner) = index;
     }
@@ -213,18 +213,17 @@ impl Shared {
 
     /// A page; the continuation is its number.
     fn page(&self, query: &str) -> (Request, String) {
-        let shard = query.split("PartitionKey%20eq%20%27s").nth(1).and_then(|rest| rest.get(..2));
-        let shard = shard.and_then(|digits| usize::from_str_radix(digits, 16).ok());
-        let Some(shard) = shard.filter(|_| query.contains("RowKey%20ge%20%27F~%27")) else {
+        let part = query.split("RowKey%20ge%20%27F~").nth(1).and_then(|rest| rest.get(..1));
+        let Some(part) = part.and_then(|digit| usize::from_str_radix(digit, 16).ok()) else {
             return (Request::OtherPage, plain("200 OK", r#"{"value":[]}"#));
         };
         let number = query.split("NextRowKey=").nth(1).and_then(|text| text.parse().ok()).unwrap_or(0);
         let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
-        let pages = index.get(shard).map_or(&[][..], Vec::as_slice);
+        let pages = index.get(part).map_or(&[][..], Vec::as_slice);
         let body = pages.get(number).map_or(r#"{"value":[]}"#, |page| &**page);
         let next = number + 1;
         let more = if next < pages.len() {
-            format!("x-ms-continuation-NextPartitionKey: s{shard:02x}\r\nx-ms-continuation-NextRowKey: {next}\r\n")
+            format!("x-ms-continuation-NextPartitionKey: s00\r\nx-ms-continuation-NextRowKey: {next}\r\n")
         } else {
             String::new()
         };

@@ -42,7 +42,7 @@ struct Effort {
     rounds: usize,
     /// A turn.
     turn: Duration,
-    /// Jobs in flight for the ticks; from 16,000 on a shard has more than one page.
+    /// Jobs in flight for the ticks; from 16,000 on a part has more than one page.
     in_flight: &'static [usize],
 }
 
@@ -248,9 +248,9 @@ async fn tick(handler: &Handler, fakes: &Fakes, in_flight: usize, first: bool) -
 
     let report: serde_json::Value = serde_json::from_slice(&answer.body)?;
     let told = |name: &str| report["ReturnValue"][name].as_u64();
-    let shards = u64::from(app::ledger::SHARDS);
+    let parts = u64::from(app::ledger::IN_FLIGHT_PARTS);
     let count = u64::try_from(in_flight)?;
-    let pages = (0..shards).map(|shard| (count.saturating_sub(shard)).div_ceil(shards).div_ceil(1_000).max(1)).sum();
+    let pages = (0..parts).map(|part| (count.saturating_sub(part)).div_ceil(parts).div_ceil(1_000).max(1)).sum();
     let looks = counts.of(Request::Look);
     let writes = counts.of(Request::Write) + counts.of(Request::Acceptance) + counts.of(Request::Move);
     let good = told("inFlight") == Some(count)

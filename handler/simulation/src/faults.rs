@@ -95,7 +95,8 @@ kinds! {
     /// Jobs write into the container that is watched, at one of several places, and Event Grid tells of outputs as of uploads. Other
     /// rules, under which they write elsewhere, may be deployed.
     OwnOutputs = "own-outputs",
-    /// Operators order retries, cancels, acknowledgements and further generations, and that blobs are taken in as they are, some of it twice.
+    /// Operators order retries, cancels, acknowledgements and further generations, that blobs are taken in as they are, and that circuit
+    /// breakers are closed, some of it twice.
     Orders = "orders",
     /// A second installation with the same rules watches the same containers and asks the same endpoints.
     SecondInstallation = "second-installation",

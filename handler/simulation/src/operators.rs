@@ -8,8 +8,11 @@ use crate::faults::{Dice, Kind};
 use crate::invariants::orders::{BY, reason};
 use crate::plan::LimitChange;
 use crate::run::{Control, PERSON, Run};
-use app::ledger::{LimitChange as SetLimit, LimitScope};
+use app::ledger::{self, BreakerClosed, LimitChange as SetLimit, LimitScope};
 use app::{App, resolve};
+
+/// Events that cannot be read and that are acknowledged at one time.
+const MAX_EVENTS: usize = 10;
 
 impl Run {
     /// An operator says what a limit is, until it is taken.
@@ -25,7 +28,9 @@ impl Run {
                 let scope = LimitScope::rule(&rule);
                 let change = SetLimit { name: rule, limit, at: app.now(), by: BY.to_owned(), reason };
                 // The command would tell the operator that it did not work; the last change is made without faults.
-                let _ = app.ledger().set_limit(&scope, &change).await;
+                if let Ok(seen) = app.ledger().controls().await {
+                    let _ = app.ledger().set_limit(&scope, &change, &seen).await;
+                }
             });
         }
     }
@@ -53,6 +58,7 @@ impl Run {
             self.release_all();
         } else {
             self.give_orders();
+            self.see_to_the_rest();
         }
         // A word that was on its way for long may have come after the last one.
         if let Some(last) = self.plan.limit_changes.len().checked_sub(1).filter(|_| self.healed) {
@@ -73,6 +79,35 @@ impl Run {
                 self.world.trace(None, Some(&scoring.id), || format!("is ordered: {command:?}"));
                 let reason = self.said();
                 self.executor.spawn(process, command.given(app, scoring.clone(), reason));
+            }
+        }
+    }
+
+    /// Operators close circuit breakers that they see open, and acknowledge events that cannot be read; some of it twice.
+    fn see_to_the_rest(&mut self) {
+        for installation in 0..self.plan.installations {
+            let (closes, acknowledges, times) = {
+                let mut state = self.world.state();
+                let (closes, acknowledges) =
+                    (state.dice.strikes(Kind::Orders, 150), state.dice.strikes(Kind::Orders, 150));
+                (closes, acknowledges, if state.dice.strikes(Kind::Orders, 200) { 2 } else { 1 })
+            };
+            if !closes && !acknowledges {
+                continue;
+            }
+            let reason = self.said();
+            for process in self.processes_of(installation).into_iter().cycle().take(times) {
+                let Some(app) = self.processes[process].app.clone() else { continue };
+                let reason = reason.clone();
+                self.executor.spawn(process, async move {
+                    // The command tells who gave it that it did not work; they may give it again.
+                    if closes {
+                        let _ = close_open_breakers(&app, &reason).await;
+                    }
+                    if acknowledges {
+                        let _ = acknowledge_quarantined(&app, &reason).await;
+                    }
+                });
             }
         }
     }
@@ -132,6 +167,25 @@ impl Run {
             _ => return None,
         })
     }
+}
+
+async fn close_open_breakers(app: &App, reason: &str) -> Result<(), ledger::Error> {
+    let controls = app.ledger().controls().await?;
+    for (subject, _) in controls.subjects().filter(|(_, breaker)| breaker.open_until.is_some()) {
+        let closed = BreakerClosed { at: app.now(), by: BY.to_owned(), reason: reason.to_owned() };
+        app.ledger().close_breaker(&subject, &closed).await?;
+    }
+    Ok(())
+}
+
+async fn acknowledge_quarantined(app: &App, reason: &str) -> Result<(), ledger::Error> {
+    let now = app.now();
+    for event in app.ledger().quarantined(now - Duration::DAY, MAX_EVENTS).await?.read {
+        if event.acknowledged.is_none() {
+            app.ledger().acknowledge_quarantined(&event.key, BY, reason, now).await?;
+        }
+    }
+    Ok(())
 }
 
 /// Whether somebody may want it to be published: it could not be, or not yet.

@@ -361,6 +361,8 @@ impl World {
                 invariants[installation].broken("installations", id.as_ref(), what);
             }
             let invariants = &mut invariants[installation];
+            invariants.breaker_told(ops);
+            invariants.quarantined(ops, &|key| self.peek(&tables.state, key));
             let entries = invariants.applied(ops, &|key| self.peek(&tables.state, key), cloud, now);
             if let Some(url) = id.as_ref().and_then(|id| invariants.just_scored(id, &entries))
                 && dice.strikes(Kind::InputsMarked, 400)

@@ -2,14 +2,16 @@
 
 use std::io::Write;
 
-use lifecycle::breaker::BreakerEvent;
-use lifecycle::{BreakerSettings, EndpointKey};
+use lifecycle::EndpointKey;
+use lifecycle::text::visible;
 use time::OffsetDateTime;
 
 use super::json::JsonArgs;
+use super::limit::MAX_LINES;
 use super::on_ledger::{ATTENTION, Error, OK};
+use super::view::utc_text;
 use crate::config::WhichLedger;
-use app::ledger::Ledger;
+use app::ledger::{BreakerClosed, Ledger, Said};
 use app::reports::{self, BreakerView};
 
 /// `breaker`: shows circuit breakers, or closes one for all processes.
@@ -30,6 +32,12 @@ pub struct BreakerArgs {
     /// Of this deployment; without it the endpoint's default
     #[arg(long, value_name = "NAME", requires = "endpoint")]
     pub deployment: Option<String>,
+    /// Why it is closed: it stands in its history, with who closed it
+    #[arg(long, value_name = "TEXT", requires = "action", required_if_eq("action", "close"))]
+    pub reason: Option<String>,
+    /// Show who closed which, when and why, the newest first
+    #[arg(long, conflicts_with_all = ["action", "JsonArgs"])]
+    pub history: bool,
     /// As JSON.
     #[command(flatten)]
     pub json: JsonArgs,
@@ -46,6 +54,7 @@ pub enum Action {
 pub async fn breaker(
     ledger: &Ledger,
     args: &BreakerArgs,
+    by: &str,
     now: OffsetDateTime,
     out: &mut dyn Write,
 ) -> Result<u8, Error> {
@@ -59,6 +68,11 @@ pub async fn breaker(
             && (args.rule.is_none() || args.rule == view.rule)
     };
     if let Some(Action::Close) = args.action {
+        let reason = args.reason.as_deref().unwrap_or_default().trim();
+        if reason.is_empty() {
+            writeln!(out, "Nothing was changed: --reason is empty; it tells whoever reads the history why.")?;
+            return Ok(ATTENTION);
+        }
         // Without a name it is the endpoint's default deployment, not all of its deployments.
         let named = all.iter().find(|view| wanted(view) && (args.rule.is_some() || args.deployment == view.deployment));
         let Some(named) = named else {
@@ -67,13 +81,29 @@ pub async fn breaker(
             writeln!(out, "No scoring of it has failed. Deployments and rules with failures: {known}.")?;
             return Ok(ATTENTION);
         };
-        // Closing needs no settings.
-        let settings = BreakerSettings::default();
-        ledger.change_breaker(&named.of, &BreakerEvent::Closed, &settings, now).await.map_err(Error::Write)?;
-        writeln!(out, "Closed. All processes apply it within 15 seconds; failures are counted anew.")?;
-        return Ok(OK);
+        let closed = BreakerClosed { at: now, by: by.to_owned(), reason: reason.to_owned() };
+        return Ok(match ledger.close_breaker(&named.of, &closed).await.map_err(Error::Write)? {
+            Said::Done => {
+                writeln!(out, "Closed. All processes apply it within 15 seconds; failures are counted anew.")?;
+                OK
+            }
+            Said::Already => {
+                writeln!(out, "Nothing was changed: it is closed, and has no failure to forget.")?;
+                ATTENTION
+            }
+            Said::Overtaken => {
+                writeln!(
+                    out,
+                    "Nothing was changed: failures are counted at this moment, one upon another; try it again."
+                )?;
+                ATTENTION
+            }
+        });
     }
     let views: Vec<_> = all.into_iter().filter(wanted).collect();
+    if args.history {
+        return history(ledger, &views, out).await;
+    }
     if args.json.is_asked_for() {
         args.json.write(&views, out)?;
         return Ok(OK);
@@ -89,4 +119,21 @@ pub async fn breaker(
         }
     }
     Ok(if views.iter().any(BreakerView::is_open) { ATTENTION } else { OK })
+}
+
+/// Who closed these, the newest first.
+async fn history(ledger: &Ledger, views: &[BreakerView], out: &mut dyn Write) -> Result<u8, Error> {
+    let mut lines = Vec::new();
+    for view in views {
+        let of_it = ledger.breaker_history(&view.of, MAX_LINES).await?;
+        lines.extend(of_it.into_iter().map(|line| (view.subject(), line)));
+    }
+    lines.sort_by_key(|(_, line)| std::cmp::Reverse(line.at));
+    for (subject, BreakerClosed { at, by, reason }) in &lines {
+        writeln!(out, "{}  {}: closed  by {} ({})", utc_text(*at), visible(subject), visible(by), visible(reason))?;
+    }
+    if lines.is_empty() {
+        writeln!(out, "No operator has closed a circuit breaker.")?;
+    }
+    Ok(OK)
 }

@@ -168,7 +168,7 @@ impl LedgerCommand {
             Self::Pause(args) => limit::pause(ledger, true, args, by, now, out).await,
             Self::Resume(args) => limit::pause(ledger, false, args, by, now, out).await,
             Self::Limit(args) => limit::limit(ledger, args, by, now, out).await,
-            Self::Breaker(args) => breaker::breaker(ledger, args, now, out).await,
+            Self::Breaker(args) => breaker::breaker(ledger, args, by, now, out).await,
             // Told above.
             _ => Ok(super::USAGE),
         }

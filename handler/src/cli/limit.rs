@@ -8,12 +8,12 @@ use super::json::JsonArgs;
 use super::on_ledger::{ATTENTION, Error, OK};
 use super::view::{shortened, utc_text};
 use crate::config::WhichLedger;
-use app::ledger::{Controls, Ledger, LimitChange, LimitScope};
+use app::ledger::{Controls, Ledger, LimitChange, LimitScope, Said};
 use app::reports::{self, LimitView};
 use lifecycle::text::{shell, visible};
 
 /// Lines of a history that are read.
-const MAX_LINES: usize = 100;
+pub(super) const MAX_LINES: usize = 100;
 
 /// `limit`: shows limits, or sets one for all processes.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -28,7 +28,7 @@ pub struct LimitArgs {
     #[arg(long, value_name = "URI")]
     pub endpoint: Option<String>,
     /// Most scorings in flight, 0 to pause, or `default` for what the rules say; without it limits are shown
-    #[arg(value_name = "N|default", value_parser = new_limit, conflicts_with = "JsonArgs")]
+    #[arg(value_name = "N|default", value_parser = new_limit, conflicts_with = "JsonArgs", requires = "reason")]
     pub new_limit: Option<NewLimit>,
     /// Why it is set: it stands in the history, with who set it
     #[arg(long, value_name = "TEXT", requires = "new_limit")]
@@ -48,8 +48,11 @@ pub struct PauseArgs {
     #[command(flatten)]
     pub which: WhichLedger,
     /// The rule's id, or the endpoint's invoke URI
-    #[arg(value_name = "RULE|ENDPOINT")]
-    pub scope: String,
+    #[arg(value_name = "RULE|ENDPOINT", required_unless_present = "all")]
+    pub scope: Option<String>,
+    /// Of every rule that the last reconcile run saw
+    #[arg(long, conflicts_with = "scope")]
+    pub all: bool,
     /// Why: it stands in the history of the limit, with who said it
     #[arg(long, value_name = "TEXT")]
     pub reason: String,
@@ -98,23 +101,43 @@ pub async fn pause(
         writeln!(out, "Nothing was changed: --reason is empty; it tells whoever reads the history why.")?;
         return Ok(ATTENTION);
     }
-    let name = &args.scope;
-    let scope = if name.contains("://") { LimitScope::endpoint(name) } else { LimitScope::rule(name) };
     let controls = ledger.controls().await?;
-    let is_paused = controls.limits.get(&scope).is_some_and(|live| live.limit == 0);
-    if is_paused == pauses {
-        writeln!(out, "Nothing was changed: {name} is {}paused.", if pauses { "" } else { "not " })?;
+    let is_paused = |scope: &LimitScope| controls.limits.get(scope).is_some_and(|live| live.limit == 0);
+    let named: Vec<(LimitScope, &str)> = match &args.scope {
+        Some(name) if name.contains("://") => vec![(LimitScope::endpoint(name), name)],
+        Some(name) => vec![(LimitScope::rule(name), name)],
+        None => {
+            if controls.scopes.is_empty() {
+                writeln!(out, "Nothing was changed: no reconcile run has reported a rule yet.")?;
+                return Ok(ATTENTION);
+            }
+            let rules = controls.scopes.iter().filter(|(scope, _)| matches!(scope, LimitScope::Rule(_)));
+            rules.map(|(scope, status)| (scope.clone(), status.name.as_str())).collect()
+        }
+    };
+    let (mut code, mut changed) = (OK, 0);
+    for (scope, name) in named.iter().filter(|(scope, _)| is_paused(scope) != pauses) {
+        let new_limit = if pauses {
+            NewLimit::Of(0)
+        } else {
+            let before = ledger.limit_history(scope, MAX_LINES).await?;
+            let before = before.iter().map(|line| line.limit).find(|limit| *limit != Some(0));
+            before.flatten().map_or(NewLimit::Default, NewLimit::Of)
+        };
+        let change = Change { scope, name, new_limit, by, reason: Some(&args.reason) };
+        code = code.max(set(ledger, &controls, &change, now, out).await?);
+        changed += 1;
+    }
+    if changed == 0 {
+        match (args.scope.as_deref(), pauses) {
+            (Some(name), true) => writeln!(out, "Nothing was changed: {name} is paused.")?,
+            (Some(name), false) => writeln!(out, "Nothing was changed: {name} is not paused.")?,
+            (None, true) => writeln!(out, "Nothing was changed: every rule is paused.")?,
+            (None, false) => writeln!(out, "Nothing was changed: no rule is paused.")?,
+        }
         return Ok(ATTENTION);
     }
-    let new_limit = if pauses {
-        NewLimit::Of(0)
-    } else {
-        let before = ledger.limit_history(&scope, MAX_LINES).await?;
-        let before = before.iter().map(|line| line.limit).find(|limit| *limit != Some(0));
-        before.flatten().map_or(NewLimit::Default, NewLimit::Of)
-    };
-    let change = Change { scope: &scope, name, new_limit, by, reason: Some(&args.reason) };
-    set(ledger, &controls, &change, now, out).await
+    Ok(code)
 }
 
 /// Runs `limit`.
@@ -127,12 +150,19 @@ pub async fn limit(
 ) -> Result<u8, Error> {
     let controls = ledger.controls().await?;
     let wanted = args.scope();
+    if args.new_limit.is_some() && args.reason.as_deref().is_some_and(|reason| reason.trim().is_empty()) {
+        writeln!(out, "Nothing was changed: --reason is empty; it tells whoever reads the history why.")?;
+        return Ok(ATTENTION);
+    }
     if let (Some(new_limit), Some((scope, name))) = (args.new_limit, &wanted) {
         let change = Change { scope, name, new_limit, by, reason: args.reason.as_deref() };
         return set(ledger, &controls, &change, now, out).await;
     }
     if args.new_limit.is_some() {
-        writeln!(out, "Name what is limited: --rule ID or --endpoint URI.")?;
+        writeln!(
+            out,
+            "Name what is limited: --rule ID or --endpoint URI. `scorekeeper pause --all` stops everything."
+        )?;
         return Ok(ATTENTION);
     }
     let views: Vec<_> = reports::limits(&controls)
@@ -224,7 +254,22 @@ async fn set(
         }
     };
     let change = LimitChange { name, limit, at: now, by, reason };
-    ledger.set_limit(scope, &change).await.map_err(Error::Write)?;
+    match ledger.set_limit(scope, &change, controls).await.map_err(Error::Write)? {
+        Said::Done => {}
+        Said::Already => {
+            writeln!(out, "Nothing was changed: {kind} {} has {said}.", change.name)?;
+            return Ok(ATTENTION);
+        }
+        Said::Overtaken => {
+            let look = "`scorekeeper limit --history` shows who did; look, and say it again";
+            writeln!(
+                out,
+                "Nothing was changed: somebody else set the limit of {kind} {} at this moment; {look}.",
+                change.name
+            )?;
+            return Ok(ATTENTION);
+        }
+    }
     writeln!(out, "{kind} {}: {said}.", change.name)?;
     writeln!(out, "All processes apply it within 15 seconds. Running jobs are not affected.")?;
     Ok(OK)

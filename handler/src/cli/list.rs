@@ -94,6 +94,9 @@ impl ListArgs {
     }
 }
 
+/// Pages that a person waits for, of [`reports::MAX_LOOKED`] rows each: a second, or some on a remote ledger.
+const PAGES: usize = 20;
+
 /// Members of a scoring that are columns, the first ones first.
 pub(super) const COLUMNS: &[&str] = &[
     "id",
@@ -170,7 +173,11 @@ pub async fn list(ledger: &Ledger, args: &ListArgs, now: OffsetDateTime, out: &m
             let scorings = scorings.into_iter().take(args.limit).map(Into::into).collect();
             Newest { scorings, ..Newest::default() }
         }
-        None => reports::newest(ledger, &filter, || progress.count()).await?,
+        None => {
+            // A script gets all that it asks for: nothing in an array says that there may be more.
+            let pages = if args.format() == Format::Table { PAGES } else { usize::MAX };
+            reports::newest_of_pages(ledger, &filter, pages, || progress.count()).await?
+        }
     };
     drop(progress);
     match args.format() {
@@ -184,13 +191,23 @@ pub async fn list(ledger: &Ledger, args: &ListArgs, now: OffsetDateTime, out: &m
             return Ok(code(&found.unreadable));
         }
     }
+    let next = found.next.as_ref().map(Place::as_str);
+    if let (Some(back_to), Some(next)) = (found.looked_back_to, next) {
+        if !found.scorings.is_empty() {
+            print(&found.scorings, args.width(), out)?;
+        }
+        let count = found.scorings.len();
+        let back_to = utc_text(back_to);
+        writeln!(out, "({count} shown; looked back to {back_to} UTC, and further: --after {next})")?;
+        return told(&found.unreadable, out);
+    }
     if found.scorings.is_empty() {
         let is_first_of_all = filter.is_of_all() && filter.after.is_none();
         let text = if is_first_of_all { "The ledger holds no scoring yet." } else { "No scoring matches the filter." };
         writeln!(out, "{text}")?;
     } else {
         print(&found.scorings, args.width(), out)?;
-        shown_and_next(found.scorings.len(), found.next.as_ref().map(Place::as_str), out)?;
+        shown_and_next(found.scorings.len(), next, out)?;
     }
     told(&found.unreadable, out)
 }

@@ -68,7 +68,13 @@ pub(super) async fn named(
         }
     };
     let status = if filter.status.is_empty() { wanted.to_vec() } else { filter.status.clone() };
-    let found = reports::newest(ledger, &Filter { status, ..filter }, || ()).await?;
+    let mut progress = Progress::new();
+    let filter = Filter { status, ..filter };
+    let found = reports::newest_of_pages(ledger, &filter, usize::MAX, || progress.count()).await?;
+    drop(progress);
+    if found.next.is_some() && !args.json.is_asked_for() {
+        writeln!(out, "More than {MAX_ORDERS} match: these are the newest ones; give the order again for the rest.")?;
+    }
     let mut scorings = Vec::with_capacity(found.scorings.len());
     for view in found.scorings {
         if let Some(id) = ScoringId::read(&view.id) {

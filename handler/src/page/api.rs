@@ -11,7 +11,7 @@ use app::reports::{self, Found};
 use super::{Asked, Site};
 
 pub(super) async fn scorings(State(site): State<Site>, asked: Asked) -> Response {
-    match site.rows("../", &asked).await {
+    match site.rows("../", &asked, usize::MAX).await {
         Ok(rows) => json(&site, &rows),
         Err(answer) => answer,
     }

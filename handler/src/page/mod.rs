@@ -36,6 +36,8 @@ use crate::config::{LedgerLocation, WhichLedger};
 
 /// Scorings on one page.
 const ROWS: usize = 100;
+/// Pages of an index that somebody who looks waits for.
+const PAGES: usize = 2;
 
 /// What a page shows, and to whom.
 pub struct PageOptions {
@@ -133,15 +135,16 @@ impl Site {
         self.problem(up, StatusCode::SERVICE_UNAVAILABLE, &error_chain(error))
     }
 
-    /// The page of scorings that is asked for.
-    async fn rows(&self, up: &str, asked: &Parameters) -> Result<Newest, Response> {
+    /// The page of scorings that is asked for, out of so many pages of an index.
+    async fn rows(&self, up: &str, asked: &Parameters, pages: usize) -> Result<Newest, Response> {
         let wrong = |why: &dyn std::error::Error| self.problem(up, StatusCode::BAD_REQUEST, &why.to_string());
         let search = Search::read(&asked.q).map_err(|why| wrong(&why))?;
         let filter = search.filter(asked.after.as_deref(), ROWS, (self.clock)()).map_err(|why| wrong(&why))?;
         if let Some(finding) = search.finding() {
             return self.of_finding(finding).await.map_err(|error| self.unreadable(up, &error));
         }
-        reports::newest(&self.ledger, &filter, || ()).await.map_err(|error| self.unreadable(up, &error))
+        let rows = reports::newest_of_pages(&self.ledger, &filter, pages, || ()).await;
+        rows.map_err(|error| self.unreadable(up, &error))
     }
 
     /// The scorings that a finding is about, as many as a page has.
@@ -201,7 +204,7 @@ impl Site {
 }
 
 async fn index(State(site): State<Site>, asked: Asked) -> Response {
-    let rows = match site.rows("", &asked).await {
+    let rows = match site.rows("", &asked, PAGES).await {
         Ok(rows) => rows,
         Err(answer) => return answer,
     };

@@ -263,9 +263,9 @@ pub(crate) fn remedy(subject: &BreakerSubject) -> String {
     match subject {
         BreakerSubject::Deployment { endpoint, deployment } => {
             let deployment = deployment.as_ref().map(|name| format!(" --deployment {name}")).unwrap_or_default();
-            format!("scorekeeper breaker close --endpoint {endpoint}{deployment}")
+            format!("scorekeeper breaker close --endpoint {endpoint}{deployment} --reason …")
         }
-        BreakerSubject::Rule(rule) => format!("scorekeeper breaker close --rule {rule}"),
+        BreakerSubject::Rule(rule) => format!("scorekeeper breaker close --rule {rule} --reason …"),
     }
 }
 

@@ -5,6 +5,7 @@
 //! | `scope~{scope}` | a rule or an endpoint as the last tick saw it: its limit in the rules, slots taken, scorings that wait and why | the tick, when it differs |
 //! | `limit~{scope}` | a limit that holds instead of the one in the rules, until it is removed; 0 pauses | an operator |
 //! | `~limit~{scope}~{inverted time}` | who set a limit, to what and why; beside the others, and read by people alone | an operator, with the limit in one transaction |
+//! | `~breaker~…~{inverted time}`, `~pause~…` | who closed a circuit breaker and why; read by people alone | an operator, with the breaker in one transaction |
 //! | `breaker~{hash}` | the circuit breaker of a deployment, once a scoring of it has failed | whoever records an attempt's end, or an operator |
 //! | `pause~{rule}` | the circuit breaker of a rule, once its request, its input or a right was refused | the same |
 //! | `published~ever` | some result was published, or is about to be: events may be about published paths | whoever publishes first |
@@ -21,15 +22,13 @@ use lifecycle::id::{DeploymentName, EndpointUri, RuleId};
 use lifecycle::{EndpointKey, FailureCause, ScoringId};
 use time::OffsetDateTime;
 
-use super::rows::{MAX_FOREIGN, Unreadable, clipped, count, newest_first};
+use super::rows::{MAX_FOREIGN, Unreadable, clipped, count};
 use super::{Error, Ledger, LimitScope};
 use crate::ports::table_store::{self, Entity, IfMatch, Key, Op, Range, Row};
 
 pub(super) const PARTITION: &str = "control";
 /// Version of these columns. Readers accept this one and older.
-const SCHEMA: i32 = 1;
-/// Characters of a person's name that are kept.
-const MAX_BY: usize = 200;
+pub(super) const SCHEMA: i32 = 1;
 
 /// All controls, as they were read together.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -68,21 +67,6 @@ pub struct LiveLimit {
     pub set: OffsetDateTime,
     /// Who set it, if that was said.
     pub by: Option<String>,
-    /// Why, if that was said.
-    pub reason: Option<String>,
-}
-
-/// What an operator says of a limit: a line of its history.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LimitChange {
-    /// The rule's id or the endpoint's invoke URI.
-    pub name: String,
-    /// Most scorings at one time; 0 pauses, `None` gives the word back to the rules.
-    pub limit: Option<u32>,
-    /// When.
-    pub at: OffsetDateTime,
-    /// Who says it.
-    pub by: String,
     /// Why, if that was said.
     pub reason: Option<String>,
 }
@@ -155,62 +139,8 @@ impl Ledger {
     }
 }
 
-impl Ledger {
-    /// Sets the limit of a scope for all processes, with a line of its history. `false`: nothing was to be changed, as no limit
-    /// was set that could be removed.
-    pub async fn set_limit(&self, scope: &LimitScope, change: &LimitChange) -> Result<bool, Error> {
-        let key = Key::new(PARTITION, format!("limit~{}", scope.key()));
-        let LimitChange { name, limit, at, by, reason } = change;
-        let said = |row: Entity| {
-            row.with("SchemaVersion", SCHEMA)
-                .with("Name", clipped(name, MAX_FOREIGN))
-                .with_some("Limit", limit.map(count))
-                .with("SetTime", *at)
-                .with("SetBy", clipped(by, MAX_BY))
-                .with_some("Reason", reason.as_deref().map(|reason| clipped(reason, MAX_FOREIGN)))
-        };
-        let line = Key::new(PARTITION, format!("{}{}", limit_history(scope), newest_first(*at)));
-        let op =
-            limit.map_or_else(|| Op::Delete(key.clone(), IfMatch::Any), |_| Op::Upsert(said(Entity::new(key.clone()))));
-        // The last word of operators holds: a lost answer is answered by saying it again.
-        let ops = [op, Op::Upsert(said(Entity::new(line)))];
-        let (written, again) = match self.write(&ops).await {
-            Err(table_store::Error::Ambiguous(_)) => (self.write(&ops).await, true),
-            other => (other, false),
-        };
-        match written {
-            Ok(_) => Ok(true),
-            Err(table_store::Error::Missing { .. }) => Ok(again),
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    /// What operators have said of the limit of a scope, the newest first; at most `max`.
-    pub async fn limit_history(&self, scope: &LimitScope, max: usize) -> Result<Vec<LimitChange>, Error> {
-        let range = Range::of_prefix(PARTITION, &limit_history(scope));
-        let rows = self.all(&self.0.state, &range, max).await?;
-        let line = |row: &Row| {
-            let row = &row.entity;
-            let text = |name: &str| row.string(name).map(str::to_owned);
-            Some(LimitChange {
-                name: text("Name")?,
-                limit: row.int32("Limit").and_then(|limit| u32::try_from(limit).ok()),
-                at: row.time("SetTime")?,
-                by: text("SetBy")?,
-                reason: text("Reason"),
-            })
-        };
-        Ok(rows.iter().filter_map(line).collect())
-    }
-}
-
-/// What the keys of its lines begin with.
-fn limit_history(scope: &LimitScope) -> String {
-    format!("~limit~{}~", scope.key())
-}
-
 /// Changes of a breaker that may lose against others before it is left to the next one.
-const MAX_TRIES: usize = 16;
+pub(super) const MAX_TRIES: usize = 16;
 
 impl Ledger {
     /// Changes a breaker by what happened, from whatever it is now: by compare-and-swap, so that no failure is lost
@@ -250,7 +180,7 @@ impl Ledger {
     }
 }
 
-fn breaker_key(subject: &BreakerSubject) -> Key {
+pub(super) fn breaker_key(subject: &BreakerSubject) -> Key {
     let row = match subject {
         BreakerSubject::Deployment { endpoint, deployment } => {
             format!("breaker~{}", endpoint.deployment_key(deployment.as_ref()))
@@ -315,15 +245,7 @@ impl Controls {
             "limit" => {
                 let scope =
                     LimitScope::read(rest).ok_or_else(|| unreadable("the key names no rule and no endpoint"))?;
-                let limit = entity.int32("Limit").and_then(|limit| u32::try_from(limit).ok());
-                let limit = LiveLimit {
-                    name: entity.string("Name").unwrap_or_default().to_owned(),
-                    limit: limit.ok_or_else(|| unreadable("`Limit` is missing or not a count"))?,
-                    set: entity.time("SetTime").ok_or_else(|| unreadable("`SetTime` is missing or not a time"))?,
-                    by: entity.string("SetBy").map(str::to_owned),
-                    reason: entity.string("Reason").map(str::to_owned),
-                };
-                self.limits.insert(scope, limit);
+                self.limits.insert(scope, from_limit_row(entity)?);
             }
             "published" => self.published = true,
             "breaker" => {
@@ -340,6 +262,17 @@ impl Controls {
     }
 }
 
+pub(super) fn from_limit_row(row: &Entity) -> Result<LiveLimit, Unreadable> {
+    let limit = row.int32("Limit").and_then(|limit| u32::try_from(limit).ok());
+    Ok(LiveLimit {
+        name: row.string("Name").unwrap_or_default().to_owned(),
+        limit: limit.ok_or_else(|| unreadable(row, "`Limit` is missing or not a count"))?,
+        set: row.time("SetTime").ok_or_else(|| unreadable(row, "`SetTime` is missing or not a time"))?,
+        by: row.string("SetBy").map(str::to_owned),
+        reason: row.string("Reason").map(str::to_owned),
+    })
+}
+
 fn unreadable(row: &Entity, what: &str) -> Unreadable {
     Unreadable { key: row.key.to_string(), what: what.to_owned() }
 }
@@ -351,7 +284,7 @@ fn check_schema(row: &Entity) -> Result<(), Unreadable> {
     }
 }
 
-fn to_breaker_row(key: Key, subject: &BreakerSubject, breaker: &Breaker) -> Entity {
+pub(super) fn to_breaker_row(key: Key, subject: &BreakerSubject, breaker: &Breaker) -> Entity {
     let named = match subject {
         BreakerSubject::Deployment { endpoint, deployment } => {
             Entity::new(key).with("Endpoint", endpoint.as_str()).with_some("Deployment", deployment.as_deref())
@@ -387,7 +320,7 @@ fn read_outcome(text: &str) -> Option<Outcome> {
     Some(Outcome { id, source, failed })
 }
 
-fn from_breaker_row(row: &Entity) -> Result<Breaker, Unreadable> {
+pub(super) fn from_breaker_row(row: &Entity) -> Result<Breaker, Unreadable> {
     check_schema(row)?;
     let outcomes = row.string("Outcomes").unwrap_or_default().split(' ').filter(|text| !text.is_empty());
     let outcomes: Option<Vec<_>> = outcomes.map(read_outcome).collect();
@@ -446,7 +379,7 @@ fn from_scope_row(row: &Entity) -> ScopeStatus {
 
 impl LimitScope {
     /// As it stands in keys of controls.
-    fn key(&self) -> String {
+    pub(super) fn key(&self) -> String {
         match self {
             Self::Rule(id) => format!("rule~{id}"),
             Self::Endpoint(key) => format!("endpoint~{key}"),

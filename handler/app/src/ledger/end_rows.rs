@@ -8,8 +8,10 @@ use super::index_rows::Place;
 use super::rows::{self, Reader, Terminal, Unreadable};
 use crate::ports::table_store::{Entity, Key, Op};
 
-/// What the keys of the index begin with.
+/// What the keys of the index by status begin with.
 pub(super) const PREFIX: &str = "E~";
+/// What the keys of the index of failed ones by cause begin with.
+pub(super) const BY_CAUSE: &str = "C~";
 
 /// A final scoring as its index has it; what that does not tell is `None`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,15 +46,28 @@ pub(super) fn prefix(status: Status) -> String {
     format!("{PREFIX}{status}~")
 }
 
-/// Key of the row beside a row of the terminal index; `None`: that end has none.
-pub fn end_key(status: Status, terminal: &Key) -> Option<Key> {
-    let rest = terminal.row.strip_prefix(rows::TERMINAL)?;
-    is_indexed(status).then(|| Key::new(terminal.partition.as_str(), format!("{}{rest}", prefix(status))))
+pub(super) fn cause_prefix(cause: FailureCause) -> String {
+    format!("{BY_CAUSE}{}~", cause.name())
 }
 
-/// Writes the row of a scoring that has ended, if it has one.
-pub(super) fn added(s: &Scoring, completed: OffsetDateTime) -> Option<Op> {
-    let row = Entity::new(end_key(s.status, &rows::terminal_key(&s.id, completed))?)
+/// Keys of the rows beside a row of the terminal index; `cause` is why it failed, if it did and that is known.
+pub fn end_keys(status: Status, cause: Option<FailureCause>, terminal: &Key) -> Vec<Key> {
+    let Some(rest) = terminal.row.strip_prefix(rows::TERMINAL).filter(|_| is_indexed(status)) else {
+        return Vec::new();
+    };
+    let by_cause = cause.filter(|_| status == Status::Failed).map(cause_prefix);
+    let prefixes = std::iter::once(prefix(status)).chain(by_cause);
+    prefixes.map(|prefix| Key::new(terminal.partition.as_str(), format!("{prefix}{rest}"))).collect()
+}
+
+/// Writes the rows of a scoring that has ended, if it has any.
+pub(super) fn added(s: &Scoring, completed: OffsetDateTime) -> impl Iterator<Item = Op> {
+    let keys = end_keys(s.status, s.failure, &rows::terminal_key(&s.id, completed));
+    keys.into_iter().map(|key| Op::Upsert(row(key, s)))
+}
+
+fn row(key: Key, s: &Scoring) -> Entity {
+    Entity::new(key)
         .with("SchemaVersion", rows::SCHEMA)
         .with("RuleId", s.rule.as_str())
         .with("BlobUrl", s.blob.url.as_str())
@@ -60,14 +75,15 @@ pub(super) fn added(s: &Scoring, completed: OffsetDateTime) -> Option<Op> {
         .with_some("Deployment", s.deployment.as_deref())
         .with("CreatedTime", s.created)
         .with("Attempt", rows::count(s.attempt))
-        .with_some("FailureCause", s.failure.map(FailureCause::name));
-    Some(Op::Upsert(row))
+        .with_some("FailureCause", s.failure.map(FailureCause::name))
 }
 
 pub(super) fn from_row(row: &Entity) -> Result<Ended, Unreadable> {
     let read = Reader(row);
     read.schema()?;
-    let key = row.key.row.strip_prefix(PREFIX).and_then(|key| key.split_once('~'));
+    let by_cause =
+        row.key.row.strip_prefix(BY_CAUSE).and_then(|key| Some((Status::Failed.name(), key.split_once('~')?.1)));
+    let key = by_cause.or_else(|| row.key.row.strip_prefix(PREFIX)?.split_once('~'));
     let (status, rest) = key.ok_or_else(|| read.wrong("the key has no status".to_owned()))?;
     let id = rest.rsplit('~').next().and_then(ScoringId::read);
     let blob = UnversionedBlob::read(&read.string("BlobUrl")?).map_err(|why| read.wrong(why.to_string()))?;

@@ -57,6 +57,12 @@ impl Place {
         self.0.starts_with(rows::TERMINAL)
     }
 
+    /// When what lies there was accepted, ended or received: of final ones to the hour, of events to the day.
+    pub fn time(&self) -> Option<OffsetDateTime> {
+        let (prefix, rest) = self.0.split_at_checked(LISTED.len())?;
+        rows::time_of(rest.split('~').next()?).filter(|_| prefix.ends_with('~'))
+    }
+
     /// Reads what [`as_str`](Self::as_str) gave; `None` if it is none.
     pub fn read(text: &str) -> Option<Self> {
         let in_index = [LISTED, rows::TERMINAL, SKIPPED, QUARANTINED].iter().any(|prefix| text.starts_with(prefix));

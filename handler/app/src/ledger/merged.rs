@@ -4,11 +4,9 @@
 //! A page of a list costs one query for each shard, with a few rows each, and a further one where a shard's few are used up:
 //! independent of how many rows the index has.
 //!
-//! One partition for a whole index would take one query, where this takes sixteen, side by side. Its row would then lie outside of the
-//! partition of its scoring, so outside of the transaction that makes it: written before that it is a fourth round trip of an
-//! upload, which has three; written after it, from an outbox, a list misses what no reconcile run has seen yet, and an upload costs
-//! three further operations. A page of a hundred reads a hundred scorings besides, so that sixteen queries are not what it waits
-//! for. `handler/docs/operations.md` has the table.
+//! One partition for a whole index would take one query. Its row would then lie outside of the partition of its scoring, so outside of
+//! the transaction that makes it: written before that it is a fourth round trip of an upload, which has three; written after it, from
+//! an outbox, a list misses what no reconcile run has seen yet. So the shards are few ([`SHARDS`]), and each has its part.
 
 use futures::{StreamExt as _, stream};
 

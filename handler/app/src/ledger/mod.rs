@@ -26,8 +26,10 @@ use crate::ports::table_store::{
 
 mod attention;
 mod attention_rows;
+mod control_orders;
 mod controls;
 mod durable_rows;
+mod end_counts;
 mod end_rows;
 mod ends;
 mod heartbeat;
@@ -52,8 +54,10 @@ mod unannounced;
 mod workspaces;
 
 pub use attention_rows::{Unacknowledged, attention_key};
-pub use controls::{Controls, DeploymentBreaker, LimitChange, LiveLimit, ScopeStatus};
-pub use end_rows::{Ended, end_key};
+pub use control_orders::{BreakerClosed, LimitChange, Said};
+pub use controls::{Controls, DeploymentBreaker, LiveLimit, ScopeStatus};
+pub use end_counts::{EndCount, EndCounts};
+pub use end_rows::{Ended, end_keys};
 pub use ends::NewestEnds;
 pub use heartbeat::{BegunRun, Heartbeat, Runs};
 pub use index_rows::{Announced, Listed, Place, Received, ReceivedScoring, Skipped, listed_key};
@@ -63,7 +67,7 @@ pub use orphan_scan::OrphanScan;
 pub use pending::Pending;
 pub use rate::{PermitOutcome, SubmitPermit};
 pub use received::{Quarantined, RecordedEvent};
-pub use rows::{InFlight, SHARDS, Terminal, Unreadable};
+pub use rows::{IN_FLIGHT_PARTS, InFlight, SHARDS, Terminal, Unreadable};
 pub use rules_problem::RulesProblem;
 pub use slots::{Cap, LimitScope, MAX_CLAIM_AGE, ReconciledSlots, SLOT_EXPIRY, Slot};
 pub use unannounced::{MAX_UNANNOUNCED, Unannounced};
@@ -255,7 +259,7 @@ impl Ledger {
             None => Op::Insert(rows::to_in_flight_row(scoring)),
         };
         let mut ops = vec![Op::Insert(rows::to_scoring_row(scoring, &op)), index];
-        ops.extend(scoring.completed.and_then(|completed| end_rows::added(scoring, completed)));
+        ops.extend(scoring.completed.into_iter().flat_map(|completed| end_rows::added(scoring, completed)));
         if scoring.needs_acknowledgement() {
             ops.push(Op::Upsert(attention_rows::to_row(scoring)));
         }
@@ -303,7 +307,8 @@ impl Ledger {
                 // Opened again. These rows change with the scoring's: retention, which deletes the terminal row and the
                 // scoring in one transaction, finds the one missing and leaves the other alone.
                 let terminal = rows::terminal_key(&next.id, completed);
-                ops.extend(self.end_removed(before.status, &terminal).await?);
+                ops.extend(self.ends_removed(before.status, &terminal).await?);
+                ops.push(end_counts::forgotten(&terminal.partition, completed));
                 ops.push(Op::Delete(terminal, IfMatch::Any));
                 ops.push(Op::Insert(rows::to_in_flight_row(next)));
             }
@@ -419,15 +424,14 @@ impl Ledger {
         Ok(Rows::of(rows.iter().map(|row| rows::from_history_row(&row.entity))))
     }
 
-    /// One page of a shard's in-flight index, by the order of ids; rows that cannot be read are told apart, so that one of them does not
-    /// stop the others.
+    /// One page of a part of the in-flight index, by the order of ids; rows that cannot be read are told apart, so that one of them does
+    /// not stop the others.
     pub async fn in_flight_page(
         &self,
-        shard: u8,
+        part: u8,
         from: Option<&Continuation>,
     ) -> Result<(Vec<Result<InFlight, Unreadable>>, Option<Continuation>), Error> {
-        let range = Range::of_prefix(rows::shard(shard), "F~");
-        let page = self.page(&self.0.state, &range, from).await?;
+        let page = self.page(&self.0.state, &rows::in_flight_part(part), from).await?;
         Ok((page.rows.iter().map(|row| rows::from_in_flight_row(&row.entity)).collect(), page.next))
     }
 
@@ -462,7 +466,7 @@ impl Ledger {
 
     /// Scorings whose id begins so, at least one digit; at most `max`.
     pub async fn of_id(&self, beginning: &str, max: usize) -> Result<Rows<Scoring>, Error> {
-        // One digit tells the shard: there are sixteen.
+        // One digit tells the shard.
         let padded = ScoringId::read(&format!("{beginning:0<32}"));
         let Some(least) = padded else { return Ok(Rows { read: Vec::new(), unreadable: Vec::new() }) };
         let range = Range::of_prefix(rows::partition_of(&least), &format!("J~{beginning}"));

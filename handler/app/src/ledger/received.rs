@@ -19,6 +19,8 @@ use crate::ports::table_store::{self, Entity, IfMatch, Key, Op, Range};
 
 /// Days between two deliveries of an event that cannot be read, over which a person's word holds. Each costs a read.
 const ACKNOWLEDGED_FOR: i64 = 7;
+/// Writes of one row of an event that cannot be read, against others who write it and remove it meanwhile.
+const MAX_TRIES: usize = 4;
 
 /// An event that could not be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -120,16 +122,28 @@ impl Ledger {
                     .with_some("AcknowledgedTime", before.time("AcknowledgedTime"))
                     .with_some("AcknowledgedBy", of_before("AcknowledgedBy"))
                     .with_some("AcknowledgedReason", of_before("AcknowledgedReason"));
-                return self.upsert_row(told).await;
+                return self.keep_quarantined(told, false).await;
             }
-            // Merged: nobody who acknowledges it at this moment is written over.
-            return match self.write(&[Op::Merge(told.clone(), IfMatch::Any)]).await {
-                Ok(_) | Err(table_store::Error::Ambiguous(_)) => Ok(()),
-                Err(table_store::Error::Missing { .. }) => self.upsert_row(told).await,
-                Err(error) => Err(error.into()),
-            };
+            return self.keep_quarantined(told, true).await;
         }
-        self.upsert_row(told).await
+        self.keep_quarantined(told, false).await
+    }
+
+    /// Inserts the row, or merges into the one that is there: nobody who acknowledges it at this moment is written over.
+    async fn keep_quarantined(&self, told: Entity, mut is_there: bool) -> Result<(), Error> {
+        let mut last = table_store::Error::Missing { op: 0 };
+        for _ in 0..MAX_TRIES {
+            let op = if is_there { Op::Merge(told.clone(), IfMatch::Any) } else { Op::Insert(told.clone()) };
+            match self.write(&[op]).await {
+                Ok(_) => return Ok(()),
+                Err(error @ table_store::Error::Missing { .. }) => (is_there, last) = (false, error),
+                Err(error @ table_store::Error::AlreadyExists { .. }) => (is_there, last) = (true, error),
+                // Done again: the insert that was done after all is found there.
+                Err(error @ table_store::Error::Ambiguous(_)) => last = error,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(last.into())
     }
 
     /// Notes that the event of a scoring was delivered again. People read it; nothing is decided by it, so that it is not worth a

@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 use crate::ports::table_store::{self, Entity, IfMatch, Key, Op, Range, Row};
 
 use super::index_rows::{listed_key, received_key};
-use super::{Error, Ledger, RecordedEvent, SHARDS, attention_rows, job_names, projection, rows, unannounced};
+use super::{Error, Ledger, RecordedEvent, SHARDS, attention_rows, end_counts, job_names, projection, rows, unannounced};
 
 fn purge_key() -> Key {
     Key::new("retention", "purge")
@@ -52,7 +52,12 @@ impl Ledger {
                 from: unannounced::PREFIX.to_owned(),
                 below: format!("{}{}", unannounced::PREFIX, rows::day(cutoff)),
             };
-            for range in notes.iter().chain([&counts]) {
+            let hours = Range {
+                partition: rows::shard(shard),
+                from: format!("{}{}~", end_counts::PREFIX, rows::newest_hour_first(cutoff)),
+                below: format!("{}~", end_counts::PREFIX),
+            };
+            for range in notes.iter().chain([&counts, &hours]) {
                 let old = self.all(&self.0.state, range, 1_000).await?;
                 // With what was received of its blob beside it: both were written together.
                 for batch in old.chunks(50) {
@@ -85,7 +90,7 @@ impl Ledger {
         self.purge_job_names(id).await?;
         let history = Range::of_prefix(partition.as_str(), &format!("H~{id}~"));
         let index = Key::new(partition.as_str(), terminal.row);
-        let by_status = self.end_removed(terminal.status, &index).await?;
+        let ends = self.ends_removed(terminal.status, &index).await?;
         let keys = [
             rows::scoring_key(id),
             index,
@@ -93,7 +98,7 @@ impl Ledger {
             received_key(&terminal.blob, id, terminal.created),
         ];
         let mut ops: Vec<Op> = keys.into_iter().map(|key| Op::Delete(key, IfMatch::Any)).collect();
-        ops.extend(by_status);
+        ops.extend(ends);
         if self.row(&attention_rows::attention_key(id)).await?.is_some() {
             ops.push(Op::Delete(attention_rows::attention_key(id), IfMatch::Any));
         }

@@ -9,6 +9,8 @@
 //! | `H~{id}~{seq}` | one immutable line of history, at most [`MAX_HISTORY_ENTRIES`] | with `J~` |
 //! | `T~{hour}~{id}` | terminal index by hour of completion, the newest first | while final |
 //! | `E~{status}~{hour}~{id}` | ends other than `scored`, by status, the newest first (`ends.rs`) | while final and not `scored` |
+//! | `C~{cause}~{hour}~{id}` | what failed, by its cause, the newest first (`ends.rs`) | while failed for a cause |
+//! | `U~{hour}` | what ended in an hour, counted, the newest first (`end_counts.rs`) | for the retention |
 //! | `L~{time}~{id}` | list index, the newest first (`listed.rs`) | with `J~` |
 //! | `A~{id}` | failed or with orphaned jobs, and not acknowledged (`attention.rs`) | while so |
 //! | `B~{blob}~{time}~{id or key}` | what was received of a blob, the newest first (`received.rs`) | with `J~` or `S~` |
@@ -39,15 +41,24 @@ use lifecycle::{
     BlobVersion, Entry, Event, FailureCause, InputContent, Job, OutputPrint, Scoring, ScoringId, Status, Submission,
 };
 use time::macros::{datetime, format_description};
-use time::{Duration, OffsetDateTime};
+use time::{Duration, OffsetDateTime, PrimitiveDateTime};
 
-use crate::ports::table_store::{Entity, Key};
+use crate::ports::table_store::{Entity, Key, Range};
 
 /// Version of these columns. Readers accept this one and older; a newer one may have columns that a write of ours would
 /// drop.
 pub const SCHEMA: i32 = 1;
 /// Number of shards; fixed, because it is part of every key.
-pub const SHARDS: u8 = 16;
+///
+/// Each list, count and look through an index asks each shard, and a reconcile run asks each outbox: the fewer the cheaper. Each shard
+/// takes what one partition takes, of which Azure Tables aims at 2,000 rows a second: the more the faster. Three take some 800
+/// uploads a second, and 200 scorings a second from end to end, 17 million a day, where a workspace takes ten million jobs in all;
+/// what comes faster is throttled and delivered again. Sixteen would take three times that, which no batch endpoint could follow, and
+/// ask sixteen queries for the first page of any list. One would be the fewest, and its throttling that of everything.
+pub const SHARDS: u8 = 3;
+/// Parts into which the in-flight index is cut, by the first digit of the id: each lies in one shard. A reconcile run keeps what is
+/// due of a few of them at one time, so that its memory is bounded by parts and not by shards.
+pub const IN_FLIGHT_PARTS: u8 = 16;
 /// Lines of history kept per scoring. Beyond it only final moves are written; the scoring itself is always whole.
 pub const MAX_HISTORY_ENTRIES: i64 = 60;
 
@@ -102,6 +113,8 @@ pub struct InFlight {
     pub refusals: u32,
     /// The order by which it is not sent before it is released, its beginning.
     pub on_hold: Option<String>,
+    /// Since when, as far as that is known.
+    pub on_hold_since: Option<OffsetDateTime>,
     /// It goes before all others of its endpoint.
     pub expedited: bool,
     /// A sweep has found its version.
@@ -137,8 +150,13 @@ pub struct Terminal {
 
 /// Partition of a scoring.
 pub fn partition_of(id: &ScoringId) -> String {
-    let first = u8::from_str_radix(&id.as_str()[..2], 16).unwrap_or(0); // an id is hex by construction
-    shard(first / (u8::MAX / SHARDS + 1))
+    let first = u8::from_str_radix(&id.as_str()[..1], 16).unwrap_or(0); // an id is hex by construction
+    partition_of_part(first)
+}
+
+/// Partition of the ids that begin with this digit.
+pub(super) fn partition_of_part(first_digit: u8) -> String {
+    shard(first_digit * SHARDS / IN_FLIGHT_PARTS)
 }
 
 /// Partition of a key of 32 hex digits that is no scoring's.
@@ -154,6 +172,11 @@ pub fn shard(n: u8) -> String {
 /// Key of the scoring's row.
 pub fn scoring_key(id: &ScoringId) -> Key {
     Key::new(partition_of(id), format!("J~{id}"))
+}
+
+/// Part `n` of the in-flight index.
+pub(super) fn in_flight_part(n: u8) -> Range {
+    Range::of_prefix(partition_of_part(n), &format!("F~{n:x}"))
 }
 
 /// Key of the in-flight row.
@@ -210,6 +233,23 @@ pub(super) fn newest_day_first(at: OffsetDateTime) -> String {
 pub fn newest_first(at: OffsetDateTime) -> String {
     let left = datetime!(9999-12-31 23:59:59.999_999_9 UTC) - at;
     format!("{:019}", left.whole_nanoseconds().max(0) / 100)
+}
+
+/// The time that one of these three tells, by its length.
+pub(super) fn time_of(newest_first: &str) -> Option<OffsetDateTime> {
+    let left: i64 = newest_first.parse().ok()?;
+    let of_hour = |digits: String| {
+        let at = PrimitiveDateTime::parse(&digits, format_description!("[year][month][day][hour]:[minute]")).ok()?;
+        Some(at.assume_utc())
+    };
+    match newest_first.len() {
+        8 => of_hour(format!("{:08}00:00", 99_999_999 - left)),
+        10 => of_hour(format!("{:010}:00", 9_999_999_999 - left)),
+        _ => {
+            let hundreds = i32::try_from(left % 10_000_000).ok()?;
+            datetime!(9999-12-31 23:59:59.999_999_9 UTC).checked_sub(Duration::new(left / 10_000_000, hundreds * 100))
+        }
+    }
 }
 
 /// What a property of a row holds, in UTF-16 units.
@@ -454,6 +494,8 @@ pub fn to_in_flight_row(s: &Scoring) -> Entity {
         .with_some("LastError", s.last_error.as_deref().map(|error| clipped(error, MAX_SHORT_ERROR)))
         .with("Refusals", count(s.refusals))
         .with_some("OnHold", s.on_hold.as_deref().map(|order| clipped(order, MAX_SHORT_ERROR)))
+        // Nothing else happens to what is on hold.
+        .with_some("OnHoldTime", s.on_hold.as_ref().map(|_| s.updated))
         .with_some("Expedited", s.expedited.then_some(true))
         .with_some("FoundBySweep", s.found_by_sweep.then_some(true))
         .with("CreatedTime", s.created)
@@ -480,6 +522,7 @@ pub fn from_in_flight_row(row: &Entity) -> Result<InFlight, Unreadable> {
         last_error: row.string("LastError").map(str::to_owned),
         refusals: read.number("Refusals")?,
         on_hold: row.string("OnHold").map(str::to_owned),
+        on_hold_since: row.time("OnHoldTime"),
         expedited: row.boolean("Expedited").unwrap_or(false),
         found_by_sweep: row.boolean("FoundBySweep").unwrap_or(false),
         created: read.time("CreatedTime")?,
@@ -722,10 +765,25 @@ mod tests {
     }
 
     #[test]
-    fn every_id_has_one_of_sixteen_shards() {
+    fn every_id_has_one_of_three_shards_and_lies_in_the_part_of_its_first_digit() {
         let shards: std::collections::BTreeSet<_> =
             (0..=255).map(|n| partition_of(&ScoringId::read(&format!("{n:02x}{:030}", 0)).unwrap())).collect();
         assert_eq!(shards.len(), usize::from(SHARDS));
         assert_eq!(shards, (0..SHARDS).map(shard).collect());
+        for part in 0..IN_FLIGHT_PARTS {
+            let id = ScoringId::read(&format!("{part:x}{:031}", 0)).unwrap();
+            let (range, key) = (in_flight_part(part), in_flight_key(&id));
+            assert_eq!(range.partition, key.partition);
+            assert!(range.from <= key.row && key.row < range.below, "{range:?}: {key}");
+        }
+    }
+
+    #[test]
+    fn a_time_that_comes_the_newest_first_is_read_back() {
+        let at = datetime!(2026-07-21 10:59:58.123_456_7 UTC);
+        assert_eq!(time_of(&newest_first(at)), Some(at));
+        assert_eq!(time_of(&newest_hour_first(at)), Some(datetime!(2026-07-21 10:00 UTC)));
+        assert_eq!(time_of(&newest_day_first(at)), Some(datetime!(2026-07-21 0:00 UTC)));
+        assert_eq!((time_of("99999999"), time_of("x"), time_of("")), (None, None, None));
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use lifecycle::Status;
 use serde::Serialize;
 
-use crate::ledger::Terminal;
+use crate::ledger::EndCounts;
 
 /// How the scorings of one deployment ended.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -38,13 +38,13 @@ fn ratio(scored: usize, failed: usize) -> f64 {
 }
 
 /// Deployments of endpoints that have more than one, by what has ended.
-pub(super) fn deployments(ended: &[Terminal]) -> Vec<DeploymentView> {
+pub(super) fn deployments(ended: &EndCounts) -> Vec<DeploymentView> {
     let mut by_endpoint: BTreeMap<&str, BTreeMap<Option<&str>, (usize, usize)>> = BTreeMap::new();
-    for end in ended {
+    for end in ended.ends() {
         let Some(endpoint) = end.endpoint.as_deref() else { continue };
         let (scored, failed) = match end.status {
-            Status::Scored => (1, 0),
-            Status::Failed => (0, 1),
+            Status::Scored => (end.count, 0),
+            Status::Failed => (0, end.count),
             _ => continue,
         };
         let counts = by_endpoint.entry(endpoint).or_default().entry(end.deployment.as_deref()).or_default();

@@ -4,16 +4,17 @@ use lifecycle::own_output::NEVER_TRIGGER;
 use lifecycle::redact::redacted;
 use lifecycle::text::shell;
 use lifecycle::uri::without_query;
-use lifecycle::{Entry, Scoring, Status, UnversionedBlob};
+use lifecycle::{Entry, Scoring, ScoringId, Status, UnversionedBlob};
 use serde::Serialize;
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime};
 
 use super::events::QuarantinedView;
+use super::expected::{ENOUGH, expected};
 use super::find::{self, Known};
 use super::limits::waits_for;
 use super::pending::{PendingView, pending};
 use super::scorings::UnreadableView;
-use crate::ledger::{self, Controls, InFlight, Ledger, Received, ReceivedScoring, Rows, Skipped};
+use crate::ledger::{self, Controls, EndCounts, InFlight, Ledger, Received, ReceivedScoring, Rows, Skipped};
 use crate::stuck;
 
 /// Quarantined events that are looked through for a blob's name.
@@ -155,6 +156,8 @@ pub async fn explain(
 struct Context {
     controls: Controls,
     in_flight: Option<Rows<InFlight>>,
+    /// Of the last day.
+    ended: EndCounts,
     now: OffsetDateTime,
 }
 
@@ -163,7 +166,10 @@ impl Context {
         let waits = known.scorings.iter().any(|scoring| scoring.status == Status::Queued);
         let (controls, _) = if waits { ledger.readable_controls().await? } else { Default::default() };
         let in_flight = if waits { Some(ledger.in_flight().await?) } else { None };
-        Ok(Self { controls, in_flight, now })
+        let runs = known.scorings.iter().any(|scoring| scoring.status == Status::Running);
+        let (ended, _) =
+            if waits || runs { ledger.counted_since(now - Duration::DAY).await? } else { Default::default() };
+        Ok(Self { controls, in_flight, ended, now })
     }
 
     fn of_scoring(&self, s: &Scoring, received: Option<&ReceivedScoring>, last: Option<&Entry>) -> Verdict {
@@ -177,8 +183,10 @@ impl Context {
         let waits = match s.status {
             Status::Queued => Some(self.waits(s)),
             status if status.is_terminal() => None,
-            _ => s.last_error.clone(),
+            _ => s.last_error.clone().or_else(|| expected(s, 0, &self.controls, &self.ended)),
         };
+        let is_slow =
+            || s.status == Status::Running && stuck::is_slow(self.ended.usual_time(&s.rule, ENOUGH), since, self.now);
         let remedy = s.remedy();
         let told = |text: &Option<String>| text.as_deref().map(shown);
         Verdict {
@@ -192,7 +200,7 @@ impl Context {
             remedy: remedy.filter(|remedy| !reason.contains(remedy)),
             reason: shown(&reason),
             waits: waits.as_deref().map(shown),
-            stuck: s.on_hold.is_none() && stuck::is_stuck(s.status, since, self.now),
+            stuck: s.on_hold.is_none() && (stuck::is_stuck(s.status, since, self.now) || is_slow()),
             id: Some(s.id.to_string()),
             job: s.job.as_ref().map(|job| shown(&job.name)),
             replaced_by: s.replaced_by.as_ref().map(ToString::to_string),
@@ -204,24 +212,29 @@ impl Context {
 
     /// What a queued scoring waits for, and how many are before it.
     fn waits(&self, s: &Scoring) -> String {
-        let waits = waits_for(&self.controls, s);
-        let before = self.in_flight.as_ref().map_or(0, |rows| {
-            let earlier = |row: &&InFlight| {
-                row.status == Status::Queued
-                    && row.endpoint == s.endpoint
-                    && (row.created, &row.id) < (s.created, &s.id)
-            };
-            rows.iter().filter(earlier).count()
-        });
-        let behind = match before {
-            0 => "first in the queue of its endpoint".to_owned(),
-            1 => "1 scoring is before it in the queue of its endpoint".to_owned(),
-            before => format!("{before} scorings are before it in the queue of its endpoint"),
-        };
-        match waits {
-            Some(waits) => format!("{waits}; {behind}"),
-            None => behind,
+        if s.on_hold.is_some() {
+            return waits_for(&self.controls, s).unwrap_or_default();
         }
+        // As a reconcile run goes through them, but for rules' priorities, which the ledger does not know.
+        let place =
+            |expedited: bool, by_sweep: bool, created, id: &ScoringId| (!expedited, by_sweep, created, id.clone());
+        let own = place(s.expedited, s.found_by_sweep, s.created, &s.id);
+        let earlier = self.in_flight.iter().flat_map(|rows| rows.iter()).filter(|row| {
+            let is_before = place(row.expedited, row.found_by_sweep, row.created, &row.id) < own;
+            row.status == Status::Queued && row.on_hold.is_none() && row.endpoint == s.endpoint && is_before
+        });
+        let earlier: Vec<&InFlight> = earlier.collect();
+        let last = earlier.iter().max_by_key(|row| place(row.expedited, row.found_by_sweep, row.created, &row.id));
+        let behind = match (earlier.len(), last) {
+            (1, Some(last)) => format!("1 scoring is before it in the queue of its endpoint, {}", last.id),
+            (before, Some(last)) => {
+                format!("{before} scorings are before it in the queue of its endpoint, the last of them {}", last.id)
+            }
+            (_, None) => "first in the queue of its endpoint".to_owned(),
+        };
+        let expected = expected(s, earlier.len(), &self.controls, &self.ended);
+        let all = waits_for(&self.controls, s).into_iter().chain([behind]).chain(expected);
+        all.collect::<Vec<_>>().join("; ")
     }
 }
 

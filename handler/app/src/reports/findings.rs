@@ -15,11 +15,12 @@ use serde::Serialize;
 use time::{Duration, OffsetDateTime};
 
 use super::breakers::BreakerView;
+use super::expected::ENOUGH;
 use super::limits::LimitView;
 use super::pending::PendingView;
 use super::sweeps::SweepView;
 use super::text::{duration_text, shortened, utc_text};
-use crate::ledger::{InFlight, Quarantined, RulesProblem, Runs, Terminal, Unacknowledged};
+use crate::ledger::{EndCounts, InFlight, Quarantined, RulesProblem, Runs, Unacknowledged};
 use crate::stuck;
 
 /// A reconcile run takes ten minutes at most, and comes every minute.
@@ -30,8 +31,6 @@ const PASSING: Duration = Duration::minutes(10);
 const PASSING_TRIES: u32 = 5;
 /// A queue that moves is told of when somebody has waited for so long.
 const LONG_WAIT: Duration = Duration::hours(1);
-/// Scored ones of a rule of which it is known how long they take.
-const ENOUGH: usize = 20;
 /// Characters of a reason by which findings are one.
 const SAME_REASON: usize = 100;
 /// Findings of one kind; what is beyond them shows in lists.
@@ -130,7 +129,7 @@ pub(super) struct Seen<'a> {
     pub(super) rules: Option<RulesProblem>,
     pub(super) in_flight: &'a [InFlight],
     /// Of the last day.
-    pub(super) ended: &'a [Terminal],
+    pub(super) ended: &'a EndCounts,
     /// Failures that a newer success does not make up for, and orphaned jobs.
     pub(super) unacknowledged: &'a [Unacknowledged],
     pub(super) breakers: &'a [BreakerView],
@@ -358,12 +357,12 @@ impl Seen<'_> {
         let mut groups = Groups::new();
         for row in self.in_flight {
             if let Some(order) = &row.on_hold {
-                groups.add((), row.id.as_str(), order, row.since);
+                groups.add((), row.id.as_str(), order, row.on_hold_since.unwrap_or(row.since));
             }
         }
-        let finding = |((), Group { same, of, count, reason, .. }): ((), Group)| {
+        let finding = |((), Group { same, of, count, since, reason }): ((), Group)| {
             let reason = format!("{count} {}", shortened(&reason, 160));
-            with_orders(one(FindingKind::OnHold, count, None, reason, ""), &same, of, &["release"])
+            with_orders(one(FindingKind::OnHold, count, Some(since), reason, ""), &same, of, &["release"])
         };
         groups.most_frequent().map(finding).collect()
     }
@@ -371,10 +370,9 @@ impl Seen<'_> {
     /// By phase: a hard limit for what lasts minutes, and for a running job three times what nineteen of twenty of its rule take.
     fn stuck(&self) -> Vec<Finding> {
         let mut phases: BTreeMap<Status, (usize, OffsetDateTime)> = BTreeMap::new();
-        let usual = usual_times(self.ended);
         for row in self.in_flight {
             let slow = row.status == Status::Running
-                && usual.get(&row.rule).is_some_and(|usual| self.now - row.since > PASSING.max(*usual * 3));
+                && stuck::is_slow(self.ended.usual_time(&row.rule, ENOUGH), row.since, self.now);
             let waits = row.on_hold.is_none();
             if slow || waits && stuck::is_stuck(row.status, row.since, self.now) {
                 let phase = phases.entry(row.status).or_insert((0, row.since));
@@ -427,7 +425,7 @@ impl Seen<'_> {
             };
             let next = match view.set_time {
                 Some(_) => format!("scorekeeper resume {} --reason …", view.name),
-                None => format!("scorekeeper limit --{} {} N", view.kind, view.name),
+                None => format!("scorekeeper limit --{} {} N --reason …", view.kind, view.name),
             };
             let waits = usize::try_from(view.waiting).unwrap_or(usize::MAX);
             if view.limit == Some(0) {
@@ -532,20 +530,4 @@ impl Seen<'_> {
         }));
         all
     }
-}
-
-/// What nineteen of twenty attempts of a rule take at most, where enough were scored to know.
-fn usual_times(ended: &[Terminal]) -> BTreeMap<RuleId, Duration> {
-    let mut times: BTreeMap<RuleId, Vec<Duration>> = BTreeMap::new();
-    for end in ended.iter().filter(|end| end.status == Status::Scored) {
-        if let Some(took) = end.took {
-            times.entry(end.rule.clone()).or_default().push(took);
-        }
-    }
-    let usual = times.into_iter().filter(|(_, times)| times.len() >= ENOUGH).map(|(rule, mut times)| {
-        times.sort_unstable();
-        let at = times.len() * 19 / 20;
-        (rule, times[at.min(times.len() - 1)])
-    });
-    usual.collect()
 }

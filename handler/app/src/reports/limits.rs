@@ -89,6 +89,16 @@ impl LimitView {
     }
 }
 
+/// The slots that a scoring may have one of; `None`: neither its rule nor its endpoint has a limit.
+pub(super) fn slots_of(controls: &Controls, scoring: &Scoring) -> Option<u32> {
+    let scopes = [LimitScope::endpoint(&scoring.endpoint), LimitScope::rule(&scoring.rule)];
+    let limit = |scope: &LimitScope| match controls.limits.get(scope) {
+        Some(live) => Some(live.limit),
+        None => controls.scopes.get(scope)?.configured,
+    };
+    scopes.iter().filter_map(limit).min()
+}
+
 /// Why a queued scoring is not submitted yet, as far as the controls tell.
 pub fn waits_for(controls: &Controls, scoring: &Scoring) -> Option<String> {
     if scoring.status != Status::Queued {

@@ -1,10 +1,15 @@
 //! Lists of scorings: by an index, a page at a time, whatever the ledger's size.
+//!
+//! What an index has in its order, statuses, causes and times, a page finds at once. What else is asked, a rule, a prefix, an endpoint,
+//! is looked for along that order, and a page ends when it has looked at [`MAX_LOOKED`] rows, full or not: it says how far back it
+//! came, and the next one goes on there. Rejected: an index for each of these, as each would be one row more of every upload, for
+//! lists that few ask for; and to look until the page is full, which over a million scorings is seconds for nothing.
 
 use futures::{StreamExt as _, stream};
 use lifecycle::{ScoringId, Status};
 use serde::Serialize;
 use serde::ser::{SerializeSeq as _, Serializer};
-use time::Duration;
+use time::{Duration, OffsetDateTime};
 
 use super::filter::Filter;
 use super::scorings::{ScoringView, UnreadableView};
@@ -14,6 +19,10 @@ use crate::ledger::{self, Ledger, Place};
 const MAX_CONCURRENT_READS: usize = 16;
 /// Rows that are read before it is asked which of them are wanted.
 const CHUNK: usize = 64;
+/// Rows of an index that one page looks at.
+pub const MAX_LOOKED: usize = 5_000;
+/// Rows of an index that take as long as the row of one scoring.
+const SCORING: usize = 10;
 
 /// What a list shows: scorings, and the rows in their places that cannot be read: nobody knows whether they pass the filter.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -24,6 +33,8 @@ pub struct Newest {
     pub unreadable: Vec<UnreadableView>,
     /// Where the next page begins; `None`: there are no more.
     pub next: Option<Place>,
+    /// How far back was looked, if that was all that a page looks at and not all that was wanted.
+    pub looked_back_to: Option<OffsetDateTime>,
 }
 
 /// One list, as scripts see it.
@@ -36,11 +47,33 @@ impl Serialize for Newest {
     }
 }
 
-/// The newest scorings that pass the filter; `progress` is called for each row of an index that is read.
+/// The newest scorings that pass the filter, of as many pages, one after another, until as many as are wanted are found.
+pub async fn newest_of_pages(
+    ledger: &Ledger,
+    filter: &Filter,
+    pages: usize,
+    mut progress: impl FnMut(),
+) -> Result<Newest, ledger::Error> {
+    let (mut all, mut filter) = (Newest::default(), filter.clone());
+    for _ in 0..pages {
+        let Newest { scorings, unreadable, next, looked_back_to } = newest(ledger, &filter, &mut progress).await?;
+        filter.limit = filter.limit.saturating_sub(scorings.len());
+        all.scorings.extend(scorings);
+        all.unreadable.extend(unreadable);
+        (all.next, all.looked_back_to) = (next, looked_back_to);
+        if filter.limit == 0 || all.next.is_none() {
+            break;
+        }
+        filter.after.clone_from(&all.next);
+    }
+    Ok(all)
+}
+
+/// One page of the newest scorings that pass the filter; `progress` is called for each row of an index that is read.
 ///
 /// By status, those in flight come first, then final ones by the hour of their end; else all by the time of their acceptance.
 pub async fn newest(ledger: &Ledger, filter: &Filter, mut progress: impl FnMut()) -> Result<Newest, ledger::Error> {
-    let mut page = Page { ledger, filter, found: Newest::default(), chunk: Vec::new() };
+    let mut page = Page { ledger, filter, found: Newest::default(), chunk: Vec::new(), looked: 0 };
     if filter.limit == 0 {
         return Ok(page.found);
     }
@@ -66,6 +99,8 @@ struct Page<'a> {
     found: Newest,
     /// Scorings to be read, with their places.
     chunk: Vec<(ScoringId, Place)>,
+    /// Rows of an index that were looked at, or what took as long.
+    looked: usize,
 }
 
 impl Page<'_> {
@@ -73,18 +108,20 @@ impl Page<'_> {
         let mut index = self.ledger.newest(self.filter.before, self.filter.after.as_ref(), self.filter.limit);
         while let Some(row) = index.next().await? {
             progress();
+            let mut place = None;
             match row {
                 Err(row) => self.found.unreadable.push(row.into()),
                 Ok(row) => {
                     if self.filter.since.is_some_and(|since| row.created < since) {
                         break;
                     }
+                    place = Some(row.place.clone());
                     if self.filter.may_want(&(&row).into()) {
                         self.chunk.push((row.id, row.place));
                     }
                 }
             }
-            if self.is_full().await? {
+            if self.is_full().await? || self.has_looked_enough(place).await? {
                 return Ok(());
             }
         }
@@ -114,19 +151,36 @@ impl Page<'_> {
         let after = self.filter.after.as_ref();
         // What was accepted since then ended since then, by clocks that differ less than an hour.
         let since = self.filter.since.map(|since| since.saturating_sub(Duration::HOUR));
-        let mut index = self.ledger.newest_ends(statuses, since, after, self.filter.limit);
+        let mut index = self.ledger.newest_ends(statuses, self.filter.cause, since, after, self.filter.limit);
         while let Some(row) = index.next().await? {
             progress();
+            let mut place = None;
             match row {
                 Err(row) => self.found.unreadable.push(row.into()),
-                Ok(end) if self.filter.may_want(&(&end).into()) => self.chunk.push((end.id, end.place)),
-                Ok(_) => {}
+                Ok(end) => {
+                    place = Some(end.place.clone());
+                    if self.filter.may_want(&(&end).into()) {
+                        self.chunk.push((end.id, end.place));
+                    }
+                }
             }
-            if self.is_full().await? {
+            if self.is_full().await? || self.has_looked_enough(place).await? {
                 return Ok(());
             }
         }
         self.read_chunk().await
+    }
+
+    /// Counts a row that was looked at, and ends the page behind it if that was the last one that it looks at.
+    async fn has_looked_enough(&mut self, place: Option<Place>) -> Result<bool, ledger::Error> {
+        self.looked += 1;
+        let Some(place) = place.filter(|_| self.looked >= MAX_LOOKED) else { return Ok(false) };
+        self.read_chunk().await?;
+        if self.found.next.is_none() {
+            self.found.looked_back_to = place.time();
+            self.found.next = Some(place);
+        }
+        Ok(true)
     }
 
     /// Whether the page has all that it may have, if what is to be read is read.
@@ -149,8 +203,8 @@ impl Page<'_> {
                     let cursor = Some(place.as_str().to_owned());
                     self.found.scorings.push(ScoringView { cursor, ..scoring.into() });
                 }
-                // Moved on or removed since the index was read.
-                Ok(_) => {}
+                // The index tells less than is asked; or it moved on or was removed since that was read.
+                Ok(_) => self.looked += SCORING,
                 Err(ledger::Error::Unreadable(row)) => self.found.unreadable.push(row.into()),
                 Err(error) => return Err(error),
             }

@@ -5,6 +5,7 @@
 mod breakers;
 mod deployments;
 mod events;
+mod expected;
 mod explain;
 mod filter;
 mod find;
@@ -25,7 +26,7 @@ pub use filter::Filter;
 pub use find::{Known, find};
 pub use findings::{Finding, FindingKind};
 pub use limits::{LimitView, limits, waits_for};
-pub use list::{Newest, newest};
+pub use list::{MAX_LOOKED, Newest, newest, newest_of_pages};
 pub use pending::{PendingList, PendingView, pending};
 pub use scorings::{Found, PublicationView, ScoringDetail, ScoringView, UnreadableView, detail, detail_of};
 pub use status::{StatusReport, status};

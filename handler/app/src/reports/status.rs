@@ -1,7 +1,6 @@
 //! How a ledger stands: counts, and what needs attention with the next command to run.
 
-use std::collections::BTreeMap;
-
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 use lifecycle::Status;
 use lifecycle::redact::redacted;
 use time::{Duration, OffsetDateTime};
@@ -12,7 +11,7 @@ use super::findings::{Finding, Seen, findings};
 use super::limits::{LimitView, limits};
 use super::pending::pending;
 use super::sweeps::{SweepView, sweeps};
-use crate::ledger::{self, Ledger, RecordedEvent, Runs, Terminal, Unacknowledged, Unreadable, count_by_status};
+use crate::ledger::{self, Ledger, RecordedEvent, Runs, Unacknowledged, Unreadable, count_by_status};
 
 /// Skipped or quarantined events that are counted; of more it is known that there are that many.
 const MAX_EVENTS: usize = 1_000;
@@ -59,10 +58,10 @@ impl StatusReport {
     }
 }
 
-/// Failures whose blobs are looked up one by one for a newer success; of more the older ones are told of without that.
-const MAX_LOOKUPS: usize = 64;
+/// Failures whose blobs are asked about at one time, whether a newer version is scored.
+const MAX_CONCURRENT_LOOKUPS: usize = 16;
 
-/// Reads how the ledger stands at `now`: the in-flight index, a day of the terminal index, what needs a person, the controls.
+/// Reads how the ledger stands at `now`: the in-flight index, a day's ends by the hour, what needs a person, the controls.
 /// `events_within`: how long the next upload may take, if that is known.
 pub async fn status(
     ledger: &Ledger,
@@ -71,17 +70,16 @@ pub async fn status(
 ) -> Result<StatusReport, ledger::Error> {
     let since = now - Duration::days(1);
     let in_flight = ledger.in_flight().await?;
-    let ended = ledger.ended_since(since).await?;
+    let (ended, unreadable_ends) = ledger.counted_since(since).await?;
     let quarantined = ledger.quarantined(since, MAX_EVENTS).await?;
     let skipped = ledger.recorded_events(RecordedEvent::Skipped, since, MAX_EVENTS).await?.len();
-    let statuses = in_flight.iter().map(|row| row.status).chain(ended.iter().map(|row| row.status));
     let (controls, unreadable) = ledger.readable_controls().await?;
     let unacknowledged = ledger.unacknowledged(MAX_EVENTS).await?;
     let (sweeps, unreadable_places) = sweeps(ledger, now).await?;
     let unreadable: Vec<&Unreadable> = in_flight
         .unreadable
         .iter()
-        .chain(&ended.unreadable)
+        .chain(&unreadable_ends)
         .chain(&unreadable)
         .chain(&quarantined.unreadable)
         .chain(&unacknowledged.unreadable)
@@ -93,8 +91,10 @@ pub async fn status(
     let unreadable = (unreadable.len() + pending.unreadable.len(), first);
     let runs = ledger.runs().await?;
     let last_upload = last_upload(ledger).await?;
+    let mut counts = count_by_status(in_flight.iter().map(|row| row.status));
+    counts.iter_mut().for_each(|(status, count)| *count += ended.of(*status));
     let mut report = StatusReport {
-        counts: count_by_status(statuses),
+        counts,
         since,
         in_flight: in_flight.len(),
         oldest: in_flight.iter().map(|row| row.created).min(),
@@ -110,7 +110,7 @@ pub async fn status(
         breakers: breakers(&controls),
         findings: Vec::new(),
     };
-    let unacknowledged = not_made_up_for(ledger, &unacknowledged, &ended).await?;
+    let unacknowledged = not_made_up_for(ledger, &unacknowledged).await?;
     let quarantined: Vec<_> = quarantined.iter().filter(|event| event.acknowledged.is_none()).cloned().collect();
     report.findings = findings(&Seen {
         task_hub: ledger.task_hub(),
@@ -145,28 +145,15 @@ async fn last_upload(ledger: &Ledger) -> Result<Option<OffsetDateTime>, ledger::
 }
 
 /// Without failures after which a newer version of the same blob was scored under the same rule.
-async fn not_made_up_for(
-    ledger: &Ledger,
-    rows: &[Unacknowledged],
-    ended: &[Terminal],
-) -> Result<Vec<Unacknowledged>, ledger::Error> {
-    let mut scored: BTreeMap<(&str, &str), OffsetDateTime> = BTreeMap::new();
-    for end in ended.iter().filter(|end| end.status == Status::Scored) {
-        let newest = scored.entry((&end.blob, &end.rule)).or_insert(end.created);
-        *newest = end.created.max(*newest);
-    }
-    let (mut left, mut lookups) = (Vec::new(), 0);
-    for row in rows {
-        let failed_only = row.status == Status::Failed && row.orphaned_jobs == 0;
-        let mut made_up_for =
-            failed_only && scored.get(&(&*row.blob, &*row.rule)).is_some_and(|newest| *newest > row.created);
-        if failed_only && !made_up_for && lookups < MAX_LOOKUPS {
-            lookups += 1;
-            made_up_for = ledger.is_scored_since(&row.blob, &row.rule, row.created).await?;
-        }
-        if !made_up_for {
-            left.push(row.clone());
-        }
-    }
-    Ok(left)
+async fn not_made_up_for(ledger: &Ledger, rows: &[Unacknowledged]) -> Result<Vec<Unacknowledged>, ledger::Error> {
+    let asked: Vec<_> = rows
+        .iter()
+        .map(|row| async move {
+            let failed_only = row.status == Status::Failed && row.orphaned_jobs == 0;
+            let made_up_for = failed_only && ledger.is_scored_since(&row.blob, &row.rule, row.created).await?;
+            Ok::<_, ledger::Error>((!made_up_for).then(|| row.clone()))
+        })
+        .collect();
+    let left: Vec<_> = stream::iter(asked).buffered(MAX_CONCURRENT_LOOKUPS).try_collect().await?;
+    Ok(left.into_iter().flatten().collect())
 }

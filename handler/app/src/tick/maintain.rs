@@ -23,7 +23,7 @@ pub(super) struct Maintain {
 }
 
 impl Maintain {
-    /// Projects what waits in the outboxes, then purges if that is due. A failure of either is counted and stops nothing:
+    /// Projects what waits in the outboxes; then, once an hour, counts what ended and purges. A failure of either is counted and stops nothing:
     /// no decision is taken by these.
     pub(super) async fn run(
         &self,
@@ -41,6 +41,12 @@ impl Maintain {
                 tracing::warn!(error = %error_chain(&error), "the Durable-shaped tables were not brought up to date");
             }
         }
+        if is_hourly(last_complete, now)
+            && let Err(error) = self.ledger.count_ended_hours(now).await
+        {
+            counts.errors(1);
+            tracing::warn!(error = %error_chain(&error), "what ended in the last hour was not counted, and is read by whoever asks");
+        }
         if let Err(error) = self.purge(last_complete, now, &in_time, report).await {
             counts.errors(1);
             tracing::warn!(error = %error_chain(&error), "old scorings were not removed");
@@ -56,7 +62,7 @@ impl Maintain {
         in_time: &impl Fn() -> bool,
         report: &mut TickReport,
     ) -> Result<(), ledger::Error> {
-        let (is_first, is_due) = (last_complete.is_none(), purge_is_due(last_complete, now));
+        let (is_first, is_due) = (last_complete.is_none(), is_hourly(last_complete, now));
         if !is_first && !is_due {
             return Ok(());
         }
@@ -81,8 +87,8 @@ impl Maintain {
 }
 
 /// Once an hour. A process that ticks for the first time leaves it to minute 17 of any hour, so that one which is
-/// started for each tick does not purge each time.
-fn purge_is_due(last_tick: Option<OffsetDateTime>, now: OffsetDateTime) -> bool {
+/// started for each tick does not do it each time.
+fn is_hourly(last_tick: Option<OffsetDateTime>, now: OffsetDateTime) -> bool {
     match last_tick {
         Some(last) => last.hour() != now.hour() || now - last >= Duration::hours(1),
         None => now.minute() == 17,

@@ -2,12 +2,12 @@
 
 use time::OffsetDateTime;
 
-use crate::ledger::SHARDS;
+use crate::ledger::IN_FLIGHT_PARTS;
 
-/// All shards, beginning anywhere: a tick that has no time for all must not always leave the same ones for the next.
-pub(super) fn shards_from(now: OffsetDateTime) -> impl Iterator<Item = u8> {
-    let first = u8::try_from(scattered_index(usize::from(SHARDS), now)).unwrap_or(0); // below SHARDS
-    (0..SHARDS).map(move |n| (first + n) % SHARDS)
+/// All parts of the in-flight index, beginning anywhere: a tick that has no time for all must not always leave the same ones for the next.
+pub(super) fn parts_from(now: OffsetDateTime) -> impl Iterator<Item = u8> {
+    let first = u8::try_from(scattered_index(usize::from(IN_FLIGHT_PARTS), now)).unwrap_or(0); // below IN_FLIGHT_PARTS
+    (0..IN_FLIGHT_PARTS).map(move |n| (first + n) % IN_FLIGHT_PARTS)
 }
 
 /// A place in 0..`of` that the time decides. Scattered, not counted up: a period of ticks that has a factor in common
@@ -31,15 +31,15 @@ mod tests {
     const NOW: OffsetDateTime = datetime!(2026-07-21 10:00 UTC);
 
     #[test]
-    fn whatever_the_period_of_ticks_each_shard_comes_first_at_some_of_them() {
+    fn whatever_the_period_of_ticks_each_part_comes_first_at_some_of_them() {
         for period in [1, 60, 160, 300, 960, 3_600] {
             let mut first = HashSet::new();
             for tick in 0..200 {
-                let order: Vec<u8> = shards_from(NOW + Duration::seconds(period * tick)).collect();
-                assert_eq!(order.iter().collect::<HashSet<_>>().len(), usize::from(SHARDS));
+                let order: Vec<u8> = parts_from(NOW + Duration::seconds(period * tick)).collect();
+                assert_eq!(order.iter().collect::<HashSet<_>>().len(), usize::from(IN_FLIGHT_PARTS));
                 first.insert(order[0]);
             }
-            assert_eq!(first.len(), usize::from(SHARDS), "every {period} s");
+            assert_eq!(first.len(), usize::from(IN_FLIGHT_PARTS), "every {period} s");
         }
     }
 }

@@ -87,6 +87,7 @@ mod tests {
             last_error: None,
             refusals: 0,
             on_hold: None,
+            on_hold_since: None,
             expedited: false,
             found_by_sweep: false,
             created: NOW + Duration::seconds(i64::from(n)),

@@ -192,6 +192,7 @@ mod tests {
             last_error: None,
             refusals: 0,
             on_hold: None,
+            on_hold_since: None,
             expedited: false,
             found_by_sweep: false,
             created: since - Duration::HOUR,

@@ -1,12 +1,12 @@
 //! The part of a tick that walks the in-flight index: reads every row, and looks at what is due and not queued.
 //!
-//! Shards are walked [`MAX_CONCURRENT_SHARDS`] at a time. Each is read to its end first, page after page, so that N rows cost
+//! Its parts are walked [`MAX_CONCURRENT_PARTS`] at a time. Each is read to its end first, page after page, so that N rows cost
 //! N / 1000 pages; what is due is kept meanwhile and looked at then, beginning anywhere. Looking page by page was rejected:
 //! a tick that has no time for all would never come to the last page, unless it began in the middle, which costs a page
-//! more for each shard.
+//! more for each part.
 //!
-//! What it keeps of N scorings in flight: the rows that are due in [`MAX_CONCURRENT_SHARDS`] of the 16 shards, at most
-//! [`MAX_DUE_PER_SHARD`] of each (a row takes about 1 kB: 40 MB in all, and 25 MB for 100,000 that are all due), and one page of each of these. Beside these the rows
+//! What it keeps of N scorings in flight: the rows that are due in [`MAX_CONCURRENT_PARTS`] of the 16 parts, at most
+//! [`MAX_DUE_PER_PART`] of each (a row takes about 1 kB: 40 MB in all, and 25 MB for 100,000 that are all due), and one page of each of these. Beside these the rows
 //! that are queued ([`Queue`]), the ids that hold a slot of a limited scope (about 100 bytes each), and, when the jobs are to
 //! be scanned, the names of jobs (about as much).
 
@@ -18,7 +18,7 @@ use lifecycle::{JobStatus, Observation, Policy, Rules, ScoringId, Status, stop_a
 use time::{Duration, OffsetDateTime};
 use tokio::sync::Semaphore;
 
-use super::order::{scattered_index, shards_from};
+use super::order::{parts_from, scattered_index};
 use super::queue::{MAX_QUEUED_PER_RULE, Queue};
 use super::report::{Counts, StateCounts};
 use super::scopes::Holders;
@@ -26,16 +26,16 @@ use crate::admission::limited;
 use crate::clock::LedgerClock;
 use crate::driver::{Driver, Evidence, Services};
 use crate::error::{Error, during, error_chain};
-use crate::ledger::{self, Controls, InFlight, Ledger, SHARDS};
+use crate::ledger::{self, Controls, IN_FLIGHT_PARTS, InFlight, Ledger};
 use crate::orphans::InFlightJobs;
 use crate::ports::JobAddress;
 
-/// Looks under way at one time, over all shards: bounds sockets, and the load on the endpoint.
+/// Looks under way at one time, over all parts: bounds sockets, and the load on the endpoint.
 const MAX_CONCURRENT_LOOKUPS: usize = 16;
-/// Shards that are walked at one time: bounds what is kept of them.
-const MAX_CONCURRENT_SHARDS: usize = 4;
-/// Rows of one shard that are kept to be looked at. Of more, these are chosen evenly, and the rest is left to the next tick.
-const MAX_DUE_PER_SHARD: usize = 10_000;
+/// Parts that are walked at one time: bounds what is kept of them.
+const MAX_CONCURRENT_PARTS: usize = 4;
+/// Rows of one part that are kept to be looked at. Of more, these are chosen evenly, and the rest is left to the next tick.
+const MAX_DUE_PER_PART: usize = 10_000;
 
 /// Walks the in-flight index. One for each process.
 pub(super) struct Walk {
@@ -44,11 +44,11 @@ pub(super) struct Walk {
     pub(super) clock: LedgerClock,
     pub(super) services: Services,
     pub(super) driver: Driver,
-    /// When this process last walked each shard whole: a hint that spares polls, never a fact that correctness needs.
-    pub(super) last: Mutex<[Option<OffsetDateTime>; SHARDS as usize]>,
+    /// When this process last walked each part whole: a hint that spares polls, never a fact that correctness needs.
+    pub(super) last: Mutex<[Option<OffsetDateTime>; IN_FLIGHT_PARTS as usize]>,
 }
 
-/// What a walk is to do, the same for all shards.
+/// What a walk is to do, the same for all parts.
 pub(super) struct WalkOptions<'a> {
     /// As they were read before the walk; `None`: unknown, and who holds a slot is not asked.
     pub(super) controls: Option<&'a Controls>,
@@ -76,11 +76,11 @@ pub(super) struct Walked {
     pub(super) may_hold: Vec<ScoringId>,
     /// The jobs in flight, if they are wanted.
     pub(super) jobs: InFlightJobs,
-    /// Shards that could not be read.
+    /// Parts that could not be read.
     unread: Vec<(u8, ledger::Error)>,
 }
 
-/// Rows that are due, of one shard.
+/// Rows that are due, of one part.
 #[derive(Default)]
 struct Due {
     rows: Vec<InFlight>,
@@ -88,7 +88,7 @@ struct Due {
 }
 
 impl Walk {
-    /// Walks all shards. Fails only if none of them can be read: one partition of the table may be away while the others are
+    /// Walks all parts. Fails only if none of them can be read: one partition of the table may be away while the others are
     /// there.
     pub(super) async fn run(&self, options: &WalkOptions<'_>, counts: &Counts) -> Result<Walked, Error> {
         let last = *self.last.lock().unwrap_or_else(PoisonError::into_inner);
@@ -103,28 +103,28 @@ impl Walk {
             jobs: InFlightJobs::default(),
             unread: Vec::new(),
         });
-        let shards = stream::iter(shards_from(options.now)).for_each_concurrent(MAX_CONCURRENT_SHARDS, async |shard| {
-            let last = last[usize::from(shard)];
-            if self.walk_shard(shard, last, options, &looks, &walked, counts).await {
-                self.last.lock().unwrap_or_else(PoisonError::into_inner)[usize::from(shard)] = Some(options.now);
+        let parts = stream::iter(parts_from(options.now)).for_each_concurrent(MAX_CONCURRENT_PARTS, async |part| {
+            let last = last[usize::from(part)];
+            if self.walk_part(part, last, options, &looks, &walked, counts).await {
+                self.last.lock().unwrap_or_else(PoisonError::into_inner)[usize::from(part)] = Some(options.now);
             } else {
                 counts.late();
             }
         });
-        shards.await;
+        parts.await;
         let mut walked = walked.into_inner().unwrap_or_else(PoisonError::into_inner);
-        if walked.unread.len() == usize::from(SHARDS) {
-            // Always of the same shard, whichever came first: one error is reported in one way.
-            walked.unread.sort_by_key(|(shard, _)| *shard);
+        if walked.unread.len() == usize::from(IN_FLIGHT_PARTS) {
+            // Always of the same part, whichever came first: one error is reported in one way.
+            walked.unread.sort_by_key(|(part, _)| *part);
             return Err(during("reading the in-flight index")(walked.unread.swap_remove(0).1));
         }
         Ok(walked)
     }
 
-    /// Returns whether everything due in the shard was looked at.
-    async fn walk_shard(
+    /// Returns whether everything due in the part was looked at.
+    async fn walk_part(
         &self,
-        shard: u8,
+        part: u8,
         last: Option<OffsetDateTime>,
         options: &WalkOptions<'_>,
         looks: &Semaphore,
@@ -133,7 +133,7 @@ impl Walk {
     ) -> bool {
         let (mut due, mut from, mut whole) = (Due::default(), None, true);
         loop {
-            match self.ledger.in_flight_page(shard, from.as_ref()).await {
+            match self.ledger.in_flight_page(part, from.as_ref()).await {
                 Ok((rows, next)) => {
                     let mut walked = walked.lock().unwrap_or_else(PoisonError::into_inner);
                     for row in rows {
@@ -156,10 +156,10 @@ impl Walk {
                 Err(error) => {
                     counts.errors(1);
                     whole = false;
-                    tracing::warn!(shard, error = %error_chain(&error), "shard {shard} of the in-flight index cannot be read");
+                    tracing::warn!(part, error = %error_chain(&error), "part {part} of the in-flight index cannot be read");
                     let mut walked = walked.lock().unwrap_or_else(PoisonError::into_inner);
                     walked.whole = false;
-                    walked.unread.push((shard, error));
+                    walked.unread.push((part, error));
                     // What was read of it is looked at all the same.
                     break;
                 }
@@ -169,8 +169,8 @@ impl Walk {
             }
         }
         whole &= due.seen == due.rows.len();
-        // Not the same place in each shard: the time that a tick has ends in one of them.
-        let first = scattered_index(due.rows.len(), options.now + Duration::seconds(i64::from(shard)));
+        // Not the same place in each part: the time that a tick has ends in one of them.
+        let first = scattered_index(due.rows.len(), options.now + Duration::seconds(i64::from(part)));
         due.rows.rotate_left(first);
         let visits = stream::iter(due.rows).map(|row| self.visit(row, options.until, looks, counts));
         let visits = visits.buffer_unordered(MAX_CONCURRENT_LOOKUPS);
@@ -283,11 +283,11 @@ impl Walk {
 }
 
 impl Due {
-    /// Keeps a row, at most [`MAX_DUE_PER_SHARD`] of them: each of more has the same chance, so that none is left out by
+    /// Keeps a row, at most [`MAX_DUE_PER_PART`] of them: each of more has the same chance, so that none is left out by
     /// tick after tick.
     fn add(&mut self, row: InFlight, now: OffsetDateTime) {
         self.seen += 1;
-        if self.rows.len() < MAX_DUE_PER_SHARD {
+        if self.rows.len() < MAX_DUE_PER_PART {
             self.rows.push(row);
         } else {
             // Reservoir sampling; the number of the row stands for time that goes by.

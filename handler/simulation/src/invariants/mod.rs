@@ -19,7 +19,7 @@ use time::{Duration, OffsetDateTime};
 use crate::behaviour::USER_ERROR;
 use crate::cloud::Cloud;
 use crate::publish_places::PUBLISHED;
-use app::ledger::{end_key, listed_key, rows};
+use app::ledger::{end_keys, listed_key, rows};
 use app::ports::table_store::{Key, Op, Row};
 
 /// A promise that was broken.
@@ -148,6 +148,8 @@ pub(super) struct Invariants {
     unpublished: BTreeSet<RuleId>,
     /// Scorings of which it was on record that they are published.
     announced: BTreeSet<ScoringId>,
+    /// Rows of events that cannot be read and that an operator has acknowledged.
+    seen_events: BTreeSet<String>,
     /// Scorings that have probed a circuit breaker. One goes beyond its rule's limit.
     probes: BTreeSet<ScoringId>,
     /// How often each row of the transition table was taken.
@@ -199,6 +201,7 @@ impl Invariants {
                 .map(|rule| rule.id.clone())
                 .collect(),
             announced: BTreeSet::new(),
+            seen_events: BTreeSet::new(),
             probes: BTreeSet::new(),
             taken: vec![0; TRANSITIONS.len()],
             violation: None,
@@ -295,7 +298,7 @@ impl Invariants {
             // Rows of a scoring change with it or not at all, but for its outbox.
             for op in ops {
                 let kind = op.key().row.get(..2).unwrap_or_default();
-                if matches!(kind, "F~" | "T~" | "E~" | "H~") {
+                if matches!(kind, "F~" | "T~" | "E~" | "C~" | "H~") {
                     self.broken("one transaction", None, format!("{} was written without its scoring", op.key()));
                 }
             }
@@ -322,15 +325,17 @@ impl Invariants {
             // Nothing but its version in the table: older decisions about it are to fail.
             return Vec::new();
         }
-        let before = self.tracked.get(&next.id).map(|known| (known.scoring.status, known.scoring.completed));
+        let before = self.tracked.get(&next.id).map(|known| known.scoring.clone());
         self.moved(&next, &entries, cloud, now);
         self.indexes(&next, peek);
-        if let Some((status, Some(at))) = before.filter(|(status, _)| *status != next.status)
-            && let Some(key) = end_key(status, &rows::terminal_key(&next.id, at))
+        if let Some(before) = before.filter(|before| before.status != next.status)
+            && let Some(at) = before.completed
         {
-            self.hold(peek(&key).is_none(), "index of ends", &next.id, || {
-                format!("{}, and still among those that are {status}", next.status)
-            });
+            for key in end_keys(before.status, before.failure, &rows::terminal_key(&next.id, at)) {
+                self.hold(peek(&key).is_none(), "index of ends", &next.id, || {
+                    format!("{}, and still among those that are {} ({})", next.status, before.status, key.row)
+                });
+            }
         }
         entries
     }
@@ -531,7 +536,7 @@ impl Invariants {
             let terminal = rows::terminal_key(id, at);
             let listed = peek(&terminal).is_some();
             self.hold(listed, "terminal index", id, || format!("{}, and not in the terminal index", next.status));
-            let by_status = end_key(next.status, &terminal).is_none_or(|key| peek(&key).is_some());
+            let by_status = end_keys(next.status, next.failure, &terminal).iter().all(|key| peek(key).is_some());
             self.hold(by_status, "index of ends", id, || format!("{}, and not among those", next.status));
         }
         self.hold(next.completed.is_some() == ended, "terminal index", id, || {

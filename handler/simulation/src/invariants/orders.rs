@@ -2,7 +2,7 @@
 
 use lifecycle::{Entry, Event, Scoring, ScoringId};
 
-use super::Invariants;
+use super::{Invariants, Peek};
 use app::ports::table_store::Op;
 
 /// Who orders in the simulation.
@@ -50,6 +50,41 @@ impl Invariants {
             let Some(said) = said.filter(|_| entry.event.is_some_and(is_ordered)) else { continue };
             let is_first = self.said.insert((next.id.clone(), said.to_owned()));
             self.hold(is_first, "orders", &next.id, || format!("done twice: {}", entry.reason));
+        }
+    }
+
+    /// Lines of who closed a circuit breaker, in the transaction that closed it.
+    pub(crate) fn breaker_told(&mut self, ops: &[Op]) {
+        for line in ops.iter().filter_map(Op::entity) {
+            let breaker = line.key.row.strip_prefix('~').and_then(|row| row.rsplitn(3, '~').nth(2));
+            let Some(breaker) = breaker else { continue };
+            if !breaker.starts_with("breaker~") && !breaker.starts_with("pause~") {
+                continue;
+            }
+            let is_closed = |op: &Op| {
+                op.key().row == breaker && op.entity().is_some_and(|row| row.string("Outcomes").unwrap_or("") == "")
+            };
+            let reason = line.string("Reason").unwrap_or_default();
+            if line.string("ClosedBy") != Some(BY) || reason.is_empty() || !ops.iter().any(is_closed) {
+                let what = format!("{breaker} was closed, and its history does not say by whom and why, or it was not");
+                self.broken("orders", None, what);
+            }
+        }
+    }
+
+    /// An event that cannot be read was acknowledged, or written again: who saw it and why stands there, and stays.
+    pub(crate) fn quarantined(&mut self, ops: &[Op], peek: Peek<'_>) {
+        for key in ops.iter().map(Op::key).filter(|key| key.row.starts_with("Q~")) {
+            let Some(row) = peek(key).map(|row| row.entity) else { continue };
+            if row.time("AcknowledgedTime").is_some() {
+                self.seen_events.insert(key.row.clone());
+                let (by, why) = (row.string("AcknowledgedBy"), row.string("AcknowledgedReason"));
+                if by != Some(BY) || why.is_none_or(str::is_empty) {
+                    self.broken("orders", None, format!("{} was acknowledged by {by:?}, because {why:?}", key.row));
+                }
+            } else if self.seen_events.contains(&key.row) {
+                self.broken("orders", None, format!("{} was acknowledged, and that is forgotten", key.row));
+            }
         }
     }
 

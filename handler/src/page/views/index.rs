@@ -186,13 +186,16 @@ fn waiting(pending: &[PendingView], now: OffsetDateTime) -> Markup {
 fn listed(frame: &Frame<'_>, index: &Index<'_>) -> Markup {
     let Index { search, rows, further, now, .. } = index;
     html! {
-        @if rows.scorings.is_empty() {
+        @if let Some(at) = rows.looked_back_to {
+            p { "Looked back to " (utc_text(at)) " UTC; what is older is further." }
+        } @else if rows.scorings.is_empty() {
             @if !search.is_of_all() || *further {
                 p { "No scoring matches. " a href="./" { "Show all" } }
             } @else {
                 p { "No scoring yet. Upload a blob to a watched container; " code { "scorekeeper doctor" } " says whether its event would arrive." }
             }
-        } @else {
+        }
+        @if !rows.scorings.is_empty() {
             div.wide { table.listed {
                 caption { @if search.is_of_all() { "Scorings, the newest first" } @else { "Scorings that match" } }
                 thead { tr {
