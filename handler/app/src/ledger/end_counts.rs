@@ -110,10 +110,14 @@ impl EndCounts {
     }
 
     fn merge(&mut self, other: Self) {
-        other.ends.into_iter().for_each(|end| self.add_ends(end));
+        for end in other.ends {
+            self.add_ends(end);
+        }
         for (rule, times) in other.took {
             let all = self.took.entry(rule).or_default();
-            times.into_iter().for_each(|(seconds, count)| *all.entry(seconds).or_default() += count);
+            for (seconds, count) in times {
+                *all.entry(seconds).or_default() += count;
+            }
         }
     }
 }

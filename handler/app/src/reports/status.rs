@@ -92,7 +92,9 @@ pub async fn status(
     let runs = ledger.runs().await?;
     let last_upload = last_upload(ledger).await?;
     let mut counts = count_by_status(in_flight.iter().map(|row| row.status));
-    counts.iter_mut().for_each(|(status, count)| *count += ended.of(*status));
+    for (status, count) in &mut counts {
+        *count += ended.of(*status);
+    }
     let mut report = StatusReport {
         counts,
         since,
