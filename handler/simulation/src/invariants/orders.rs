@@ -62,7 +62,8 @@ impl Invariants {
                 continue;
             }
             let is_closed = |op: &Op| {
-                op.key().row == breaker && op.entity().is_some_and(|row| row.string("Outcomes").unwrap_or("") == "")
+                op.key().row == breaker
+                    && op.entity().is_some_and(|row| row.string("Outcomes").unwrap_or("").is_empty())
             };
             let reason = line.string("Reason").unwrap_or_default();
             if line.string("ClosedBy") != Some(BY) || reason.is_empty() || !ops.iter().any(is_closed) {
