@@ -165,19 +165,16 @@ pub async fn list(ledger: &Ledger, args: &ListArgs, now: OffsetDateTime, out: &m
     }
     let mut progress = Progress::new();
     let filter = args.filter(now);
-    let found = match &args.finding {
-        Some(finding) => {
-            let Some(Named { scorings, .. }) = by_finding(ledger, finding, now, out).await? else {
-                return Ok(ATTENTION);
-            };
-            let scorings = scorings.into_iter().take(args.limit).map(Into::into).collect();
-            Newest { scorings, ..Newest::default() }
-        }
-        None => {
-            // A script gets all that it asks for: nothing in an array says that there may be more.
-            let pages = if args.format() == Format::Table { PAGES } else { usize::MAX };
-            reports::newest_of_pages(ledger, &filter, pages, || progress.count()).await?
-        }
+    let found = if let Some(finding) = &args.finding {
+        let Some(Named { scorings, .. }) = by_finding(ledger, finding, now, out).await? else {
+            return Ok(ATTENTION);
+        };
+        let scorings = scorings.into_iter().take(args.limit).map(Into::into).collect();
+        Newest { scorings, ..Newest::default() }
+    } else {
+        // A script gets all that it asks for: nothing in an array says that there may be more.
+        let pages = if args.format() == Format::Table { PAGES } else { usize::MAX };
+        reports::newest_of_pages(ledger, &filter, pages, || progress.count()).await?
     };
     drop(progress);
     match args.format() {

@@ -9,7 +9,9 @@ use time::OffsetDateTime;
 use crate::ports::table_store::{self, Entity, IfMatch, Key, Op, Range, Row};
 
 use super::index_rows::{listed_key, received_key};
-use super::{Error, Ledger, RecordedEvent, SHARDS, attention_rows, end_counts, job_names, projection, rows, unannounced};
+use super::{
+    Error, Ledger, RecordedEvent, SHARDS, attention_rows, end_counts, job_names, projection, rows, unannounced,
+};
 
 fn purge_key() -> Key {
     Key::new("retention", "purge")
