@@ -177,16 +177,17 @@ type Cost = (&'static str, &'static str, String, f64);
 
 /// The quantities, which other tests count (`app/main.rs`, `log_records.rs`), times their prices.
 #[expect(clippy::cast_precision_loss, reason = "quantities of a month")]
-fn costs(uploads: u64) -> [Cost; 8] {
-    let runs: u64 = 60 * 24 * 30;
+fn costs(uploads: u64) -> [Cost; 9] {
+    let (runs, sweeps): (u64, u64) = (60 * 24 * 30, 12 * 24 * 30);
     let (of_a_run, of_an_event) = crate::log_records::sent();
     let counted = |quantity: u64, price: f64, per: f64| (grouped(quantity), quantity as f64 * price / per);
-    let executions = counted(uploads + runs, 0.40, 1e6);
-    let gb_s = counted(u64::midpoint(runs, uploads), 0.000_026, 1.0);
-    let transactions = counted(24 * runs + 36 * uploads, 0.000_36, 1e4);
+    let executions = counted(uploads + runs + sweeps, 0.40, 1e6);
+    let gb_s = counted((runs + sweeps + uploads) / 2, 0.000_026, 1.0);
+    let transactions = counted(24 * runs + 4 * sweeps + (36 + 31) * uploads, 0.000_36, 1e4);
+    let lists = counted(24 * 30 * uploads.div_ceil(5_000), 0.05, 1e4);
     let of_the_host = counted(50_000 * 30, 0.004, 1e4);
     let operations = counted(2 * uploads, 0.60, 1e6);
-    let gb = (of_a_run * runs + of_an_event * uploads) as f64 * 1e3 / 1e9;
+    let gb = (of_a_run * runs + 5 * sweeps + of_an_event * uploads) as f64 * 1e3 / 1e9;
     let (often, seldom) = log_alerts();
     let alerts = often as f64 * 1.50 + seldom as f64 * 0.50;
     [
@@ -194,6 +195,7 @@ fn costs(uploads: u64) -> [Cost; 8] {
         ("GB-s of instances of 512 MB", "0.000026 each", gb_s.0, gb_s.1),
         ("table transactions", "0.00036 for 10,000", transactions.0, transactions.1),
         ("the host's own storage requests", "0.004 for 10,000", of_the_host.0, of_the_host.1),
+        ("list calls of sweeps", "0.05 for 10,000", lists.0, lists.1),
         ("Event Grid operations", "0.60 for 1,000,000", operations.0, operations.1),
         ("GB of log records, of 1 kB", "2.30 each", format!("{gb:.2}"), gb * 2.30),
         ("alerts on logs", "1.50 and 0.50 each", format!("{often} and {seldom}"), alerts),
@@ -234,6 +236,6 @@ fn the_costs_are_the_arithmetic_that_they_name() {
     let row = format!("| **in all** | | **{few:.2}** | **{many:.2}** | |");
     assert!(section.contains(&row), "the front page must hold\n{row}");
     assert!(INFRASTRUCTURE.contains(&format!("**{few:.2} USD** and **{many:.2} USD**")), "{few}, {many}");
-    let alerts = costs(0)[6].3;
+    let alerts = costs(0)[7].3;
     assert!(INFRA.contains(&format!(": {alerts} USD a month")), "infra/README.md tells another price of the alerts");
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use azure::rules_blob::{BlobRead, Error, RulesBlob};
+use azure::small_blob::{BlobRead, Error, SmallBlob};
 use azure::tokens::Tokens;
 use serde_json::{Value, json};
 use simulator::{Container, Datastore, Fault, FaultKind, Handle, Route, SimulatorOptions};
@@ -413,7 +413,7 @@ async fn a_push_that_was_overtaken_writes_nothing() {
         .and("localstate.blob.localhost", Some(format!("{}/{STATE}", place.simulator.origin()).parse().unwrap()));
     let identity = Identity::new(place.simulator.identity_endpoint(), &place.header, simulator::Clock::wall());
     let tokens = Tokens::new(Arc::new(identity), Arc::new(now));
-    let blob = RulesBlob::new(&Place::blob().parse().unwrap(), &hosts, tokens, 1 << 20).unwrap();
+    let blob = SmallBlob::new(&Place::blob().parse().unwrap(), &hosts, tokens, 1 << 20).unwrap();
     let BlobRead::Version { etag, .. } = blob.read(None).await.unwrap() else { panic!("it is there") };
     place.put("theirs again");
     let overtaken = blob.write(b"ours", Some(&etag)).await;

@@ -265,6 +265,7 @@ fn app(server: &Canned, rules: &Value, token: &str) -> Option<App> {
         ledger: Ledger::new(Arc::new(MemoryStore::new()), &options).unwrap(),
         endpoint: Arc::new(AzureMl::new(tokens(token), EndpointHosts::default(), Arc::clone(&manager))),
         blobs: Arc::new(AzureBlobs::new(manager, tokens(token), hosts.clone())),
+        dead_letters: None,
         rules,
         storage_hosts: hosts,
         clock: Arc::new(|| NOW),

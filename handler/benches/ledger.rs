@@ -3,30 +3,20 @@
 //! Run it with `cargo bench -p handler --bench ledger`; `item/s` are scorings per second. The store in memory shows what
 //! is ours: rows, checks, the codec. The embedded one adds SQLite and this machine's disk: one commit, synced, per write.
 
+mod at_once;
 #[expect(dead_code, reason = "the envelope is for the other benches")]
 mod upload;
 
-use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use app::ledger::{Acceptance, Announced, Cap, Ledger, LedgerOptions, LimitScope, Recorded, rows};
 use app::ports::table_store::{ETag, Op, TableName, TableStore};
-use app::ports::{
-    Answered, BlobPage, Blobs, Endpoint, Inconclusive, JobAddress, JobListing, JobSearch, PartPage, ScanTarget,
-};
 use app::{App, Parts};
-use async_trait::async_trait;
+use at_once::{AtOnce, job_of};
 use divan::Bencher;
 use divan::counter::ItemsCount;
-use lifecycle::{
-    Answer, BlobVersion, Entry, InputContent, InputSnapshot, Job, JobSnapshot, JobStatus, LedgerId, Observation,
-    OutputPrint, OutputSnapshot, Rules, Scoring, SeenVersion, Step, StorageHosts, decide, intake,
-};
-use lifecycle::{
-    BlobPlace, BlobPrefix, BlobSnapshot, CopySource, PublicationMark, Published, PublishedBlob, UnversionedBlob,
-    WriteCondition,
-};
+use lifecycle::{Entry, JobStatus, LedgerId, Observation, Rules, Scoring, Step, StorageHosts, decide, intake};
 use stores::embedded::EmbeddedStore;
 use stores::memory::MemoryStore;
 use time::OffsetDateTime;
@@ -89,8 +79,9 @@ impl Store {
     fn app(&self) -> App {
         App::new(Parts {
             ledger: self.ledger(true),
-            endpoint: Arc::new(AtOnce),
-            blobs: Arc::new(AtOnce),
+            endpoint: Arc::new(AtOnce::default()),
+            blobs: Arc::new(AtOnce::default()),
+            dead_letters: None,
             rules: some_rules(),
             clock: Arc::new(|| NOW),
             orphan_scan_interval: None,
@@ -98,101 +89,6 @@ impl Store {
             retention: time::Duration::days(30),
         })
     }
-}
-
-/// Answers everything at once: jobs are made, and run for ever.
-struct AtOnce;
-
-#[async_trait]
-impl Endpoint for AtOnce {
-    async fn submit(&self, scoring: &Scoring, _timeout: std::time::Duration) -> Answered<Answer> {
-        Answer::Accepted { job: job_of(scoring), status: JobStatus::Running }.into()
-    }
-
-    async fn job(&self, _at: &JobAddress) -> Result<Answered<Option<JobSnapshot>>, Inconclusive> {
-        Ok(Some(JobSnapshot { status: JobStatus::Running, error: None, studio: None }).into())
-    }
-
-    async fn find(&self, _scoring: &Scoring) -> Result<JobSearch, Inconclusive> {
-        Ok(JobSearch { jobs: Vec::new(), possible: Vec::new(), as_of: None, request_id: None })
-    }
-
-    async fn jobs_created_since(
-        &self,
-        _at: &ScanTarget,
-        _since: OffsetDateTime,
-        _known: &HashSet<lifecycle::JobName>,
-    ) -> Result<JobListing, Inconclusive> {
-        Ok(JobListing::default())
-    }
-
-    async fn cancel(&self, _at: &JobAddress) -> Result<Answered<()>, Inconclusive> {
-        Ok(().into())
-    }
-}
-
-#[async_trait]
-impl Blobs for AtOnce {
-    async fn input(&self, blob: &BlobVersion) -> Result<InputSnapshot, Inconclusive> {
-        let content = InputContent { bytes: 1, md5: None };
-        Ok(InputSnapshot::Present(SeenVersion { etag: blob.etag.clone(), content }))
-    }
-
-    async fn output_print(&self, _scoring: &Scoring) -> Result<Option<OutputPrint>, Inconclusive> {
-        Ok(None)
-    }
-
-    async fn blob(&self, _blob: &UnversionedBlob) -> Result<Option<BlobSnapshot>, Inconclusive> {
-        Err(Inconclusive::not_reachable("no blob of this bench is there"))
-    }
-
-    async fn index_tags(&self, _blob: &UnversionedBlob, _etag: &str) -> Result<BTreeMap<String, String>, Inconclusive> {
-        Err(Inconclusive::not_reachable("no blob of this bench is there"))
-    }
-
-    async fn list(&self, _place: &BlobPrefix, _from: Option<&str>, _max: usize) -> Result<BlobPage, Inconclusive> {
-        Err(Inconclusive::not_reachable("no blob of this bench is there"))
-    }
-
-    async fn outputs(&self, _scoring: &Scoring) -> Result<OutputSnapshot, Inconclusive> {
-        Err(Inconclusive::not_reachable("no job of this bench ends"))
-    }
-
-    async fn locate(&self, _at: &BlobPlace) -> Result<UnversionedBlob, Inconclusive> {
-        Err(Inconclusive::not_reachable("nothing of this bench is published"))
-    }
-
-    async fn published(&self, _at: &BlobPlace) -> Result<Option<PublishedBlob>, Inconclusive> {
-        Err(Inconclusive::not_reachable("nothing of this bench is published"))
-    }
-
-    async fn parts(&self, _folder: &BlobPlace, _from: Option<&str>) -> Result<PartPage, Inconclusive> {
-        Err(Inconclusive::not_reachable("nothing of this bench is published"))
-    }
-
-    async fn publish(
-        &self,
-        _source: &CopySource,
-        _to: &BlobPlace,
-        _condition: &WriteCondition,
-        _mark: &PublicationMark,
-    ) -> Result<Answered<Published>, Inconclusive> {
-        Err(Inconclusive::not_reachable("nothing of this bench is published"))
-    }
-
-    async fn write_manifest(
-        &self,
-        _to: &BlobPlace,
-        _body: Vec<u8>,
-        _condition: &WriteCondition,
-        _mark: &PublicationMark,
-    ) -> Result<Answered<Published>, Inconclusive> {
-        Err(Inconclusive::not_reachable("nothing of this bench is published"))
-    }
-}
-
-fn job_of(scoring: &Scoring) -> Job {
-    Job { name: format!("job-{}", scoring.id).parse().expect("a name"), id: None, studio: None }
 }
 
 fn runtime() -> Runtime {

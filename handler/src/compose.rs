@@ -15,14 +15,15 @@ use crate::config::{
 };
 use crate::rules_in_blob::{CurrentApp, Look, Outputs, look};
 use app::ledger::{Ledger, LedgerOptions};
-use app::ports::Clock;
 use app::ports::table_store::TableStore;
+use app::ports::{Clock, DeadLetters};
 use app::{App, Parts};
 use azure::batch_endpoint::AzureMl;
 use azure::blobs::AzureBlobs;
+use azure::dead_letters::AzureDeadLetters;
 use azure::management::AzureCloud;
 use azure::resource_manager;
-use azure::rules_blob::RulesBlob;
+use azure::small_blob::SmallBlob;
 use azure::tables::{Auth, AzureTables};
 use azure::tokens::{Audience as _, Identity, MachineLearning, ManagedIdentity, ResourceManager, Storage, Tokens};
 use doctor::{AppFacts, AppIdentity, Caller, Check, Doctor, Finding, Installation, LedgerNotOpened, UserAssigned};
@@ -48,7 +49,7 @@ pub enum Error {
     ResourceManager(#[from] resource_manager::InvalidAddress),
     /// No token goes to where the rules lie.
     #[error("the rules (SCOREKEEPER_RULES) cannot be read")]
-    RulesBlob(#[from] ForeignHost),
+    SmallBlob(#[from] ForeignHost),
 }
 
 /// The machine's time: the one place that reads it. Everything below takes a clock, so that tests have their own.
@@ -66,11 +67,16 @@ pub fn app(config: &Config, clock: Clock) -> Result<CurrentApp, Error> {
     let hosts = storage_hosts(config);
     let endpoint = AzureMl::new(ml, config.endpoint_hosts.clone(), Arc::clone(&manager)).with_logs_on(hosts.clone());
     let storage = Tokens::new(source, Arc::clone(&clock));
-    let blobs = AzureBlobs::new(Arc::clone(&manager), storage.clone(), hosts.clone());
+    let blobs = Arc::new(AzureBlobs::new(Arc::clone(&manager), storage.clone(), hosts.clone()));
+    let dead_letters = config.dead_letters.clone().map(|place| {
+        let place = AzureDeadLetters::new(Arc::clone(&blobs), place, hosts.clone(), storage.clone());
+        Arc::new(place) as Arc<dyn DeadLetters>
+    });
     let parts = Parts {
         ledger,
         endpoint: Arc::new(endpoint),
-        blobs: Arc::new(blobs),
+        blobs,
+        dead_letters,
         rules: config.rules.clone(),
         storage_hosts: hosts,
         clock,
@@ -78,7 +84,7 @@ pub fn app(config: &Config, clock: Clock) -> Result<CurrentApp, Error> {
         orphan_scan_interval: config.orphan_scan_interval,
     };
     let Some(in_blob) = &config.rules_in_blob else { return Ok(App::new(parts).into()) };
-    let blob = RulesBlob::new(&in_blob.url, &parts.storage_hosts, storage, MAX_RULES_BYTES)?;
+    let blob = SmallBlob::new(&in_blob.url, &parts.storage_hosts, storage, MAX_RULES_BYTES)?;
     let allowed = in_blob.allowed(storage_hosts(config));
     Ok(CurrentApp::in_blob(parts, (blob, allowed, Outputs::new(manager)), in_blob.interval))
 }
@@ -87,14 +93,14 @@ pub fn app(config: &Config, clock: Clock) -> Result<CurrentApp, Error> {
 pub async fn rules_seen(config: &Config, caller: Caller, clock: &Clock) -> Result<Option<Look>, Error> {
     let Some(in_blob) = &config.rules_in_blob else { return Ok(None) };
     let tokens = Tokens::new(source_of(&config.identity, caller), Arc::clone(clock));
-    let blob = RulesBlob::new(&in_blob.url, &storage_hosts(config), tokens, MAX_RULES_BYTES)?;
+    let blob = SmallBlob::new(&in_blob.url, &storage_hosts(config), tokens, MAX_RULES_BYTES)?;
     Ok(Some(look(&blob, &in_blob.allowed(storage_hosts(config))).await))
 }
 
 /// The blob of this URL, for a command that reads or writes it.
-pub fn rules_blob(access: &RulesAccess, url: &Url, caller: Caller, clock: &Clock) -> Result<RulesBlob, Error> {
+pub fn rules_blob(access: &RulesAccess, url: &Url, caller: Caller, clock: &Clock) -> Result<SmallBlob, Error> {
     let tokens = Tokens::new(source_of(&access.identity, caller), Arc::clone(clock));
-    Ok(RulesBlob::new(url, &access.hosts, tokens, MAX_RULES_BYTES)?)
+    Ok(SmallBlob::new(url, &access.hosts, tokens, MAX_RULES_BYTES)?)
 }
 
 fn source_of(identity: &Identity, caller: Caller) -> Arc<dyn TokenCredential> {

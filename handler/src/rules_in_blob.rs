@@ -12,7 +12,7 @@ use std::time::Duration;
 use app::ledger::RulesProblem;
 use app::ports::{Clock, Inconclusive};
 use app::{App, Parts, error_chain};
-use azure::rules_blob::{BlobRead, RulesBlob};
+use azure::small_blob::{BlobRead, SmallBlob};
 use lifecycle::Rules;
 use lifecycle::rule::{Allowed, Problems};
 use lifecycle::text::one_line;
@@ -55,7 +55,7 @@ impl CurrentApp {
     /// Over these parts, whose rules are those of the blob.
     pub fn in_blob(
         parts: Parts,
-        (blob, allowed, outputs): (RulesBlob, Allowed, Outputs),
+        (blob, allowed, outputs): (SmallBlob, Allowed, Outputs),
         interval: time::Duration,
     ) -> Self {
         let clock = Clock::clone(&parts.clock);
@@ -83,7 +83,7 @@ impl CurrentApp {
 /// The app whose rules lie in a blob.
 pub struct InBlob {
     parts: Parts,
-    blob: RulesBlob,
+    blob: SmallBlob,
     allowed: Allowed,
     outputs: Outputs,
     interval: time::Duration,
@@ -272,7 +272,7 @@ fn lines(outputs: &[BadOutput]) -> String {
 #[derive(Debug, thiserror::Error)]
 enum Unread {
     #[error("the rules cannot be read: {}", error_chain(.0))]
-    Blob(#[from] azure::rules_blob::Error),
+    Blob(#[from] azure::small_blob::Error),
     #[error("which containers the rules' outputs go to cannot be told, and they may not be that of the rules: {}", error_chain(.0))]
     Outputs(#[from] Inconclusive),
 }
@@ -290,17 +290,17 @@ pub enum Look {
     /// Others.
     Broken(String, Broken),
     /// It could not be read.
-    Unread(azure::rules_blob::Error),
+    Unread(azure::small_blob::Error),
 }
 
 /// Looks at the blob, once.
-pub async fn look(blob: &RulesBlob, allowed: &Allowed) -> Look {
+pub async fn look(blob: &SmallBlob, allowed: &Allowed) -> Look {
     match blob.read(None).await {
         Ok(BlobRead::Version { etag, bytes }) => match read(&bytes, allowed) {
             Ok(rules) => Look::Good(rules.of_version(etag.trim_matches('"')), etag),
             Err(broken) => Look::Broken(etag, broken),
         },
-        Ok(BlobRead::Unchanged) => Look::Unread(azure::rules_blob::Error::Missing(blob.url().to_owned())),
+        Ok(BlobRead::Unchanged) => Look::Unread(azure::small_blob::Error::Missing(blob.url().to_owned())),
         Err(error) => Look::Unread(error),
     }
 }

@@ -114,6 +114,30 @@ var always = [
     lookBack: ''
   }
   {
+    name: 'unaccounted'
+    resolves: true
+    title: 'blob versions are unaccounted for'
+    severity: 1
+    query: '${records}\n${loadTextContent('../queries/alert-unaccounted.kql')}'
+    operator: 'GreaterThan'
+    threshold: 0
+    frequency: 'PT30M'
+    window: 'PT1H'
+    lookBack: 'P2D'
+  }
+  {
+    name: 'dead-letters'
+    resolves: true
+    title: 'dead letters could not be taken in'
+    severity: 2
+    query: '${records}\n${loadTextContent('../queries/alert-dead-letters.kql')}'
+    operator: 'GreaterThan'
+    threshold: 0
+    frequency: 'PT30M'
+    window: 'PT1H'
+    lookBack: 'P2D'
+  }
+  {
     name: 'errors'
     resolves: true
     title: 'the handler reports errors'

@@ -90,6 +90,7 @@ fn where_jobs_run_on(world: &World) -> App {
         ledger: world.app().ledger().clone(),
         endpoint: Arc::new(RunsOn),
         blobs: Arc::new(world.clone()),
+        dead_letters: None,
         rules: world.rules.clone(),
         storage_hosts: StorageHosts::of_cloud("core.windows.net"),
         clock: Arc::new(move || now),

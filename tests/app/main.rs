@@ -28,12 +28,15 @@ use crate::support::azurite;
 use crate::support::storage::fresh_name;
 use crate::support::world::{RULE, World, event};
 
+mod backfill;
 mod bad_files;
 mod breaker;
 mod caps;
 mod cases;
 mod cases_renames;
 mod clocks;
+mod coverage;
+mod dead_letters;
 mod deliveries;
 mod durable_tables;
 mod explain;

@@ -63,6 +63,16 @@ fn run_ended(stuck: u64, whole: bool) -> Value {
         "stuck": stuck, "oldest_seconds": 99, "failed": 0, "duration_ms": 12 })
 }
 
+fn sweep_ended(unaccounted: u64, not_swept: u64) -> Value {
+    json!({ "level": "INFO", "message": "sweep run ended", "places": 1, "ended": 1, "listed": 9, "found": 3, "skipped": 0,
+        "unaccounted": unaccounted, "not_swept": not_swept, "errors": 0 })
+}
+
+fn dead_letters(left: u64, too_old: u64) -> Value {
+    json!({ "level": "INFO", "message": "dead letter run ended", "moved": 2, "taken_in": 5, "quarantined": 0, "left": left,
+        "too_old": too_old })
+}
+
 fn said(level: &str, message: &str) -> Value {
     json!({ "level": level, "message": message, "job": "job-1", "target": "app" })
 }
@@ -143,6 +153,23 @@ fn cases() -> Vec<Case> {
             resolves: false,
             fires: vec![none().logged(3, &said("WARN", "event quarantined: no subject"))],
             silent: vec![none().logged(3, &said("WARN", "a pending upload made no progress"))],
+        },
+        Case {
+            alert: "unaccounted",
+            resolves: true,
+            fires: vec![
+                none().logged(1, &sweep_ended(2, 0)),
+                none().logged(1, &sweep_ended(0, 1)),
+                none().logged(day, &sweep_ended(2, 0)),
+                none().logged(9, &sweep_ended(0, 0)).logged(4, &sweep_ended(2, 0)),
+            ],
+            silent: vec![none(), none().logged(9, &sweep_ended(2, 1)).logged(4, &sweep_ended(0, 0))],
+        },
+        Case {
+            alert: "dead-letters",
+            resolves: true,
+            fires: vec![none().logged(1, &dead_letters(2, 0)), none().logged(day, &dead_letters(0, 1))],
+            silent: vec![none(), none().logged(9, &dead_letters(2, 1)).logged(4, &dead_letters(0, 0))],
         },
         Case {
             alert: "errors",

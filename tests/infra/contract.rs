@@ -47,7 +47,7 @@ pub const SENT_WHERE: [(&str, &str); 3] = [
 ];
 
 /// Settings that are always sent, with the reason why no default of the code will do.
-const ALWAYS: [(&str, &str); 14] = [
+const ALWAYS: [(&str, &str); 15] = [
     ("APPLICATIONINSIGHTS_AUTHENTICATION_STRING", "names the app's identity"),
     ("APPLICATIONINSIGHTS_CONNECTION_STRING", "names the component"),
     ("AZURE_CLIENT_ID", "names the app's identity"),
@@ -59,6 +59,7 @@ const ALWAYS: [(&str, &str); 14] = [
     ("AzureWebJobsStorage__tableServiceUri", "names the state account"),
     ("RECONCILE_SCHEDULE", "the host reads it in Reconcile/function.json and knows no default"),
     ("SCOREKEEPER_RESOURCE_MANAGER", "the handler cannot know its cloud"),
+    ("SCOREKEEPER_DEAD_LETTERS", "names the container that the templates make"),
     ("SCOREKEEPER_WATCHED_ACCOUNTS", "the handler cannot know whose events are sent to it"),
     ("SWEEP_SCHEDULE", "the host reads it in Sweep/function.json and knows no default"),
     ("SCOREKEEPER_TASK_HUB", "the templates make its tables; another default of the code would be another ledger"),

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 use app::ledger::{Ledger, LedgerOptions, rows};
 use app::ports::table_store::{Entity, Key, Range, TableName, TableStore};
 use app::ports::{
-    Answered, BlobPage, Blobs, Endpoint, Inconclusive, JobAddress, JobListing, JobSearch, MAX_PAGE, PartPage,
-    ScanTarget,
+    Answered, BlobPage, Blobs, DeadLetters, Endpoint, Inconclusive, JobAddress, JobListing, JobSearch, MAX_PAGE,
+    PartPage, ScanTarget,
 };
 use app::{App, Parts};
 use async_trait::async_trait;
@@ -131,6 +131,8 @@ pub struct World {
     beneath: Arc<dyn TableStore>,
     pub rules: Rules,
     pub ledger_id: LedgerId,
+    /// What Event Grid gave up, if an app is told where that lies.
+    pub dead_letters: Option<Arc<dyn DeadLetters>>,
     task_hub: String,
 }
 
@@ -163,6 +165,7 @@ impl World {
             beneath: store,
             rules: Rules::read(rules).unwrap(),
             ledger_id: LedgerId::of_random([1; 16]),
+            dead_letters: None,
             task_hub: task_hub.to_owned(),
         }
     }
@@ -215,6 +218,7 @@ impl World {
             ledger: Ledger::new(self.store.clone(), &options).unwrap(),
             endpoint: Arc::new(self.clone()),
             blobs: Arc::new(self.clone()),
+            dead_letters: self.dead_letters.clone(),
             rules: self.rules.clone(),
             storage_hosts: StorageHosts::of_cloud("core.windows.net").watching("uploads"),
             clock: Arc::new(move || clock(world.now())),

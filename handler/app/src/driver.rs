@@ -148,7 +148,7 @@ impl Driver {
         let mut entries = vec![self.accepted(&queued, reason)];
         let mut observed = match &self.reach {
             // What a sweep found takes no slot from an upload that comes now: the tick gives it its turn.
-            Reach::Services { .. } if queued.found_by_sweep => Observed::of(Observation::Nothing, now),
+            Reach::Services { .. } if queued.origin.gives_way() => Observed::of(Observation::Nothing, now),
             Reach::Services { admission, .. } => {
                 Observed::admitted(admission.admit_event(&queued, self.rule(&queued), now).await, now)
             }

@@ -6,9 +6,10 @@ use futures::{StreamExt as _, stream};
 use lifecycle::digest::digest;
 use lifecycle::intake::{self, Classification, QuarantinedEvent, SkippedEvent};
 use lifecycle::own_output::NEVER_TRIGGER;
-use lifecycle::pending::{Cause, Former, Judgement};
+use lifecycle::pending::{Cause, Former, Judgement, MAX_REASON};
 use lifecycle::renamed::NameChange;
 use lifecycle::rule::{Overwrites, Renames};
+use lifecycle::text::one_line;
 use lifecycle::{
     BlobSnapshot, BlobVersion, LedgerId, Payload, PendingUpload, Rule, Rules, Scoring, StorageHosts, UnversionedBlob,
 };
@@ -54,6 +55,15 @@ pub struct Accepted {
     pub skipped: usize,
     /// Events that could not be read and are kept for people to look at.
     pub quarantined: usize,
+}
+
+/// Who keeps an event that the ledger cannot keep whole.
+#[derive(Debug, Clone, Copy)]
+enum KeptBy<'a> {
+    /// Whoever delivers it, if it is told that it was not taken.
+    Sender,
+    /// The dead letter of this name, which nobody deletes.
+    DeadLetter(&'a str),
 }
 
 /// A new scoring.
@@ -162,19 +172,38 @@ impl Intake {
     ///
     /// Events are looked into one by one, when it is their turn: a delivery may hold thousands, each wanted by many rules.
     pub async fn accept(&self, payload: impl Into<Payload>) -> Result<Delivery, Error> {
+        self.accept_kept(payload.into(), KeptBy::Sender).await
+    }
+
+    /// Takes the events of a dead letter in. **Durable once `Ok`.** What of it cannot be read is in quarantine, perhaps not whole.
+    pub(crate) async fn accept_dead_letter(&self, name: &str, payload: Payload) -> Result<Delivery, Error> {
+        self.accept_kept(payload, KeptBy::DeadLetter(name)).await
+    }
+
+    /// Keeps a dead letter of which no event can be told.
+    pub(crate) async fn quarantine_dead_letter(&self, name: &str, text: &str, why: &str) -> Result<(), Error> {
+        let bad = QuarantinedEvent {
+            key: digest(&["dead letter", name]),
+            reason: one_line(&format!("dead letter {name}: {why}"), MAX_REASON),
+            received: one_line(text, MAX_EVENT),
+            whole: true,
+        };
+        self.quarantine(&bad, "keeping an unreadable dead letter", self.clock.now()).await
+    }
+
+    async fn accept_kept(&self, payload: Payload, kept_by: KeptBy<'_>) -> Result<Delivery, Error> {
         let now = self.clock.now();
-        let payload = payload.into();
         let events = payload.events()?;
         let ledger_id = self.ledger.id().await.map_err(during("reading the ledger's id"))?;
         let mut all = Outcome::default();
         if let [event] = &events[..] {
             // By far the most frequent delivery: no queue of futures is made for it. Boxed, as it has kilobytes, and each
             // future around it would be copied with it.
-            all = Box::pin(self.accept_event(event, ledger_id, now)).await;
+            all = Box::pin(self.accept_event(event, ledger_id, kept_by, now)).await;
         } else {
             // By index: a closure over borrowed events would not be general enough for a future that is sent between threads.
             let mut outcomes = stream::iter(0..events.len())
-                .map(|at| self.accept_event(&events[at], ledger_id, now))
+                .map(|at| self.accept_event(&events[at], ledger_id, kept_by, now))
                 .buffered(MAX_CONCURRENT_SCORINGS);
             // Through all of them, whatever fails: fewer are left for the next delivery.
             while let Some(outcome) = outcomes.next().await {
@@ -193,7 +222,13 @@ impl Intake {
         }
     }
 
-    async fn accept_event(&self, event: &RawValue, ledger: &LedgerId, now: OffsetDateTime) -> Outcome {
+    async fn accept_event(
+        &self,
+        event: &RawValue,
+        ledger: &LedgerId,
+        kept_by: KeptBy<'_>,
+        now: OffsetDateTime,
+    ) -> Outcome {
         let mut outcome = Outcome::default();
         let classification = intake::classify(event, ledger, &self.rules, now);
         let renamed = match &classification {
@@ -221,15 +256,21 @@ impl Intake {
                 let kept = self.skip(&skip, Some(event), now, &mut outcome).await;
                 outcome.note(kept);
             }
-            Classification::Quarantined(bad) => match self.quarantine(&bad, "keeping an unreadable event", now).await {
-                Ok(()) => {
-                    outcome.accepted.quarantined += 1;
-                    // Success would tell Event Grid to forget what nobody else has: with an error it is delivered again,
-                    // and in the end lies where dead letters go.
-                    outcome.failure = (!bad.whole).then_some(Error::NotKeptWhole { reason: bad.reason });
+            Classification::Quarantined(mut bad) => {
+                if let KeptBy::DeadLetter(name) = kept_by {
+                    bad.reason = one_line(&format!("dead letter {name}: {}", bad.reason), MAX_REASON);
                 }
-                Err(error) => outcome.failure = Some(error),
-            },
+                match self.quarantine(&bad, "keeping an unreadable event", now).await {
+                    Ok(()) => {
+                        outcome.accepted.quarantined += 1;
+                        // Success would tell Event Grid to forget what nobody else has: with an error it is delivered again,
+                        // and in the end lies where dead letters go.
+                        let is_lost = !bad.whole && matches!(kept_by, KeptBy::Sender);
+                        outcome.failure = is_lost.then_some(Error::NotKeptWhole { reason: bad.reason });
+                    }
+                    Err(error) => outcome.failure = Some(error),
+                }
+            }
         }
         outcome
     }
@@ -334,9 +375,17 @@ impl Intake {
         let rule = self.rules.get(&upload.rule);
         let former = match rule.zip(seen) {
             // Boxed: few uploads have a former name, and each future around it would be as large.
-            Some((rule, seen)) => Box::pin(self.former(&upload, rule, seen, now)).await?,
+            Some((rule, seen)) => Box::pin(self.former(&upload, rule, seen)).await?,
             None => None,
         };
+        if let Some(((_, before), seen)) = former.as_ref().zip(seen)
+            && let Ok(moved) = upload.blob.version(&seen.etag)
+        {
+            // The version is known by its new name from then on: it may be moved once more, whatever comes of it.
+            let noted = self.ledger.note_moved(&moved, before, now).await;
+            noted.map_err(during("keeping what a renamed blob was before"))?;
+        }
+        let former = former.map(|(former, _)| former);
         let event = upload.event_key();
         if let (Some(event), Some((rule, seen))) = (&event, rule.zip(seen))
             && self.has_brought_another(event, &upload, rule, seen).await?
@@ -381,15 +430,34 @@ impl Intake {
         Ok(self.ledger.get(&rule.scoring_id(ledger, &before)).await.map_err(reading())?.is_some())
     }
 
-    /// What is known of an upload's version under the names that it had before, if it counts. The version is known by its new name
-    /// from then on: it may be moved once more, whatever comes of it.
+    /// What would become of a version that was listed; nothing is written.
+    pub(crate) async fn preview(
+        &self,
+        upload: PendingUpload,
+        seen: &BlobSnapshot,
+        now: OffsetDateTime,
+    ) -> Result<Judgement, Error> {
+        let ledger = self.ledger.id().await.map_err(during("reading the ledger's id"))?;
+        let rule = self.rules.get(&upload.rule);
+        let former = match rule {
+            Some(rule) => Box::pin(self.former(&upload, rule, seen)).await?,
+            None => None,
+        };
+        Ok(upload.judge(ledger, rule, Some(seen), former.map(|(former, _)| former).as_ref(), now))
+    }
+
+    /// The same, under other rules.
+    pub(crate) fn under(&self, rules: &Arc<Rules>) -> Self {
+        Self { rules: Arc::clone(rules), ..self.clone() }
+    }
+
+    /// What is known of an upload's version under the names that it had before, if it counts, and which of these it is.
     async fn former(
         &self,
         upload: &PendingUpload,
         rule: &Rule,
         seen: &BlobSnapshot,
-        now: OffsetDateTime,
-    ) -> Result<Option<Former>, Error> {
+    ) -> Result<Option<(Former, BlobVersion)>, Error> {
         let reading = || during("reading what a blob was before it was renamed");
         let (mut names, mut asked) = (Vec::new(), Vec::new());
         // A sweep has no event that tells of names: what is noted of this one counts.
@@ -429,12 +497,7 @@ impl Intake {
             former = self.known_among(&versions, rule, &upload.blob.path, false, is_it).await?;
             moves += 1;
         }
-        let Some((former, before)) = former else { return Ok(None) };
-        if let Ok(moved) = upload.blob.version(&seen.etag) {
-            let noted = self.ledger.note_moved(&moved, &before, now).await;
-            noted.map_err(during("keeping what a renamed blob was before"))?;
-        }
-        Ok(Some(former))
+        Ok(former)
     }
 
     /// What is known of a version under one of the names that it had, or may have had if that is not `sure`, if it counts; an output is

@@ -4,7 +4,7 @@
 //! observe again. The event only chooses *when*; the tick alone would get every scoring to its end.
 //!
 //! Read in this order: [`driver`](Driver), `intake` (what an event does), `admission` (who may go now), `tick` (what a timer
-//! does), `sweep` (what no event told of), `orphans` (jobs that nobody waits for), `operate` (what people do), [`reports`] (what they see), [`ledger`] (what is
+//! does), `sweep` (what no event told of), `dead_letters` (what Event Grid gave up), `orphans` (jobs that nobody waits for), `operate` (what people do), [`reports`] (what they see), [`ledger`] (what is
 //! remembered, and how), [`ports`] (what all of it needs of the world).
 
 use std::sync::Arc;
@@ -13,7 +13,10 @@ use lifecycle::{Payload, Rules, ScoringId, Status, StorageHosts};
 use time::OffsetDateTime;
 
 mod admission;
+pub mod backfill;
 mod clock;
+pub mod coverage;
+mod dead_letters;
 mod driver;
 mod error;
 pub mod function_names;
@@ -29,6 +32,7 @@ mod sweep;
 mod tick;
 mod workspaces;
 
+pub use dead_letters::{DeadLetterReport, TooOld};
 pub use driver::{Driven, Driver, End, Evidence};
 pub use error::Error;
 pub use intake::{Accepted, AcceptedScoring, Delivery, Intake, Submissions};
@@ -40,11 +44,14 @@ pub use sweep::{Pause, SweepReport};
 pub use tick::{BEGUN_WORK, StateCounts, Tick, TickReport};
 
 use admission::Admission;
+use backfill::Backfiller;
 use clock::LedgerClock;
+use coverage::{Checked, Manifests};
+use dead_letters::DeadLetterReader;
 use driver::Services;
 use ledger::Ledger;
 use orphans::Orphans;
-use ports::{Blobs, Clock, Endpoint};
+use ports::{Blobs, Clock, DeadLetters, Endpoint};
 use sweep::Sweeper;
 use workspaces::Workspaces;
 
@@ -57,6 +64,8 @@ pub struct Parts {
     pub endpoint: Arc<dyn Endpoint>,
     /// Where outputs are looked at.
     pub blobs: Arc<dyn Blobs>,
+    /// Where Event Grid writes what it could not deliver, if that is known.
+    pub dead_letters: Option<Arc<dyn DeadLetters>>,
     /// What goes where.
     pub rules: Rules,
     /// Hosts that blobs may lie on; events of others are skipped.
@@ -78,12 +87,15 @@ pub struct App {
     intake: Intake,
     tick: Arc<Tick>,
     sweeper: Arc<Sweeper>,
+    manifests: Arc<Manifests>,
+    dead_letters: Option<Arc<DeadLetterReader>>,
 }
 
 impl App {
     /// An app.
     pub fn new(parts: Parts) -> Self {
-        let Parts { ledger, endpoint, blobs, rules, storage_hosts, clock, orphan_scan_interval, retention } = parts;
+        let Parts { ledger, endpoint, blobs, dead_letters, rules, storage_hosts, clock, .. } = parts;
+        let Parts { orphan_scan_interval, retention, .. } = parts;
         let (rules, clock) = (Arc::new(rules), LedgerClock::new(clock));
         let services = Services { endpoint, blobs, workspaces: Workspaces::new(&ledger), clock: clock.clone() };
         let admission = Arc::new(Admission::new(ledger.clone(), Arc::clone(&rules), clock.clone()));
@@ -96,7 +108,12 @@ impl App {
         let sweeper = Sweeper::new(&ledger, &rules, &services, hosts, &intake, retention);
         let orphans = orphan_scan_interval.map(|interval| Orphans::new(&ledger, &rules, &services, &driver, interval));
         let tick = Arc::new(Tick::new(&ledger, &rules, &services, &intake, &admission, orphans, retention));
-        Self { ledger, clock, driver, intake, tick, sweeper: Arc::new(sweeper) }
+        let manifests = Arc::new(Manifests::new(&ledger, &clock, retention));
+        let dead_letters = dead_letters.map(|place| {
+            let (ledger, intake, clock) = (ledger.clone(), intake.clone(), clock.clone());
+            Arc::new(DeadLetterReader { place, ledger, intake, clock, retention })
+        });
+        Self { ledger, clock, driver, intake, tick, sweeper: Arc::new(sweeper), manifests, dead_letters }
     }
 
     /// Now, to the resolution that the ledger keeps.
@@ -124,8 +141,33 @@ impl App {
         self.tick.run(deadline).await
     }
 
+    /// Takes in what Event Grid gave up. Begins nothing new after `deadline`; `None`: nobody says where that lies.
+    pub async fn take_in_dead_letters(&self, deadline: OffsetDateTime, too_old: TooOld) -> Option<DeadLetterReport> {
+        match &self.dead_letters {
+            Some(reader) => Some(reader.run(deadline, too_old).await),
+            None => None,
+        }
+    }
+
     /// Sweeps the places of rules that are due. Begins nothing new after `deadline`; `pause` keeps it to its rate.
     pub async fn sweep(&self, deadline: OffsetDateTime, pause: &Pause) -> Result<SweepReport, Error> {
-        self.sweeper.run(deadline, pause).await
+        let swept = self.sweeper.run(deadline, pause).await;
+        coverage::tell(self.manifests.run(deadline).await);
+        swept
+    }
+
+    /// Holds a file of manifests, which begins with the day `since` if that is given, against the ledger and against what is listed in
+    /// the places that are swept.
+    pub async fn check_coverage(
+        &self,
+        lines: impl Iterator<Item = std::io::Result<String>>,
+        since: Option<time::Date>,
+    ) -> Result<Checked, coverage::Error> {
+        coverage::check(&self.sweeper.found(), lines, since).await
+    }
+
+    /// Takes in what lay in places of rules before they were watched.
+    pub fn backfiller(&self) -> Backfiller {
+        self.sweeper.backfiller(self.clock.clone())
     }
 }

@@ -2,10 +2,11 @@
 
 pub mod batch_endpoint;
 pub mod blobs;
+pub mod dead_letters;
 pub mod http;
 pub mod management;
 pub mod resource_manager;
-pub mod rules_blob;
+pub mod small_blob;
 pub mod tables;
 mod text;
 pub mod tokens;

@@ -4,7 +4,7 @@
 //! world looks like arrives as [`Observation`]. `Cargo.toml` is the guard: there is nothing here to do I/O with.
 //!
 //! Read in this order: [`status`] (the states and the one table of moves), [`decide`](mod@decide) (which move, when),
-//! [`scoring`] (what is remembered), [`rule`], [`intake`], [`payload`], [`pending`], [`renamed`] and [`listing`] (how an upload becomes a scoring), [`sweep`] (what no event told of), [`schedule`]
+//! [`scoring`] (what is remembered), [`rule`], [`intake`], [`payload`], [`pending`], [`renamed`] and [`listing`] (how an upload becomes a scoring), [`sweep`] (what no event told of), [`dead_letter`], [`schedule`]
 //! (whose turn it is, and when), [`breaker`], [`job`] and [`datastore`] (Azure ML's words).
 //!
 //! Invariants, always true of every [`Step`]:
@@ -16,7 +16,9 @@
 
 pub mod blob;
 pub mod breaker;
+pub mod coverage;
 pub mod datastore;
+pub mod dead_letter;
 pub mod decide;
 pub mod destination;
 pub mod digest;
@@ -73,7 +75,7 @@ pub use publication::{
 pub use renamed::{NameChange, PendingFolder};
 pub use rule::{EndpointSettings, Policy, Rule, Rules};
 pub use schedule::QueuePosition;
-pub use scoring::{Entry, Scoring};
+pub use scoring::{Entry, Origin, Scoring};
 pub use status::{Event, Status, TRANSITIONS};
 pub use storage_hosts::StorageHosts;
 pub use sweep::SweptPlace;

@@ -12,7 +12,7 @@ use crate::digest::digest;
 use crate::id::{LedgerId, RuleId, ScoringId};
 use crate::rule::{Complete, EmptyBlobs, Renames, Rule};
 use crate::schedule::{back_off, is_ahead};
-use crate::scoring::Scoring;
+use crate::scoring::{Origin, Scoring};
 use crate::skipped::{SkippedEvent, skip_key};
 use crate::status::Status;
 use crate::text::one_line;
@@ -29,7 +29,7 @@ const RULE_DEADLINE: Duration = Duration::days(1);
 /// How long a page blob, which is written in place, must be unchanged where the rule does not say.
 const PAGES_UNCHANGED_FOR: Duration = Duration::minutes(2);
 /// Characters of a reason that are kept.
-pub(crate) const MAX_REASON: usize = 2_000;
+pub const MAX_REASON: usize = 2_000;
 
 /// An upload that waits for a look at its blob, under one rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,16 +92,48 @@ pub enum Cause {
         /// Who ordered it, and why.
         order: String,
     },
-    /// A sweep has listed it in a version that the ledger did not know.
+    /// It was listed in a version that the ledger did not know.
     Found {
         /// ETag of the version of this path that was scored last, if one was.
         taken: Option<String>,
+        /// By whom.
+        by: Finder,
     },
     /// It was another version when it was looked at once more, and no event has told of that one.
     Changed {
         /// ETag of the version that was taken in.
         taken: String,
     },
+}
+
+/// Who lists versions that the ledger does not know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Finder {
+    /// A sweep.
+    Sweep,
+    /// A backfill that a person ordered.
+    Backfill {
+        /// Who ordered it, and why.
+        order: String,
+        /// So many of its rule are at Azure ML at most, if there is such a limit.
+        slots: Option<u32>,
+    },
+}
+
+impl Finder {
+    fn told(&self) -> String {
+        match self {
+            Self::Sweep => "found by sweep: no event told of it".to_owned(),
+            Self::Backfill { order, .. } => order.clone(),
+        }
+    }
+
+    fn origin(&self) -> Origin {
+        match self {
+            Self::Sweep => Origin::Swept,
+            Self::Backfill { slots, .. } => Origin::Backfilled { slots: *slots },
+        }
+    }
 }
 
 impl Cause {
@@ -263,7 +295,7 @@ impl PendingUpload {
             Cause::Renamed { .. } => "it was renamed, and which version it is was not looked at yet".to_owned(),
             Cause::Created { api } => format!("the content of a blob may come after `{}`", one_line(api, 64)),
             Cause::Replayed { order } => order.clone(),
-            Cause::Found { .. } => "found by sweep: no event told of it".to_owned(),
+            Cause::Found { by, .. } => by.told(),
             Cause::Taken | Cause::Changed { .. } => "it is looked at once more".to_owned(),
         };
         let rule = rule.id.clone();
@@ -284,17 +316,17 @@ impl PendingUpload {
         }
     }
 
-    /// What a sweep has listed, unchanged since it was written; `taken` is the version of its path that was scored last.
+    /// What was listed, unchanged since it was written; `taken` is the version of its path that was scored last.
     pub fn found(
         rule: &Rule,
         blob: UnversionedBlob,
         seen: &BlobSnapshot,
-        taken: Option<String>,
+        (taken, by): (Option<String>, Finder),
         now: OffsetDateTime,
     ) -> Self {
         let since = seen.modified.filter(|modified| *modified < now).unwrap_or(now);
         let seen = Some(Sighting { etag: seen.etag.clone(), since });
-        Self { since, seen, ..Self::new(rule, blob, Cause::Found { taken }, now) }
+        Self { since, seen, ..Self::new(rule, blob, Cause::Found { taken, by }, now) }
     }
 
     /// Stands for its event, which names no version: the same when that event comes again, and no other's. None where nothing was told
@@ -468,8 +500,10 @@ impl PendingUpload {
         blob.event_time = self.event_time;
         let reason = format!("rule `{}` wants this blob version: {}", rule.id, self.told());
         let mut scoring = Scoring::accept(ledger, rule, blob, now);
-        scoring.found_by_sweep = matches!(self.cause, Cause::Found { .. });
-        let unannounced = if let Cause::Changed { taken } | Cause::Found { taken: Some(taken) } = &self.cause {
+        if let Cause::Found { by, .. } = &self.cause {
+            scoring.origin = by.origin();
+        }
+        let unannounced = if let Cause::Changed { taken } | Cause::Found { taken: Some(taken), .. } = &self.cause {
             // The same content under another ETag, as after a change of metadata, is not scored twice where that can be told.
             let taken = self.blob.version(taken).ok();
             scoring.in_place_of = taken.map(|taken| rule.scoring_id(ledger, &taken));
@@ -565,7 +599,7 @@ impl PendingUpload {
             Cause::Renamed { from } => format!("it was renamed from {}", from.join(" or ")),
             Cause::Created { api } => format!("it was created by `{}` and is whole now", one_line(api, 64)),
             Cause::Replayed { order } => order.clone(),
-            Cause::Found { .. } => "found by sweep: no event told of it".to_owned(),
+            Cause::Found { by, .. } => by.told(),
             Cause::Taken => "it was taken in before".to_owned(),
             Cause::Changed { .. } => "it has changed since it was taken in, and rests now".to_owned(),
         }

@@ -10,6 +10,7 @@ use std::cmp::Reverse;
 use time::{Duration, OffsetDateTime};
 
 use crate::id::ScoringId;
+use crate::scoring::Origin;
 use crate::status::Status;
 
 /// The clocks of two processes may differ by this and more; a time that lies further ahead than this was told by a clock that
@@ -110,16 +111,16 @@ fn spread(id: &ScoringId, salt: u32) -> f64 {
     f64::from(high) / 2_f64.powi(32)
 }
 
-/// A place in the queue of an endpoint; the least goes first. Compared by an operator's order to go first, priority (higher first), whether
-/// a sweep found it (last), arrival, id.
+/// A place in the queue of an endpoint; the least goes first. Compared by an operator's order to go first, priority (higher first), what brought
+/// it here (events first), arrival, id.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct QueuePosition(Reverse<bool>, Reverse<i32>, bool, OffsetDateTime, ScoringId);
+pub struct QueuePosition(Reverse<bool>, Reverse<i32>, u8, OffsetDateTime, ScoringId);
 
 impl QueuePosition {
     /// The place of a scoring that was accepted at `created` under a rule of this priority. Of two that came at the same
     /// instant the id decides, so that all processes agree.
-    pub fn new(expedited: bool, priority: i32, found_by_sweep: bool, created: OffsetDateTime, id: ScoringId) -> Self {
-        Self(Reverse(expedited), Reverse(priority), found_by_sweep, created, id)
+    pub fn new(expedited: bool, priority: i32, origin: Origin, created: OffsetDateTime, id: ScoringId) -> Self {
+        Self(Reverse(expedited), Reverse(priority), origin.rank(), created, id)
     }
 }
 
@@ -228,7 +229,13 @@ mod tests {
     fn priority_goes_before_arrival_and_arrival_before_the_id() {
         let at = |expedited, priority, second, n: u32| {
             let id = ScoringId::read(&format!("{n:032x}")).expect("32 hex digits");
-            QueuePosition::new(expedited, priority, false, OffsetDateTime::UNIX_EPOCH + Duration::seconds(second), id)
+            QueuePosition::new(
+                expedited,
+                priority,
+                Origin::Told,
+                OffsetDateTime::UNIX_EPOCH + Duration::seconds(second),
+                id,
+            )
         };
         let place = |priority, second, n| at(false, priority, second, n);
         let order =

@@ -25,8 +25,38 @@ pub const MAX_FOLLOWED: usize = 40;
 /// again.
 pub const MAX_ALIASES: usize = 20;
 
+/// What brought a scoring into the ledger, and so its place among others of its priority.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Origin {
+    /// An event told of its version, or an operator named it.
+    #[default]
+    Told,
+    /// A sweep has found its version, and no event told of it: fresh uploads go before it.
+    Swept,
+    /// A backfill has listed its version: all others go before it.
+    Backfilled {
+        /// So many of its rule are at Azure ML for backfills at most; `None`: as many as there are slots.
+        slots: Option<u32>,
+    },
+}
+
+impl Origin {
+    /// Whether it waits for a reconcile run, behind what events tell of.
+    pub fn gives_way(self) -> bool {
+        self != Self::Told
+    }
+
+    /// Its place: the least goes first.
+    pub fn rank(self) -> u8 {
+        match self {
+            Self::Told => 0,
+            Self::Swept => 1,
+            Self::Backfilled { .. } => 2,
+        }
+    }
+}
+
 /// One blob version to be scored under one rule: the unit of work and the row that everything else hangs on.
-#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, and none rules out another")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Scoring {
     /// Names it in rows, logs, output paths and commands.
@@ -107,8 +137,8 @@ pub struct Scoring {
     pub on_hold: Option<String>,
     /// An operator ordered that it goes before all others of its endpoint, until its request was answered.
     pub expedited: bool,
-    /// A sweep has found its version, and no event told of it: fresh uploads of its priority go before it.
-    pub found_by_sweep: bool,
+    /// What brought it here.
+    pub origin: Origin,
     /// An operator ordered its job to stop: however that ends without a result, no attempt follows.
     pub stop_ordered: bool,
     /// When a person acknowledged that it failed, or that it has orphaned jobs; none: not since the last of these.
@@ -236,7 +266,7 @@ impl Scoring {
             in_place_of: None,
             on_hold: None,
             expedited: false,
-            found_by_sweep: false,
+            origin: Origin::Told,
             stop_ordered: false,
             acknowledged: None,
             output_bytes: None,

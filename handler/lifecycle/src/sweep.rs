@@ -47,6 +47,8 @@ pub struct SweptPlace {
     pub last: Option<(Sweep, OffsetDateTime)>,
     /// When the last one began that asked about all versions and came to its end.
     pub last_whole: Option<OffsetDateTime>,
+    /// Versions that the last try has listed and that the ledger could not take.
+    pub unaccounted: u64,
     /// Tries in a row that failed.
     pub failures: u32,
     /// Why the last one did, if it did.
@@ -149,6 +151,7 @@ impl SweptPlace {
             current: None,
             last: None,
             last_whole: None,
+            unaccounted: 0,
             failures: 0,
             failure: None,
         }
@@ -191,7 +194,7 @@ impl SweptPlace {
     pub fn paged(self, rule: &Rule, seen: SweepCounts, next: Option<String>, now: OffsetDateTime) -> Self {
         let Some(current) = self.current.clone() else { return self };
         let current = Sweep { cursor: next, seen: current.seen.and(seen), ..current };
-        let done = Self { failures: 0, failure: None, updated: now, ..self };
+        let done = Self { unaccounted: 0, failures: 0, failure: None, updated: now, ..self };
         if current.cursor.is_some() {
             return Self { current: Some(current), ..done }.renewed(now);
         }
@@ -200,12 +203,13 @@ impl SweptPlace {
         Self { current: None, last: Some((current, now)), last_whole, due, claimed_until: None, ..done }
     }
 
-    /// It could not be listed, or what was found not be taken in: it goes on from the same page.
+    /// It could not be listed, or what was found not be taken in, so many versions: it goes on from the same page.
     #[must_use]
-    pub fn not_done(self, why: &str, now: OffsetDateTime) -> Self {
+    pub fn not_done(self, why: &str, unaccounted: u64, now: OffsetDateTime) -> Self {
         let due = now + pause(&self.key, self.failures);
         let failure = Some(one_line(why, MAX_REASON));
-        Self { due, failures: self.failures.saturating_add(1), failure, claimed_until: None, updated: now, ..self }
+        let failures = self.failures.saturating_add(1);
+        Self { due, unaccounted, failures, failure, claimed_until: None, updated: now, ..self }
     }
 
     /// Left to whoever comes next.
@@ -328,8 +332,12 @@ mod tests {
     #[test]
     fn what_failed_is_tried_again_later_from_the_same_page() {
         let claimed = place().claim(&rule(), RETENTION, NOW).unwrap();
-        let failed = claimed.clone().not_done("storage answered 403\nabout it", NOW);
+        let failed = claimed.clone().not_done("storage answered 403\nabout it", 3, NOW);
         assert_eq!((failed.failures, failed.failure.as_deref()), (1, Some("storage answered 403 about it")));
+        assert_eq!(
+            (failed.unaccounted, failed.clone().paged(&rule(), SweepCounts::default(), None, NOW).unaccounted),
+            (3, 0)
+        );
         assert!(failed.due > NOW && failed.claim(&rule(), RETENTION, NOW).is_none());
         let again = failed.claim(&rule(), RETENTION, failed.due).unwrap();
         assert_eq!(again.current, claimed.current);

@@ -390,6 +390,7 @@ impl Run {
             ledger,
             endpoint: (self.wiring.endpoint)(Arc::clone(&ports) as Arc<dyn Endpoint>),
             blobs: (self.wiring.blobs)(ports as Arc<dyn Blobs>),
+            dead_letters: None,
             rules: (self.wiring.rules)(&self.rules),
             storage_hosts: StorageHosts::of_cloud("core.windows.net").watching("uploads"),
             clock: (self.wiring.clock)(skewed(self.world.time(), &clock_off)),

@@ -31,7 +31,11 @@ pub(super) struct ConfigArgs {
 
 pub(super) fn run(args: &ConfigArgs, clock: &Clock) -> Result<ExitCode, super::Error> {
     let cwd = working_directory()?;
-    let mut config = read(args, &cwd)?;
+    #[cfg(feature = "cli")]
+    let profile = args.profile.as_deref();
+    #[cfg(not(feature = "cli"))]
+    let profile = None;
+    let mut config = read(profile, &cwd)?;
     if config.rules_in_blob.is_some() {
         let caller = if is_app(&ProcessVars) { Caller::App } else { Caller::Operator };
         let seen =
@@ -48,16 +52,17 @@ pub(super) fn run(args: &ConfigArgs, clock: &Clock) -> Result<ExitCode, super::E
     Ok(ExitCode::SUCCESS)
 }
 
-fn read(args: &ConfigArgs, cwd: &Path) -> Result<Config, Problems> {
+/// The settings of the app that a command works as.
+pub(super) fn read(profile: Option<&str>, cwd: &Path) -> Result<Config, Problems> {
     #[cfg(feature = "cli")]
     {
-        let profile = ProfileSettings::read(&ProcessVars, args.profile.as_deref())?;
+        let profile = ProfileSettings::read(&ProcessVars, profile)?;
         if profile.is_in_force() {
             return profile.config(cwd);
         }
     }
     #[cfg(not(feature = "cli"))]
-    let _ = args;
+    let _ = profile;
     match LocalSettings::below(cwd, &ProcessVars) {
         Some(local) => local.config(cwd),
         None => Config::read(&ProcessVars, cwd),

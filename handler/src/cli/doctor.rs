@@ -49,9 +49,9 @@ pub struct DoctorArgs {
 #[error(
     "expected an ISO 8601 duration from PT1S to PT1H, such as PT2M for two minutes; without the T an M means months"
 )]
-struct NoLimit;
+pub(super) struct NoLimit;
 
-fn limit(text: &str) -> Result<IsoDuration, NoLimit> {
+pub(super) fn limit(text: &str) -> Result<IsoDuration, NoLimit> {
     let possible = time::Duration::SECOND..=time::Duration::HOUR;
     text.parse().ok().filter(|period: &IsoDuration| possible.contains(&period.0)).ok_or(NoLimit)
 }

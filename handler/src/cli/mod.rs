@@ -18,8 +18,14 @@ use crate::config::Problems;
 use crate::redacting::Redacting;
 use crate::telemetry::fatal;
 
+#[cfg(feature = "cli")]
+pub mod backfill;
 pub mod breaker;
 mod config;
+#[cfg(feature = "cli")]
+pub mod coverage;
+#[cfg(feature = "cli")]
+pub mod dead_letters;
 pub mod doctor;
 #[cfg(feature = "cli")]
 pub mod download;
@@ -105,6 +111,17 @@ enum Command {
     /// Exit code 1 if there is a fault, 2 if none was found but not everything could be seen. It looks as the app where
     /// the app's identity is at hand, else as whoever is signed in with the Azure CLI.
     Doctor(doctor::DoctorArgs),
+    /// Show what accounts for the versions of each rule and day; print the manifests of days, or prove that they hold.
+    ///
+    /// Exit code 1 if something is unaccounted for, or does not hold.
+    #[cfg(feature = "cli")]
+    Coverage(coverage::CoverageArgs),
+    /// Take in what lay in a place before its rule watched it, or score a place once more as another generation.
+    #[cfg(feature = "cli")]
+    Backfill(Box<backfill::BackfillArgs>),
+    /// Take in what Event Grid could not deliver, at once: the function Sweep does it every few minutes.
+    #[cfg(feature = "cli")]
+    DeadLetters(dead_letters::DeadLettersArgs),
     /// Run the app itself many times in a simulated world where everything fails, and report invariant violations.
     ///
     /// Exit code 1 if there is one. The same seed and arguments are the same run on any machine; nothing outside of this
@@ -154,6 +171,15 @@ pub(crate) enum Error {
     #[cfg(feature = "cli")]
     #[error(transparent)]
     Profiles(#[from] crate::config::profiles::Error),
+    #[cfg(feature = "cli")]
+    #[error(transparent)]
+    Coverage(#[from] coverage::Error),
+    #[cfg(feature = "cli")]
+    #[error(transparent)]
+    Backfill(#[from] backfill::Error),
+    #[cfg(feature = "cli")]
+    #[error(transparent)]
+    DeadLetters(#[from] dead_letters::Error),
     #[error(transparent)]
     Serve(#[from] serve::Error),
     #[error(transparent)]
@@ -276,6 +302,12 @@ fn run(command: Command, clock: &Clock) -> Result<ExitCode, Error> {
         #[cfg(feature = "cli")]
         Command::Man(args) => shell::man(&args),
         Command::Doctor(args) => doctor::run(&args, clock),
+        #[cfg(feature = "cli")]
+        Command::Coverage(args) => coverage::run(&args, clock),
+        #[cfg(feature = "cli")]
+        Command::Backfill(args) => backfill::run(&args, clock),
+        #[cfg(feature = "cli")]
+        Command::DeadLetters(args) => dead_letters::run(&args, clock),
         #[cfg(feature = "dev")]
         Command::Simulate(args) => simulate::run(&args),
         Command::Rules(args) => rules::run(&args, clock),

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use ::doctor::{Caller, Report, Verdict};
 use app::ports::Clock;
-use azure::rules_blob::BlobRead;
+use azure::small_blob::BlobRead;
 use clap::Subcommand;
 use lifecycle::blob::InvalidBlob;
 use lifecycle::intake::{self, Classification};
@@ -83,7 +83,7 @@ pub(crate) enum Error {
     TooManyEvents(#[from] TooManyEvents),
     /// The blob that rules lie in.
     #[error("the blob cannot be used; {}", remedy(.0))]
-    InBlob(#[from] azure::rules_blob::Error),
+    InBlob(#[from] azure::small_blob::Error),
     /// No token goes there.
     #[error(transparent)]
     Compose(#[from] compose::Error),
@@ -99,8 +99,8 @@ impl Error {
     }
 }
 
-fn remedy(error: &azure::rules_blob::Error) -> &'static str {
-    use azure::rules_blob::Error::{Changed, Inconclusive, Missing, NoContainer, NotAllowed};
+fn remedy(error: &azure::small_blob::Error) -> &'static str {
+    use azure::small_blob::Error::{Changed, Inconclusive, Missing, NoContainer, NotAllowed};
     match error {
         Missing(_) => "correct the URL, or put rules there with `scorekeeper rules push FILE --to URL`",
         NoContainer(_) => "correct the URL, or make the container: az storage container create --auth-mode login",
@@ -129,7 +129,7 @@ impl FromBlob {
         let blob = compose::rules_blob(&access, &url, caller, clock).map_err(Error::from)?;
         let seen = one_thread()?.block_on(blob.read(None)).map_err(Error::from)?;
         let BlobRead::Version { etag, bytes } = seen else {
-            return Err(Error::from(azure::rules_blob::Error::Missing(url.to_string())).into());
+            return Err(Error::from(azure::small_blob::Error::Missing(url.to_string())).into());
         };
         let text = String::from_utf8(bytes)
             .map_err(|why| Error::NotUtf8(url.to_string(), why.utf8_error().valid_up_to() + 1))?;

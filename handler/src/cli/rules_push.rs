@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use ::doctor::{Caller, RulesSeen, RulesState};
 use app::ports::Clock;
-use azure::rules_blob::{BlobRead, Error as BlobError};
+use azure::small_blob::{BlobRead, Error as BlobError};
 use lifecycle::Rules;
 use lifecycle::rule::Allowed;
 

@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use app::ledger::Ledger;
-use app::reports::{self, StatusReport};
+use app::reports::{self, StatusReport, SweepView};
 use lifecycle::Status;
 use lifecycle::text::visible;
 use serde_json::{Value, json};
@@ -90,6 +90,8 @@ fn answer(report: &StatusReport) -> Value {
         "skipped24h": report.skipped,
         "quarantined24h": report.quarantined,
         "sweeps": report.sweeps,
+        "coverage": report.coverage,
+        "unaccounted": report.unaccounted(),
         "limits": report.limits,
         "deployments": report.deployments,
         "breakers": report.breakers,
@@ -140,7 +142,8 @@ fn print(report: &StatusReport, json: &JsonArgs, now: OffsetDateTime, out: &mut 
     }
     for view in &report.sweeps {
         let ended = view.ended.map_or("none has ended yet".to_owned(), |ended| {
-            format!("ended {} ago, {} listed, {} found", ago(ended, now), view.listed, view.found)
+            let SweepView { listed, found, unaccounted, .. } = view;
+            format!("ended {} ago, {listed} listed, {found} found, {unaccounted} unaccounted", ago(ended, now))
         });
         let running = view.running_since.map(|since| format!("; one has been running for {}", ago(since, now)));
         writeln!(out, "Sweep       rule {}: {ended}{}", visible(&view.rule), running.unwrap_or_default())?;

@@ -1,5 +1,6 @@
 //! Hosts that blobs may lie on beside the cloud's own.
 
+use lifecycle::BlobPrefix;
 use lifecycle::id::AccountName;
 use url::{Host, Url};
 
@@ -40,6 +41,24 @@ pub(super) fn read_accounts(text: &str) -> Result<Vec<String>, Refused> {
         })
     };
     entries.map(account).collect()
+}
+
+/// URL of a container, or nothing.
+pub(super) fn read_container(text: &str) -> Result<Option<BlobPrefix>, Refused> {
+    let text = text.trim().trim_end_matches('/');
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let refused = || {
+        Refused::new("the URL of a container", "write https://ACCOUNT.blob.core.windows.net/CONTAINER, without a query")
+    };
+    let url = Url::parse(text).map_err(|_| refused())?;
+    let is_safe = url.scheme() == "https" || url.scheme() == "http" && lifecycle::uri::is_loopback(&url);
+    let is_plain = url.query().is_none() && url.fragment().is_none() && url.username().is_empty();
+    let (account, container) = text.rsplit_once('/').ok_or_else(refused)?;
+    let place = BlobPrefix::new(account, container, "").map_err(|_| refused())?;
+    // A path of a blob would be taken for a container of another account.
+    (is_safe && is_plain && place.container_url() == text).then_some(Some(place)).ok_or_else(refused)
 }
 
 fn name(text: &str) -> Option<String> {
@@ -100,6 +119,26 @@ mod tests {
         assert_eq!(read_accounts(good).expect("good").len(), 3);
         for bad in ["up loads", "https://uploads.blob.core.windows.net", "*.blob.core.windows.net"] {
             assert!(read_accounts(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_container_of_dead_letters_is_its_url() {
+        for good in
+            ["https://ststate.blob.core.windows.net/dead-letters", "http://127.0.0.1:10000/devstoreaccount1/dead"]
+        {
+            let read = read_container(&format!("{good}/ ")).expect("good");
+            assert_eq!(read.map(|place| place.container_url()).as_deref(), Some(good));
+        }
+        assert_eq!(read_container("").expect("none"), None);
+        for bad in [
+            "dead-letters",
+            "https://ststate.blob.core.windows.net",
+            "http://ststate.blob.core.windows.net/dead-letters",
+            "https://ststate.blob.core.windows.net/dead-letters/x",
+            "https://ststate.blob.core.windows.net/dead-letters?sig=x",
+        ] {
+            assert!(read_container(bad).is_err(), "{bad}");
         }
     }
 

@@ -27,6 +27,7 @@
 //! | `SCOREKEEPER_RESOURCE_MANAGER` | that of `AZURE_CLOUD`: `https://management.azure.com` | https URL; http for loopback hosts only |
 //! | `SCOREKEEPER_STORAGE_HOSTS` | the cloud's storage hosts alone | further hosts that blobs may lie on, with commas between: `HOST`, or `HOST=http://127.0.0.1:PORT/ACCOUNT` for an emulator. Events of other hosts are skipped, and no token goes there |
 //! | `SCOREKEEPER_WATCHED_ACCOUNTS` | – | the storage accounts whose events arrive, with commas between: their containers are swept for rules that name no `match.account`. An account with a DNS zone by its host |
+//! | `SCOREKEEPER_DEAD_LETTERS` | – | URL of the container into which Event Grid writes what it could not deliver, `https://ACCOUNT.blob.core.windows.net/CONTAINER`: what lies there is taken in, and moved aside below `~taken-in/` and `~unreadable/` |
 //! | `SCOREKEEPER_ENDPOINT_HOSTS` | the cloud's batch endpoint hosts, and this machine | further hosts that rules may name in `endpoint.uri`, with commas between: a gateway or a domain of your own before an endpoint. Tokens for Azure Machine Learning go to no other host |
 //! | `SCOREKEEPER_RETENTION` | `P30D` | ISO 8601 duration, at least `P8D`: how long finished scorings are kept. Shorter than a week and a day, a late redelivery could score a blob again |
 //! | `SCOREKEEPER_ORPHAN_SCAN_INTERVAL` | `PT10M` | ISO 8601 duration from `PT1S` to `PT6H`, or `off`: how often the workspaces' jobs are looked through for jobs that no scoring needs |
@@ -64,7 +65,7 @@ use lifecycle::duration::IsoDuration;
 use lifecycle::redact::redacted;
 use lifecycle::text::one_line;
 use lifecycle::watched_output::watched_outputs;
-use lifecycle::{EndpointHosts, Rules};
+use lifecycle::{BlobPrefix, EndpointHosts, Rules};
 use time::Duration;
 use tracing_subscriber::filter::Targets;
 use url::Url;
@@ -105,6 +106,8 @@ pub struct Config {
     pub storage_hosts: Vec<(String, Option<Url>)>,
     /// Accounts whose containers are swept for rules that name none.
     pub watched_accounts: Vec<String>,
+    /// The container of dead letters, if it is known.
+    pub dead_letters: Option<BlobPrefix>,
     /// Hosts that a token for Azure Machine Learning may go to.
     pub endpoint_hosts: EndpointHosts,
     /// How long finished scorings are kept.
@@ -203,6 +206,7 @@ const OURS: &[&str] = &[
     "SCOREKEEPER_RESOURCE_MANAGER",
     "SCOREKEEPER_STORAGE_HOSTS",
     "SCOREKEEPER_WATCHED_ACCOUNTS",
+    "SCOREKEEPER_DEAD_LETTERS",
     "SCOREKEEPER_ENDPOINT_HOSTS",
     "SCOREKEEPER_RETENTION",
     "SCOREKEEPER_ORPHAN_SCAN_INTERVAL",
@@ -249,6 +253,7 @@ impl AtStart {
         let identity = reader.identity(&resource_manager, RunBy::Host);
         let storage_hosts = reader.read("SCOREKEEPER_STORAGE_HOSTS", "", hosts::read);
         let watched_accounts = reader.read("SCOREKEEPER_WATCHED_ACCOUNTS", "", hosts::read_accounts);
+        let dead_letters = reader.read("SCOREKEEPER_DEAD_LETTERS", "", hosts::read_container);
         let endpoint_hosts = reader.endpoint_hosts(&resource_manager, rules.as_ref(), rules_in_blob.as_ref());
         let retention = reader.read("SCOREKEEPER_RETENTION", "P30D", retention);
         let orphan_scan_interval = reader.read("SCOREKEEPER_ORPHAN_SCAN_INTERVAL", "PT10M", orphan_scan_interval);
@@ -271,6 +276,7 @@ impl AtStart {
         let warnings = unknown_settings(vars)
             .chain((hosted && sign_in_required).then(|| sign_in_is_off(vars)).flatten())
             .chain(rules.iter().flat_map(Rules::warnings))
+            .chain(rules.as_ref().and_then(|rules| not_swept(rules, &watched_accounts)))
             .collect();
         let output_warnings = rules.as_ref().map(watched_output_warnings).unwrap_or_default();
         let Reader { problems, settings, .. } = reader;
@@ -286,6 +292,7 @@ impl AtStart {
                 resource_manager,
                 storage_hosts,
                 watched_accounts,
+                dead_letters,
                 endpoint_hosts,
                 retention,
                 orphan_scan_interval,
@@ -349,6 +356,7 @@ impl Config {
         }
         if let Look::Good(rules, _) = seen {
             self.warnings.extend(rules.warnings());
+            self.warnings.extend(not_swept(&rules, &self.watched_accounts));
             self.output_warnings = watched_output_warnings(&rules);
             self.rules = rules;
         }
@@ -412,6 +420,18 @@ pub(crate) fn watched_output_warnings(rules: &Rules) -> Vec<Warning> {
                 .to_owned(),
     };
     all.map(warning).collect()
+}
+
+/// Rules that are to be swept, and of which nobody says in which account.
+fn not_swept(rules: &Rules, watched_accounts: &[String]) -> Option<Warning> {
+    let without_account = |rule: &lifecycle::Rule| rule.matches.account.is_none() && watched_accounts.is_empty();
+    let ids = rules.not_swept(without_account);
+    let ids: Vec<&str> = ids.iter().map(|id| &**id).collect();
+    (!ids.is_empty()).then(|| Warning {
+        seen: format!("rule `{}` is not swept: it names no `match.account`, and SCOREKEEPER_WATCHED_ACCOUNTS names none", ids.join("`, `")),
+        cause: "a blob whose event is lost is scored by nobody".to_owned(),
+        remedy: "set SCOREKEEPER_WATCHED_ACCOUNTS to the accounts whose events arrive, or write `match.account`, or `\"sweep\": \"off\"`".to_owned(),
+    })
 }
 
 /// Reads settings one by one, collecting what was understood and what was not.

@@ -15,7 +15,7 @@ use futures::{StreamExt as _, stream};
 use lifecycle::Status;
 use lifecycle::id::RuleId;
 use serde::{Deserialize, Serialize};
-use time::{Duration, OffsetDateTime};
+use time::{Date, Duration, OffsetDateTime, UtcOffset};
 
 use super::rows::{self, Terminal, Unreadable};
 use super::{Error, Ledger, SHARDS};
@@ -36,11 +36,15 @@ pub struct EndCounts {
     took: BTreeMap<String, BTreeMap<u64, usize>>,
 }
 
-/// How many of one deployment ended so.
+/// How many of one rule, day and deployment ended so.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EndCount {
     /// Their status.
     pub status: Status,
+    /// Their rule.
+    pub rule: RuleId,
+    /// The day on which they were accepted, of UTC.
+    pub accepted: Date,
     /// The batch endpoint's invoke URI; `None` of rows that do not tell.
     pub endpoint: Option<String>,
     /// The deployment that was asked for; `None`: the endpoint's default.
@@ -86,9 +90,11 @@ impl EndCounts {
     }
 
     fn add(&mut self, end: &Terminal) {
-        let Terminal { status, endpoint, deployment, .. } = end;
+        let Terminal { status, rule, created, endpoint, deployment, .. } = end;
         self.add_ends(EndCount {
             status: *status,
+            rule: rule.clone(),
+            accepted: created.to_offset(UtcOffset::UTC).date(),
             endpoint: endpoint.clone(),
             deployment: deployment.clone(),
             count: 1,
@@ -101,7 +107,9 @@ impl EndCounts {
 
     fn add_ends(&mut self, more: EndCount) {
         let same = |end: &&mut EndCount| {
-            (end.status, &end.endpoint, &end.deployment) == (more.status, &more.endpoint, &more.deployment)
+            let of = |it: &EndCount| (it.status, it.accepted);
+            of(end) == of(&more)
+                && (&end.rule, &end.endpoint, &end.deployment) == (&more.rule, &more.endpoint, &more.deployment)
         };
         match self.ends.iter_mut().find(same) {
             Some(end) => end.count += more.count,

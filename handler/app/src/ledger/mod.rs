@@ -26,8 +26,10 @@ use crate::ports::table_store::{
 
 mod attention;
 mod attention_rows;
+mod backfills;
 mod control_orders;
 mod controls;
+mod dead_letters;
 mod durable_rows;
 mod end_counts;
 mod end_rows;
@@ -37,6 +39,7 @@ mod identity;
 mod index_rows;
 mod job_names;
 mod listed;
+mod manifests;
 mod merged;
 mod moved;
 mod orphan_scan;
@@ -54,14 +57,17 @@ mod unannounced;
 mod workspaces;
 
 pub use attention_rows::{Unacknowledged, attention_key};
+pub use backfills::BackfillRow;
 pub use control_orders::{BreakerClosed, LimitChange, Said};
 pub use controls::{Controls, DeploymentBreaker, LiveLimit, ScopeStatus};
+pub use dead_letters::DeadLettersLeft;
 pub use end_counts::{EndCount, EndCounts};
 pub use end_rows::{Ended, end_keys};
 pub use ends::NewestEnds;
 pub use heartbeat::{BegunRun, Heartbeat, Runs};
 pub use index_rows::{Announced, Listed, Place, Received, ReceivedScoring, Skipped, listed_key};
 pub use listed::NewestScorings;
+pub use manifests::{DayManifest, ManifestPart};
 pub use moved::FormerName;
 pub use orphan_scan::OrphanScan;
 pub use pending::Pending;

@@ -4,7 +4,7 @@
 //! of a look is written elsewhere first, and may be written twice: only then the row is changed or removed, if nobody else
 //! has meanwhile.
 
-use lifecycle::pending::{Cause, Sighting};
+use lifecycle::pending::{Cause, Finder, Sighting};
 use lifecycle::pending_order::{OrderedOf, PendingOrder};
 use lifecycle::schedule::believable_due;
 use lifecycle::{PendingFolder, PendingUpload, UnversionedBlob};
@@ -30,7 +30,7 @@ pub enum Pending {
 }
 
 impl Pending {
-    fn key(&self) -> Key {
+    pub(crate) fn key(&self) -> Key {
         let key = match self {
             Self::Upload(upload) => &upload.key,
             Self::Folder(folder) => &folder.key,
@@ -127,10 +127,15 @@ fn to_row(pending: &Pending) -> Entity {
                 Cause::Created { api } => (None, Some(api.as_str()), None, None),
                 Cause::Taken => (None, None, None, None),
                 Cause::Replayed { order } => (None, None, None, Some(order.as_str())),
-                Cause::Found { taken } => (None, None, taken.as_deref(), None),
+                Cause::Found { taken, by: Finder::Sweep } => (None, None, taken.as_deref(), None),
+                Cause::Found { taken, by: Finder::Backfill { order, .. } } => {
+                    (None, None, taken.as_deref(), Some(order.as_str()))
+                }
                 Cause::Changed { taken } => (None, None, Some(taken.as_str()), None),
             };
+            let slots = if let Cause::Found { by: Finder::Backfill { slots, .. }, .. } = cause { *slots } else { None };
             row.with("Kind", cause.name())
+                .with_some("BackfillSlots", slots.map(rows::count))
                 .with("RuleId", rule.as_str())
                 .with("Looks", rows::count(*looks))
                 .with("LookFailed", *look_failed)
@@ -182,7 +187,13 @@ fn from_row(row: &Entity) -> Result<Pending, Unreadable> {
             let order = read.string("Order")?;
             return Ok(Pending::Order(PendingOrder { key, blob, of, order, since, due, updated, failures, reason }));
         }
-        "found" => Cause::Found { taken: row.string("TakenETag").map(str::to_owned) },
+        "found" => {
+            let by = row.string("Order").map_or(Finder::Sweep, |order| Finder::Backfill {
+                order: order.to_owned(),
+                slots: row.int32("BackfillSlots").and_then(|slots| u32::try_from(slots).ok()),
+            });
+            Cause::Found { taken: row.string("TakenETag").map(str::to_owned), by }
+        }
         "changed" => Cause::Changed { taken: read.string("TakenETag")? },
         "folder" => {
             let cursor = row.string("Cursor").map(str::to_owned);
@@ -322,8 +333,12 @@ mod tests {
             Cause::Taken,
             Cause::Replayed { order: "replayed by ann (a test)".to_owned() },
             Cause::Changed { taken: "0x0".to_owned() },
-            Cause::Found { taken: None },
-            Cause::Found { taken: Some("0x0".to_owned()) },
+            Cause::Found { taken: None, by: Finder::Sweep },
+            Cause::Found { taken: Some("0x0".to_owned()), by: Finder::Sweep },
+            Cause::Found {
+                taken: None,
+                by: Finder::Backfill { order: "backfilled by ann (a test)".to_owned(), slots: Some(2) },
+            },
         ];
         for cause in causes {
             let event_time = Some(now.replace_nanosecond(0).unwrap());

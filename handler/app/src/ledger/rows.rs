@@ -38,7 +38,8 @@ use lifecycle::id::{DeploymentName, EndpointUri, JobName, RuleId, WorkspaceId};
 use lifecycle::publishing::Publishing;
 use lifecycle::scoring::OutputSeen;
 use lifecycle::{
-    BlobVersion, Entry, Event, FailureCause, InputContent, Job, OutputPrint, Scoring, ScoringId, Status, Submission,
+    BlobVersion, Entry, Event, FailureCause, InputContent, Job, Origin, OutputPrint, Scoring, ScoringId, Status,
+    Submission,
 };
 use time::macros::{datetime, format_description};
 use time::{Duration, OffsetDateTime, PrimitiveDateTime};
@@ -80,7 +81,6 @@ impl Unreadable {
 }
 
 /// What the in-flight index tells without reading the scoring.
-#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, and none rules out another")]
 #[derive(Debug, Clone, PartialEq)]
 pub struct InFlight {
     /// The scoring.
@@ -117,8 +117,8 @@ pub struct InFlight {
     pub on_hold_since: Option<OffsetDateTime>,
     /// It goes before all others of its endpoint.
     pub expedited: bool,
-    /// A sweep has found its version.
-    pub found_by_sweep: bool,
+    /// What brought it here.
+    pub origin: Origin,
     /// When it was accepted.
     pub created: OffsetDateTime,
     /// The number of the current attempt, from 1; 0 before the first.
@@ -146,6 +146,30 @@ pub struct Terminal {
     pub took: Option<Duration>,
     /// RowKey of the index row.
     pub row: String,
+}
+
+/// Events are what brings nearly all: they have no word.
+fn origin_word(origin: Origin) -> Option<&'static str> {
+    match origin {
+        Origin::Told => None,
+        Origin::Swept => Some("swept"),
+        Origin::Backfilled { .. } => Some("backfilled"),
+    }
+}
+
+fn backfill_slots(origin: Origin) -> Option<u32> {
+    if let Origin::Backfilled { slots } = origin { slots } else { None }
+}
+
+/// A word that this version does not know gives way to nobody.
+fn origin(row: &Entity) -> Origin {
+    match row.string("Origin") {
+        Some("swept") => Origin::Swept,
+        Some("backfilled") => {
+            Origin::Backfilled { slots: row.int32("BackfillSlots").and_then(|slots| u32::try_from(slots).ok()) }
+        }
+        _ => Origin::Told,
+    }
 }
 
 /// Partition of a scoring.
@@ -376,7 +400,8 @@ pub fn to_scoring_row(s: &Scoring, op: &str) -> Entity {
         .with_some("InPlaceOf", s.in_place_of.as_ref().map(ScoringId::as_str))
         .with_some("OnHold", s.on_hold.as_deref())
         .with_some("Expedited", s.expedited.then_some(true))
-        .with_some("FoundBySweep", s.found_by_sweep.then_some(true))
+        .with_some("Origin", origin_word(s.origin))
+        .with_some("BackfillSlots", backfill_slots(s.origin).map(count))
         .with_some("StopOrdered", s.stop_ordered.then_some(true))
         .with_some("AcknowledgedTime", s.acknowledged)
         .with_some("OutputBytes", s.output_bytes.and_then(|bytes| i64::try_from(bytes).ok()))
@@ -459,7 +484,7 @@ pub fn from_scoring_row(row: &Entity) -> Result<Scoring, Unreadable> {
         in_place_of: row.string("InPlaceOf").map(|text| read.scoring_id("InPlaceOf", text)).transpose()?,
         on_hold: row.string("OnHold").map(str::to_owned),
         expedited: row.boolean("Expedited").unwrap_or(false),
-        found_by_sweep: row.boolean("FoundBySweep").unwrap_or(false),
+        origin: origin(row),
         stop_ordered: row.boolean("StopOrdered").unwrap_or(false),
         acknowledged: row.time("AcknowledgedTime"),
         output_bytes: row.int64("OutputBytes").and_then(|bytes| u64::try_from(bytes).ok()),
@@ -497,7 +522,8 @@ pub fn to_in_flight_row(s: &Scoring) -> Entity {
         // Nothing else happens to what is on hold.
         .with_some("OnHoldTime", s.on_hold.as_ref().map(|_| s.updated))
         .with_some("Expedited", s.expedited.then_some(true))
-        .with_some("FoundBySweep", s.found_by_sweep.then_some(true))
+        .with_some("Origin", origin_word(s.origin))
+        .with_some("BackfillSlots", backfill_slots(s.origin).map(count))
         .with("CreatedTime", s.created)
         .with("Attempt", count(s.attempt))
 }
@@ -524,7 +550,7 @@ pub fn from_in_flight_row(row: &Entity) -> Result<InFlight, Unreadable> {
         on_hold: row.string("OnHold").map(str::to_owned),
         on_hold_since: row.time("OnHoldTime"),
         expedited: row.boolean("Expedited").unwrap_or(false),
-        found_by_sweep: row.boolean("FoundBySweep").unwrap_or(false),
+        origin: origin(row),
         created: read.time("CreatedTime")?,
         attempt: read.number("Attempt")?,
     })

@@ -5,10 +5,16 @@
 use super::rows::{self, Reader};
 use super::{Error, Ledger, Rows, Unreadable};
 use crate::ports::table_store::{self, ETag, Entity, IfMatch, Key, Op, Range};
+use lifecycle::RuleId;
 use lifecycle::listing::BlobPrefix;
 use lifecycle::sweep::{Sweep, SweptPlace};
 
 const PARTITION: &str = "sweep";
+
+/// Beside the heartbeat, where no place is.
+fn not_swept_key() -> Key {
+    Key::new("heartbeat", "not-swept")
+}
 
 impl Ledger {
     /// All places that were ever swept, with their versions.
@@ -36,6 +42,20 @@ impl Ledger {
             ) => Ok(None),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Keeps which rules are to be swept and are not, as nobody says in which account.
+    pub async fn record_not_swept(&self, rules: &[RuleId]) -> Result<(), Error> {
+        let ids: Vec<&str> = rules.iter().map(|rule| &**rule).collect();
+        let row = Entity::new(not_swept_key()).with("SchemaVersion", rows::SCHEMA);
+        self.upsert_row(row.with("Rules", serde_json::to_string(&ids).unwrap_or_default())).await // texts always serialise
+    }
+
+    /// The same, as it was kept last.
+    pub async fn not_swept(&self) -> Result<Vec<RuleId>, Error> {
+        let row = self.row(&not_swept_key()).await?;
+        let ids: Option<Vec<String>> = row.and_then(|row| serde_json::from_str(row.entity.string("Rules")?).ok());
+        Ok(ids.unwrap_or_default().into_iter().filter_map(|id| id.parse().ok()).collect())
     }
 
     /// Forgets a place, as its rule wants it swept no more.
@@ -68,6 +88,7 @@ fn to_row(place: &SweptPlace) -> Entity {
         .with_some("Last", place.last.as_ref().map(|(last, _)| json(last)))
         .with_some("EndTime", place.ended())
         .with_some("LastWholeTime", place.last_whole)
+        .with("Unaccounted", i64::try_from(place.unaccounted).unwrap_or(i64::MAX))
         .with("Failures", rows::count(place.failures))
         .with_some("Failure", place.failure.as_deref())
 }
@@ -93,6 +114,7 @@ fn from_row(row: &Entity) -> Result<SweptPlace, Unreadable> {
         current: sweep("Current")?,
         last: sweep("Last")?.map(ended).transpose()?,
         last_whole: row.time("LastWholeTime"),
+        unaccounted: row.int64("Unaccounted").and_then(|count| u64::try_from(count).ok()).unwrap_or_default(),
         failures: read.number("Failures")?,
         failure: row.string("Failure").map(str::to_owned),
     })
@@ -119,7 +141,7 @@ mod tests {
             let counts = SweepCounts { pages: 1, found: 2, ..SweepCounts::default() };
             let paged = claimed.clone().paged(rule, counts, Some("next".to_owned()), now);
             let ended = paged.clone().paged(rule, counts, None, now);
-            for place in [new, claimed.clone().not_done("403", now), claimed, paged, ended] {
+            for place in [new, claimed.clone().not_done("403", 2, now), claimed, paged, ended] {
                 assert_eq!(from_row(&to_row(&place)), Ok(place));
             }
         }

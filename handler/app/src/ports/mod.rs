@@ -1,6 +1,7 @@
 //! What the app needs of the world, in our words. Adapters implement it, tests and the simulator stand in for it.
 
 mod answered;
+mod dead_letters;
 pub mod management;
 pub mod table_store;
 
@@ -8,6 +9,7 @@ use std::collections::{BTreeMap, HashSet};
 
 pub use answered::Answered;
 use async_trait::async_trait;
+pub use dead_letters::{DeadLetter, DeadLetters};
 use lifecycle::id::{EndpointUri, JobName, WorkspaceId};
 use lifecycle::text::error_chain;
 use lifecycle::{

@@ -20,7 +20,7 @@ use super::limits::LimitView;
 use super::pending::PendingView;
 use super::sweeps::SweepView;
 use super::text::{duration_text, shortened, utc_text};
-use crate::ledger::{EndCounts, InFlight, Quarantined, RulesProblem, Runs, Unacknowledged};
+use crate::ledger::{DeadLettersLeft, EndCounts, InFlight, Quarantined, RulesProblem, Runs, Unacknowledged};
 use crate::stuck;
 
 /// A reconcile run takes ten minutes at most, and comes every minute.
@@ -82,8 +82,12 @@ pub enum FindingKind {
     NotSeen,
     /// Places of rules are not swept, though they are due.
     SweepOverdue,
+    /// Rules are not swept, as nobody says in which account.
+    NotSwept,
     /// Places of rules cannot be listed, or what was found there not be taken in.
     CannotSweep,
+    /// What Event Grid could not deliver lies where it was written to.
+    DeadLetters,
     /// Events could not be read.
     Quarantined,
 }
@@ -135,6 +139,10 @@ pub(super) struct Seen<'a> {
     pub(super) breakers: &'a [BreakerView],
     pub(super) limits: &'a [LimitView],
     pub(super) sweeps: &'a [SweepView],
+    /// Rules that are to be swept and are not.
+    pub(super) not_swept: &'a [RuleId],
+    /// As they were seen last, if there were any.
+    pub(super) dead_letters: Option<&'a DeadLettersLeft>,
     pub(super) pending: &'a [PendingView],
     /// Those that nobody has acknowledged.
     pub(super) quarantined: &'a [Quarantined],
@@ -161,6 +169,7 @@ pub(super) fn findings(seen: &Seen<'_>) -> Vec<Finding> {
     all.extend(seen.not_published());
     all.extend(seen.orphaned());
     all.extend(seen.of_sweeps());
+    all.extend(seen.of_dead_letters());
     all.extend(seen.unread());
     for finding in &mut all {
         finding.reason = redacted(&finding.reason).into_owned();
@@ -291,11 +300,22 @@ impl Seen<'_> {
     fn of_sweeps(&self) -> Vec<Finding> {
         let next = "scorekeeper doctor";
         let mut all = Vec::new();
+        if let [first, more @ ..] = self.not_swept {
+            let more = if more.is_empty() { String::new() } else { format!(" and {} more", more.len()) };
+            let reason = format!(
+                "rule {first}{more} is not swept: it names no `match.account`, and SCOREKEEPER_WATCHED_ACCOUNTS none; what no event tells of is not found"
+            );
+            all.push(one(FindingKind::NotSwept, self.not_swept.len(), None, reason, "scorekeeper config"));
+        }
         for view in self.sweeps {
             let SweepView { rule, place, failures, .. } = view;
-            let failure = view.failure.as_deref().filter(|why| is_denied(why) || *failures >= PASSING_TRIES);
+            let is_told = |why: &&str| is_denied(why) || *failures >= PASSING_TRIES || view.unaccounted > 0;
+            let failure = view.failure.as_deref().filter(is_told);
             if let Some(why) = failure {
-                let reason = format!("{place} cannot be swept under rule {rule} ({})", shortened(why, 160));
+                let left = Some(view.unaccounted).filter(|count| *count > 0);
+                let left =
+                    left.map(|count| format!("; {count} versions there are unaccounted for")).unwrap_or_default();
+                let reason = format!("{place} cannot be swept under rule {rule} ({}){left}", shortened(why, 160));
                 all.push(one(FindingKind::CannotSweep, 1, view.ended, reason, next));
             } else if let Some(since) = view.overdue_since {
                 let reason = format!(
@@ -305,6 +325,27 @@ impl Seen<'_> {
             }
         }
         all.truncate(MAX_OF_KIND);
+        all
+    }
+
+    /// Whether something lies where Event Grid gives up.
+    fn of_dead_letters(&self) -> Vec<Finding> {
+        let Some(seen) = self.dead_letters else { return Vec::new() };
+        let found = |count: u64, what: &str, next: &str| {
+            let count = usize::try_from(count).unwrap_or(usize::MAX);
+            let reason = format!("{count} dead letters of Event Grid lie in {}{what}", seen.place);
+            one(FindingKind::DeadLetters, count, Some(seen.since), reason, next)
+        };
+        let mut all = Vec::new();
+        if seen.left > 0 || seen.failure.is_some() {
+            let why = seen.failure.as_deref().map(|why| format!(" ({})", shortened(why, 160))).unwrap_or_default();
+            let what = format!(" and could not be taken in{why}");
+            all.push(found(seen.left, &what, "scorekeeper doctor"));
+        }
+        if seen.too_old > 0 {
+            let what = " and are older than what the ledger remembers: what they tell of may have been scored";
+            all.push(found(seen.too_old, what, "scorekeeper dead-letters --too-old"));
+        }
         all
     }
 

@@ -3,6 +3,7 @@
 //! Members are named as scripts see them in JSON; texts say what is to be done next. Nothing here writes.
 
 mod breakers;
+mod coverage;
 mod deployments;
 mod events;
 mod expected;
@@ -19,6 +20,7 @@ mod sweeps;
 mod text;
 
 pub use breakers::{BreakerView, breakers};
+pub use coverage::{Coverage, CoverageView, coverage};
 pub use deployments::DeploymentView;
 pub use events::{EventPage, QuarantinedView, SkippedView, quarantined, skipped};
 pub use explain::{Explanation, Verdict, explain};

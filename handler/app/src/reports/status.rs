@@ -6,6 +6,7 @@ use lifecycle::redact::redacted;
 use time::{Duration, OffsetDateTime};
 
 use super::breakers::{BreakerView, breakers};
+use super::coverage::{CoverageView, Tally, unaccounted};
 use super::deployments::{DeploymentView, deployments};
 use super::findings::{Finding, Seen, findings};
 use super::limits::{LimitView, limits};
@@ -41,6 +42,8 @@ pub struct StatusReport {
     pub pending: usize,
     /// Every place that is swept, and when that last came to its end.
     pub sweeps: Vec<SweepView>,
+    /// What accounts for the versions that were accepted since `since`, by rule and day.
+    pub coverage: Vec<CoverageView>,
     /// Every rule and endpoint with its limit.
     pub limits: Vec<LimitView>,
     /// Deployments of endpoints that have more than one, by what ended since `since`.
@@ -52,6 +55,11 @@ pub struct StatusReport {
 }
 
 impl StatusReport {
+    /// Versions that sweeps have listed and that nothing accounts for.
+    pub fn unaccounted(&self) -> u64 {
+        unaccounted(&self.sweeps)
+    }
+
     /// Scorings in this status.
     pub fn count(&self, status: Status) -> usize {
         self.counts.iter().find(|(other, _)| *other == status).map_or(0, |(_, count)| *count)
@@ -95,6 +103,9 @@ pub async fn status(
     for (status, count) in &mut counts {
         *count += ended.of(*status);
     }
+    let mut tally = Tally::since(since);
+    tally.scorings(&in_flight, &[]);
+    tally.counted(&ended);
     let mut report = StatusReport {
         counts,
         since,
@@ -107,11 +118,13 @@ pub async fn status(
         quarantined: quarantined.len(),
         pending: pending.len(),
         sweeps,
+        coverage: tally.views(),
         limits: limits(&controls),
         deployments: deployments(&ended),
         breakers: breakers(&controls),
         findings: Vec::new(),
     };
+    let dead_letters = ledger.dead_letters().await?;
     let unacknowledged = not_made_up_for(ledger, &unacknowledged).await?;
     let quarantined: Vec<_> = quarantined.iter().filter(|event| event.acknowledged.is_none()).cloned().collect();
     report.findings = findings(&Seen {
@@ -126,6 +139,8 @@ pub async fn status(
         breakers: &report.breakers,
         limits: &report.limits,
         sweeps: &report.sweeps,
+        not_swept: &ledger.not_swept().await?,
+        dead_letters: dead_letters.as_ref(),
         pending: &pending.waiting,
         quarantined: &quarantined,
         unreadable,

@@ -31,6 +31,8 @@ pub struct SweepView {
     pub listed: u64,
     /// Versions of them that were not in the ledger, and are now.
     pub found: u64,
+    /// Versions that were listed and that the ledger could not take.
+    pub unaccounted: u64,
     /// Versions of them that were there before the place was swept, or before the last sweep.
     pub older: u64,
     /// Why the last try failed, if it did.
@@ -66,6 +68,7 @@ fn view(place: SweptPlace, now: OffsetDateTime) -> SweepView {
         running_since,
         listed: seen.listed,
         found: seen.found,
+        unaccounted: place.unaccounted,
         older: seen.older,
         failure: place.failure,
         failures: place.failures,

@@ -1,4 +1,4 @@
-//! A version that was listed: whether the ledger knows it, and what becomes of it if not.
+//! A version that was listed by a sweep or a backfill: whether the ledger knows it, and what becomes of it if not.
 //!
 //! The cheapest question is asked first, and for nearly all versions it is the last one: one read of the scoring of this version.
 
@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use lifecycle::listing::BlobPrefix;
 use lifecycle::own_output::may_be_forgotten;
-use lifecycle::pending::Judgement;
+use lifecycle::pending::{Finder, Judgement};
 use lifecycle::skipped::SkippedEvent;
 use lifecycle::sweep::SweepCounts;
 use lifecycle::text::one_line;
-use lifecycle::{BlobSnapshot, BlobVersion, PendingUpload, Rule, Rules, UnversionedBlob};
+use lifecycle::{BlobSnapshot, BlobVersion, PendingUpload, Rule, Rules, Status, UnversionedBlob};
 use time::OffsetDateTime;
 
 use crate::error::{Error, during};
@@ -27,18 +27,42 @@ const RECEIVED_REQUESTS: u32 = 16;
 const TAKE_IN_REQUESTS: u32 = 4;
 
 /// Takes in what the ledger does not know.
-pub(super) struct Found {
-    pub(super) ledger: Ledger,
-    pub(super) rules: Arc<Rules>,
-    pub(super) blobs: Arc<dyn Blobs>,
-    pub(super) intake: Intake,
+#[derive(Clone)]
+pub(crate) struct Found {
+    pub(crate) ledger: Ledger,
+    pub(crate) rules: Arc<Rules>,
+    pub(crate) blobs: Arc<dyn Blobs>,
+    pub(crate) intake: Intake,
+    /// Who lists.
+    pub(crate) by: Finder,
+    /// Whether what is not ready yet is kept, to be looked at again by the reconcile runs.
+    pub(crate) keeps_waiting: bool,
+}
+
+/// What a listed version is under a rule.
+pub(crate) enum Seen {
+    /// Its scoring is in the ledger, in this status if that can be read.
+    Known(Option<Status>),
+    /// It is an output of ours.
+    Own,
+    /// The ledger knows neither. What becomes of it, and whether it was skipped before.
+    New { judgement: Judgement, skipped: bool },
+}
+
+/// Whether anything may be written for a look.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Look {
+    /// Names that it had before are noted.
+    Noted,
+    /// Nothing is.
+    Preview,
 }
 
 /// What the ledger has of a path under a rule.
 #[derive(Default)]
 struct OfPath {
-    /// The version is the same content as one that has a scoring, under another ETag.
-    joined: bool,
+    /// Status of the scoring of the same content, under another ETag.
+    joined: Option<Status>,
     /// The version was skipped.
     skipped: bool,
     /// ETag of the version that was taken in last.
@@ -48,15 +72,14 @@ struct OfPath {
 impl Found {
     /// Takes a version in under the rule and its shadow, unless the ledger knows it. Returns what it was, and requests, about.
     /// **Durable once `Ok`.**
-    pub(super) async fn take_in(
+    pub(crate) async fn take_in(
         &self,
         rule: &Rule,
         place: &BlobPrefix,
         (path, shown): &(String, BlobSnapshot),
         now: OffsetDateTime,
     ) -> Result<(SweepCounts, u32), Error> {
-        let named = place.blob(path).and_then(|blob| Ok((blob.version(&shown.etag)?, blob)));
-        let (version, blob) = match named {
+        let (version, blob) = match named(place, path, shown) {
             Ok(named) => named,
             Err(invalid) => {
                 let skip = unreadable(rule, place, path, shown, &invalid.to_string());
@@ -82,35 +105,21 @@ impl Found {
         shown: &BlobSnapshot,
         now: OffsetDateTime,
     ) -> Result<(SweepCounts, u32), Error> {
-        let asking = || during("asking the ledger about a version that a sweep has listed");
-        let (known, own) =
-            (SweepCounts { known: 1, ..SweepCounts::default() }, SweepCounts { own: 1, ..SweepCounts::default() });
-        let ledger_id = self.ledger.id().await.map_err(asking())?;
-        match self.ledger.get(&rule.scoring_id(ledger_id, version)).await {
-            // One that cannot be read is there, and is told of elsewhere.
-            Ok(Some(_)) | Err(ledger::Error::Unreadable(_)) => return Ok((known, 1)),
-            Ok(None) => {}
-            Err(error) => return Err(asking()(error)),
-        }
-        let forgotten = self.rules.output_at(&version.path).is_some() && may_be_forgotten(shown.modified, now);
-        let may_be_published = self.intake.driver().may_have_published(now).await;
-        let owner = own_outputs::owner_of(&self.ledger, version, may_be_published).await.map_err(asking())?;
-        if forgotten || owner.is_some() {
-            return Ok((own, 2));
-        }
-        let of_path = self.of_path(rule, version).await.map_err(asking())?;
-        let requests = 2 + RECEIVED_REQUESTS;
-        if of_path.joined {
-            return Ok((known, requests));
-        }
-        let upload = PendingUpload::found(rule, blob.clone(), shown, of_path.taken, now);
-        let shown = with_index_tags(&*self.blobs, blob, shown.clone(), [rule]).await;
-        let mut outcome = Outcome::default();
-        let judgement = self.intake.judge(upload, Ok(Some(&shown)), now).await?;
+        let none = SweepCounts::default();
+        let (seen, requests) = self.seen(rule, blob, version, shown, Look::Noted, now).await?;
+        let (judgement, skipped) = match seen {
+            Seen::Known(_) => return Ok((SweepCounts { known: 1, ..none }, requests)),
+            Seen::Own => return Ok((SweepCounts { own: 1, ..none }, requests)),
+            Seen::New { judgement, skipped } => (judgement, skipped),
+        };
         // What was refused before and is wanted now, as a rule has changed, is taken in.
-        if matches!(judgement, Judgement::Skip(_)) && of_path.skipped {
-            return Ok((known, requests));
+        if matches!(judgement, Judgement::Skip(_)) && skipped {
+            return Ok((SweepCounts { known: 1, ..none }, requests));
         }
+        if matches!(judgement, Judgement::Wait(_)) && !self.keeps_waiting {
+            return Ok((SweepCounts { young: 1, ..none }, requests));
+        }
+        let mut outcome = Outcome::default();
         if let Some(again) = self.intake.carry_out(judgement, None, now, &mut outcome).await? {
             self.ledger
                 .keep_pending(&Pending::Upload(again))
@@ -124,9 +133,48 @@ impl Found {
             skipped: u64::from(accepted.skipped > 0 || accepted.quarantined > 0),
             // Its event came at this moment.
             known: u64::from(accepted.duplicates > 0),
-            ..SweepCounts::default()
+            ..none
         };
         Ok((counts, requests + TAKE_IN_REQUESTS))
+    }
+
+    /// What a listed version is under a rule, and requests, about.
+    pub(crate) async fn seen(
+        &self,
+        rule: &Rule,
+        blob: &UnversionedBlob,
+        version: &BlobVersion,
+        shown: &BlobSnapshot,
+        look: Look,
+        now: OffsetDateTime,
+    ) -> Result<(Seen, u32), Error> {
+        let asking = || during("asking the ledger about a version that was listed");
+        let ledger_id = self.ledger.id().await.map_err(asking())?;
+        match self.ledger.get(&rule.scoring_id(ledger_id, version)).await {
+            Ok(Some((scoring, _))) => return Ok((Seen::Known(Some(scoring.status)), 1)),
+            // One that cannot be read is there, and is told of elsewhere.
+            Err(ledger::Error::Unreadable(_)) => return Ok((Seen::Known(None), 1)),
+            Ok(None) => {}
+            Err(error) => return Err(asking()(error)),
+        }
+        let forgotten = self.rules.output_at(&version.path).is_some() && may_be_forgotten(shown.modified, now);
+        let may_be_published = self.intake.driver().may_have_published(now).await;
+        let owner = own_outputs::owner_of(&self.ledger, version, may_be_published).await.map_err(asking())?;
+        if forgotten || owner.is_some() {
+            return Ok((Seen::Own, 2));
+        }
+        let of_path = self.of_path(rule, version).await.map_err(asking())?;
+        let requests = 2 + RECEIVED_REQUESTS;
+        if let Some(status) = of_path.joined {
+            return Ok((Seen::Known(Some(status)), requests));
+        }
+        let upload = PendingUpload::found(rule, blob.clone(), shown, (of_path.taken, self.by.clone()), now);
+        let shown = with_index_tags(&*self.blobs, blob, shown.clone(), [rule]).await;
+        let judgement = match look {
+            Look::Noted => self.intake.judge(upload, Ok(Some(&shown)), now).await?,
+            Look::Preview => self.intake.preview(upload, &shown, now).await?,
+        };
+        Ok((Seen::New { judgement, skipped: of_path.skipped }, requests))
     }
 
     async fn of_path(&self, rule: &Rule, version: &BlobVersion) -> Result<OfPath, ledger::Error> {
@@ -144,7 +192,9 @@ impl Found {
                     if scoring.rule != rule.id || scoring.blob.url != version.url {
                         continue;
                     }
-                    of_path.joined |= scoring.aliases.contains(&version.etag);
+                    if scoring.aliases.contains(&version.etag) {
+                        of_path.joined.get_or_insert(scoring.status);
+                    }
                     of_path.taken.get_or_insert(scoring.blob.etag);
                 }
             }
@@ -153,8 +203,18 @@ impl Found {
     }
 }
 
+/// A listed blob as an event about it would name it.
+pub(crate) fn named(
+    place: &BlobPrefix,
+    path: &str,
+    shown: &BlobSnapshot,
+) -> Result<(BlobVersion, UnversionedBlob), lifecycle::blob::InvalidBlob> {
+    let blob = place.blob(path)?;
+    Ok((blob.version(&shown.etag)?, blob))
+}
+
 /// Whether the rule, and so its shadow, may want a blob of this name. What it does not want by its name is in no place of it.
-pub(super) fn may_want(rule: &Rule, place: &BlobPrefix, path: &str) -> bool {
+pub(crate) fn may_want(rule: &Rule, place: &BlobPrefix, path: &str) -> bool {
     let Ok(blob) = place.blob(path) else { return true };
     rule.refuses_name(&blob.account, &blob.container, &blob.path).is_none()
 }

@@ -4,26 +4,28 @@
 //! compare-and-swap; what of a page the ledger does not know goes through intake as an event does, and only then the page is done.
 //! A version that the ledger knows costs one read. Nothing is submitted here: the ticks give what was found its turn.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration as StdDuration;
 
 use futures::future::BoxFuture;
 use futures::{StreamExt as _, stream};
 use lifecycle::listing::BlobPrefix;
+use lifecycle::pending::Finder;
 use lifecycle::sweep::{Asked, CLAIM, SweepCounts, SweptPlace};
-use lifecycle::{BlobSnapshot, Rule, Rules, StorageHosts};
+use lifecycle::{BlobSnapshot, Rule, RuleId, Rules, StorageHosts};
 use serde::Serialize;
 use time::{Duration, OffsetDateTime};
 
+use crate::backfill::Backfiller;
 use crate::clock::LedgerClock;
 use crate::driver::Services;
 use crate::error::{Error, during, error_chain};
 use crate::intake::Intake;
-use crate::ledger::Ledger;
+use crate::ledger::{self, Ledger};
 use crate::ports::table_store::ETag;
 use crate::ports::{Blobs, MAX_LISTED};
 
-mod found;
+pub(crate) mod found;
 
 use found::{Found, may_want};
 
@@ -48,6 +50,8 @@ pub(crate) struct Sweeper {
     storage_hosts: StorageHosts,
     retention: Duration,
     found: Found,
+    /// Rules that were told of as not swept, once they were.
+    told_not_swept: Mutex<Option<Vec<RuleId>>>,
 }
 
 /// What a run of sweeps did.
@@ -56,6 +60,8 @@ pub(crate) struct Sweeper {
 pub struct SweepReport {
     /// Places that rules want swept.
     pub places: usize,
+    /// Rules that want to be swept, and of which nobody says in which account.
+    pub not_swept: usize,
     /// Sweeps that came to their end.
     pub ended: usize,
     /// Pages that were done.
@@ -66,10 +72,30 @@ pub struct SweepReport {
     pub found: u64,
     /// Versions that were recorded as skipped.
     pub skipped: u64,
+    /// Versions that were listed and that the ledger could not take.
+    pub unaccounted: u64,
     /// Places that could not be swept now.
     pub errors: usize,
     /// Requests to the storage and the ledger.
     pub requests: u32,
+}
+
+impl SweepReport {
+    /// The one record in which the log says what sweeps find and miss: the alert reads it, as what the function answers reaches
+    /// nobody.
+    fn log(&self) {
+        tracing::info!(
+            places = self.places,
+            ended = self.ended,
+            listed = self.listed,
+            found = self.found,
+            skipped = self.skipped,
+            unaccounted = self.unaccounted,
+            not_swept = self.not_swept,
+            errors = self.errors,
+            "sweep run ended"
+        );
+    }
 }
 
 /// A place at work.
@@ -104,13 +130,25 @@ impl Sweeper {
             blobs: Arc::clone(&services.blobs),
             storage_hosts,
             retention,
+            told_not_swept: Mutex::default(),
             found: Found {
                 ledger: ledger.clone(),
                 rules: Arc::clone(rules),
                 blobs: Arc::clone(&services.blobs),
                 intake: intake.clone(),
+                by: Finder::Sweep,
+                keeps_waiting: true,
             },
         }
+    }
+
+    /// What looks at listed versions.
+    pub(crate) fn found(&self) -> Found {
+        self.found.clone()
+    }
+
+    pub(crate) fn backfiller(&self, clock: LedgerClock) -> Backfiller {
+        Backfiller { found: self.found.clone(), storage_hosts: self.storage_hosts.clone(), clock }
     }
 
     /// Sweeps what is due, the place first that was not worked on for the longest. Begins nothing new after `deadline`.
@@ -128,15 +166,7 @@ impl Sweeper {
                 tracing::warn!(rule = rule.id.as_str(), error = %error_chain(&error), "a sweep under rule {} made no progress", rule.id);
             }
         }
-        if report.found > 0 || report.skipped > 0 {
-            tracing::info!(
-                found = report.found,
-                skipped = report.skipped,
-                listed = report.listed,
-                "sweeps found {} versions that no event told of",
-                report.found
-            );
-        }
+        report.log();
         Ok(report)
     }
 
@@ -149,6 +179,9 @@ impl Sweeper {
             report.errors += 1;
             tracing::error!(error = %unreadable, "{unreadable}");
         }
+        let not_swept = self.rules.not_swept(|rule| places_of(rule, &self.storage_hosts).is_empty());
+        report.not_swept = not_swept.len();
+        self.tell_not_swept(not_swept).await.map_err(reading())?;
         let (mut kept, mut places) = (kept.read, Vec::new());
         for rule in self.rules.iter().filter(|rule| rule.shadow_of.is_none() && rule.sweep.every().is_some()) {
             for place in places_of(rule, &self.storage_hosts) {
@@ -173,6 +206,18 @@ impl Sweeper {
         }
         places.sort_by_key(|(_, place, _)| place.updated);
         Ok(places)
+    }
+
+    /// Keeps which rules are not swept, for `status`: once for each process, and when it is another list.
+    async fn tell_not_swept(&self, rules: Vec<RuleId>) -> Result<(), ledger::Error> {
+        if self.told_not_swept.lock().unwrap_or_else(PoisonError::into_inner).as_ref() == Some(&rules) {
+            return Ok(());
+        }
+        if !rules.is_empty() || self.ledger.not_swept().await? != rules {
+            self.ledger.record_not_swept(&rules).await?;
+        }
+        *self.told_not_swept.lock().unwrap_or_else(PoisonError::into_inner) = Some(rules);
+        Ok(())
     }
 
     async fn sweep(
@@ -220,7 +265,8 @@ impl Sweeper {
         let page = match self.blobs.list(&claimed.place.place, sweep.cursor.as_deref(), MAX_LISTED).await {
             Ok(page) => page,
             Err(inconclusive) => {
-                return self.not_done(claimed, &error_chain(&inconclusive), report).await;
+                let unaccounted = claimed.place.unaccounted;
+                return self.not_done(claimed, (&error_chain(&inconclusive), unaccounted), report).await;
             }
         };
         let now = self.clock.now();
@@ -259,7 +305,10 @@ impl Sweeper {
                     report.requests = report.requests.saturating_add(requests);
                     self.keep_to_rate(requests, begun, pause).await;
                 }
-                Err(error) => return self.not_done(claimed, &error_chain(&error), report).await,
+                Err((error, unaccounted)) => {
+                    report.unaccounted += unaccounted;
+                    return self.not_done(claimed, (&error_chain(&error), unaccounted), report).await;
+                }
             }
         }
         // Only now: all that is on it is in the ledger.
@@ -277,27 +326,31 @@ impl Sweeper {
         })
     }
 
-    /// Asks the ledger about some versions. Fails if one of them is not in it then, after all were tried.
+    /// Asks the ledger about some versions. Fails if some of them are not in it then, after all were tried: with how many.
     async fn chunk(
         &self,
         rule: &Rule,
         place: &BlobPrefix,
         versions: &[(String, BlobSnapshot)],
-    ) -> Result<(SweepCounts, u32), Error> {
+    ) -> Result<(SweepCounts, u32), (Error, u64)> {
         let mut looks = stream::iter(0..versions.len())
             .map(|at| self.found.take_in(rule, place, &versions[at], self.clock.now()))
             .buffer_unordered(MAX_CONCURRENT);
-        let (mut counts, mut requests, mut failure) = (SweepCounts::default(), 0_u32, None);
+        let (mut counts, mut requests) = (SweepCounts::default(), 0_u32);
+        let (mut failure, mut unaccounted) = (None, 0);
         while let Some(one) = looks.next().await {
             match one {
                 Ok((seen, asked)) => {
                     counts = counts.and(seen);
                     requests = requests.saturating_add(asked);
                 }
-                Err(error) => failure = failure.or(Some(error)),
+                Err(error) => {
+                    unaccounted += 1;
+                    failure = failure.or(Some(error));
+                }
             }
         }
-        failure.map_or(Ok((counts, requests)), Err)
+        failure.map_or(Ok((counts, requests)), |failure| Err((failure, unaccounted)))
     }
 
     async fn keep_to_rate(&self, requests: u32, begun: OffsetDateTime, pause: &Pause) {
@@ -314,10 +367,15 @@ impl Sweeper {
         Ok(Then::Stop)
     }
 
-    async fn not_done(&self, claimed: Claimed, why: &str, report: &mut SweepReport) -> Result<Then, Error> {
+    async fn not_done(
+        &self,
+        claimed: Claimed,
+        (why, unaccounted): (&str, u64),
+        report: &mut SweepReport,
+    ) -> Result<Then, Error> {
         tracing::warn!(rule = claimed.place.rule.as_str(), place = %claimed.place.place, "{} could not be swept: {why}", claimed.place.place);
         report.errors += 1;
-        let later = claimed.place.not_done(why, self.clock.now());
+        let later = claimed.place.not_done(why, unaccounted, self.clock.now());
         self.keep(later, &claimed.etag, report).await?;
         Ok(Then::Stop)
     }
@@ -325,7 +383,12 @@ impl Sweeper {
 
 /// What is listed under a rule: of the account that it names, else of all that the settings name.
 fn places_of(rule: &Rule, hosts: &StorageHosts) -> Vec<BlobPrefix> {
+    places_below(rule, &rule.matches.prefix, hosts)
+}
+
+/// The same of a prefix of a rule's container.
+pub(crate) fn places_below(rule: &Rule, prefix: &str, hosts: &StorageHosts) -> Vec<BlobPrefix> {
     let accounts = hosts.watched(rule.matches.account.as_ref());
-    let place = |account: String| BlobPrefix::new(&account, &rule.matches.container, &rule.matches.prefix).ok();
+    let place = |account: String| BlobPrefix::new(&account, &rule.matches.container, prefix).ok();
     accounts.into_iter().filter_map(place).collect()
 }

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use lifecycle::id::{DeploymentName, RuleId};
-use lifecycle::{EndpointKey, QueuePosition, Rules};
+use lifecycle::{EndpointKey, Origin, QueuePosition, Rules};
 
 use crate::ledger::InFlight;
 
@@ -17,11 +17,13 @@ pub(super) struct Queue {
     max: usize,
     /// By deployment too, as an open circuit breaker keeps one of them waiting.
     by_rule: HashMap<(RuleId, Option<DeploymentName>), Vec<InFlight>>,
+    /// Scorings of backfills that are at Azure ML.
+    backfilled: HashMap<RuleId, u32>,
 }
 
 impl Queue {
     pub(super) fn new(max: usize) -> Self {
-        Self { max, by_rule: HashMap::new() }
+        Self { max, by_rule: HashMap::new(), backfilled: HashMap::new() }
     }
 
     pub(super) fn add(&mut self, row: InFlight) {
@@ -34,11 +36,33 @@ impl Queue {
         }
     }
 
+    /// Counts what is at Azure ML already.
+    pub(super) fn count_sent(&mut self, row: &InFlight) {
+        if matches!(row.origin, Origin::Backfilled { .. }) {
+            *self.backfilled.entry(row.rule.clone()).or_default() += 1;
+        }
+    }
+
+    /// Leaves out what is beyond the share of slots that its backfill may have: it does not wait for room, and nobody waits behind it.
+    fn within_shares(&mut self, rows: &mut Vec<InFlight>) {
+        rows.retain(|row| {
+            let Origin::Backfilled { slots: Some(slots) } = row.origin else { return true };
+            // What an operator wants first goes, whoever brought it.
+            if row.expedited {
+                return true;
+            }
+            let sent = self.backfilled.entry(row.rule.clone()).or_default();
+            *sent = sent.saturating_add(1);
+            *sent <= slots
+        });
+    }
+
     /// One queue for each endpoint, in order of priority and arrival.
-    pub(super) fn by_endpoint(self, rules: &Rules) -> BTreeMap<EndpointKey, Vec<InFlight>> {
+    pub(super) fn by_endpoint(mut self, rules: &Rules) -> BTreeMap<EndpointKey, Vec<InFlight>> {
         let mut all = BTreeMap::<_, Vec<_>>::new();
-        for mut rows in self.by_rule.into_values() {
+        for mut rows in std::mem::take(&mut self.by_rule).into_values() {
             by_age(&mut rows);
+            self.within_shares(&mut rows);
             rows.truncate(self.max);
             for row in rows {
                 all.entry(row.endpoint.key().clone()).or_default().push(row);
@@ -48,7 +72,7 @@ impl Queue {
         for rows in all.values_mut() {
             rows.sort_by_cached_key(|row| {
                 let priority = priority(&row.rule);
-                QueuePosition::new(row.expedited, priority, row.found_by_sweep, row.created, row.id.clone())
+                QueuePosition::new(row.expedited, priority, row.origin, row.created, row.id.clone())
             });
         }
         all
@@ -56,8 +80,8 @@ impl Queue {
 }
 
 fn by_age(rows: &mut [InFlight]) {
-    // What an operator expedited is not cut off, however young it is; what a sweep found makes room for what events told of.
-    let place = |row: &InFlight| (!row.expedited, row.found_by_sweep, row.created);
+    // What an operator expedited is not cut off, however young it is; what sweeps and backfills found makes room for what events told of.
+    let place = |row: &InFlight| (!row.expedited, row.origin.rank(), row.created);
     rows.sort_by(|a, b| place(a).cmp(&place(b)).then_with(|| a.id.cmp(&b.id)));
 }
 
@@ -89,7 +113,7 @@ mod tests {
             on_hold: None,
             on_hold_since: None,
             expedited: false,
-            found_by_sweep: false,
+            origin: Origin::Told,
             created: NOW + Duration::seconds(i64::from(n)),
             attempt: 0,
         }
@@ -133,6 +157,25 @@ mod tests {
         }
         let order = queue.by_endpoint(&Rules::default()).into_values().flatten();
         assert_eq!(order.map(|row| (row.created - NOW).whole_seconds()).collect::<Vec<_>>(), [8, 1]);
+    }
+
+    #[test]
+    fn a_backfill_gets_its_share_of_slots_and_goes_behind_all_others() {
+        let slots = |slots| Origin::Backfilled { slots };
+        let of = |origin, n| InFlight { origin, ..queued("a", n) };
+        let mut queue = Queue::new(100);
+        queue.count_sent(&of(slots(Some(3)), 0));
+        queue.count_sent(&of(Origin::Told, 1));
+        for n in 10..20 {
+            queue.add(of(slots(Some(3)), n));
+        }
+        queue.add(of(Origin::Swept, 30));
+        queue.add(of(Origin::Told, 31));
+        queue.add(InFlight { expedited: true, ..of(slots(Some(3)), 32) });
+        queue.add(InFlight { origin: slots(None), ..queued("b", 40) });
+        let order = queue.by_endpoint(&Rules::default()).into_values().flatten();
+        let order: Vec<_> = order.map(|row| (row.created - NOW).whole_seconds()).collect();
+        assert_eq!(order, [32, 31, 30, 10, 11, 40], "one of three is at Azure ML");
     }
 
     #[test]

@@ -194,7 +194,7 @@ mod tests {
             on_hold: None,
             on_hold_since: None,
             expedited: false,
-            found_by_sweep: false,
+            origin: lifecycle::Origin::Told,
             created: since - Duration::HOUR,
             attempt: 1,
         }

@@ -174,6 +174,10 @@ enum BlockedScope {
 
 /// Notes that a scoring has to wait: for a slot or submit of the endpoint there, else with its rule.
 fn wait(left: &mut HashMap<LimitScope, Backlog>, by: &BlockedScope, reason: &str, row: &InFlight) {
+    // Events go behind what is counted here, and not behind what gives way to them.
+    if row.origin.gives_way() {
+        return;
+    }
     let scope = if *by == BlockedScope::All {
         LimitScope::Endpoint(row.endpoint.key().clone())
     } else {

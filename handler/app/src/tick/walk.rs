@@ -199,6 +199,9 @@ impl Walk {
             }
             return;
         }
+        if row.status.holds_slot() {
+            walked.queue.count_sent(&row);
+        }
         if let Some(controls) = options.controls.filter(|_| row.status.holds_slot() && !row.slot_freed) {
             for (scope, _) in limited(&self.rules, controls, &row.rule, &row.endpoint) {
                 walked.holders.entry(scope).or_default().insert(row.id.clone());

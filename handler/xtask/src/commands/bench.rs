@@ -15,7 +15,7 @@ use crate::{
 
 /// What the handler costs on this machine, beside a bare axum handler with the same I/O.
 ///
-/// Release builds: the pure core, ledger and tick over both local stores; lists of a million scorings; then `scorekeeper serve` under load, its cloud
+/// Release builds: the pure core, ledger and tick over both local stores; lists of a million scorings; a sweep of a million blobs; then `scorekeeper serve` under load, its cloud
 /// faked. With the target that is shipped it is the package's executable that is put under load.
 #[derive(Debug, clap::Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
@@ -62,6 +62,9 @@ pub(super) fn run(Bench { counts, instructions, quick, json, target }: Bench) ->
         let mut lists = bench("bench", "lists", target.as_deref());
         lists.args(quick.then_some("20000"));
         told(&mut lists)?;
+        let mut sweep = bench("bench", "sweep", target.as_deref());
+        sweep.args(quick.then_some("20000"));
+        told(&mut sweep)?;
     }
     let mut command = if target.as_deref() == Some(musl::SHIPPED) {
         let folder = workspace::target();
@@ -80,7 +83,7 @@ pub(super) fn run(Bench { counts, instructions, quick, json, target }: Bench) ->
 
 /// Each bench in its short form. What it counts is the same in any build, so that of the tests does, which is there already.
 pub(super) fn run_counts() -> Result<()> {
-    for (name, argument) in [("decisions", "--test"), ("ledger", "--test"), ("load", "--counts")] {
+    for (name, argument) in [("decisions", "--test"), ("ledger", "--test"), ("load", "--counts"), ("sweep", "20000")] {
         told(&mut counts_of(name, argument))?;
     }
     Ok(())

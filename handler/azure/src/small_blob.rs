@@ -1,6 +1,7 @@
-//! The one blob that rules lie in: read if it has changed, and written if nobody else has.
+//! One small blob, whole: read if it has changed, written and deleted if nobody else has changed it. Rules lie in one, and what Event
+//! Grid could not deliver.
 //!
-//! By our own client, as each look is one small request: `GET` with `If-None-Match`, answered 304 nearly always.
+//! By our own client, as each look is one small request: `GET` with `If-None-Match`, of rules answered 304 nearly always.
 
 use app::ports::Inconclusive;
 use lifecycle::StorageHosts;
@@ -19,7 +20,7 @@ const BLOCK_BLOB: (HeaderName, HeaderValue) =
 
 /// The blob, and who reads it.
 #[derive(Debug)]
-pub struct RulesBlob {
+pub struct SmallBlob {
     /// As people know it.
     shown: String,
     /// Where it is asked for.
@@ -70,7 +71,7 @@ pub enum Error {
     Inconclusive(#[from] Inconclusive),
 }
 
-impl RulesBlob {
+impl SmallBlob {
     /// The blob of this URL, on one of these hosts. No token goes to another one.
     pub fn new(
         url: &Url,
@@ -124,6 +125,19 @@ impl RulesBlob {
                 BlobRead::Version { etag, bytes: there } if there == bytes => Ok(Some(etag)),
                 _ => Err(Error::Changed(self.shown.clone())),
             },
+            _ => Err(self.refused(&got)),
+        }
+    }
+
+    /// Deletes it if it still is the version `known`. One that is not there any more is deleted.
+    pub async fn delete(&self, known: &str) -> Result<(), Error> {
+        let mut headers = HeaderMap::from_iter([VERSION]);
+        let unusable = |why| Inconclusive::not_asked("the ETag cannot be sent").caused_by(why);
+        headers.insert(IF_MATCH, HeaderValue::from_str(known).map_err(unusable)?);
+        let got = ask_more(&self.tokens, Method::DELETE, &self.url, &headers, None, self.max_bytes).await?;
+        match got.status {
+            202 | 404 => Ok(()),
+            412 => Err(Error::Changed(self.shown.clone())),
             _ => Err(self.refused(&got)),
         }
     }
