@@ -4,13 +4,16 @@
 //! What storage's failures are taken for is in `endpoint/blobs.rs`; no emulator injects faults.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 
+use app::ledger::{Ledger, LedgerOptions};
 use app::ports::{Blobs as _, Inconclusive};
+use app::{App, Parts, Pause};
 use async_trait::async_trait;
 use azure::blobs::AzureBlobs;
 use azure::tokens::Tokens;
 use azure_core::http::{AsyncRawResponse, HttpClient, Request, Transport};
+use futures::{StreamExt as _, stream};
 use handler::cli::download::{Source, Target, download};
 use lifecycle::decide::{Observation, Step, decide};
 use lifecycle::job::{Output, OutputKind};
@@ -18,13 +21,16 @@ use lifecycle::{
     BlobPlace, BlobPrefix, CopySource, LedgerId, OutputSnapshot, PublicationMark, Published, PublishedBlob, Rules,
     Scoring, Status, StorageHosts, UnversionedBlob, WriteCondition,
 };
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::json;
+use stores::memory::MemoryStore;
 use time::{Duration, OffsetDateTime};
 
 use crate::endpoint::{WORKSPACE, manager, scoring_of};
 use crate::support::azurite;
 use crate::support::canned::{self, Answer, Canned};
 use crate::support::storage::{self, Account, Entra};
+use crate::support::world::{World, event};
 
 /// A container in the emulator, the datastore that stands for it, and the product's eyes on it.
 struct Emulated {
@@ -441,4 +447,103 @@ async fn storage_whose_certificate_nobody_vouches_for_gets_no_token() {
     place.blobs = AzureBlobs::over(azurite::transport(azurite::client()), manager(&place.manager), tokens, hosts());
     let inconclusive = place.look(OutputKind::UriFile, "p.csv").await.unwrap_err();
     assert!(app::error_chain(&inconclusive).contains("certificate"), "{inconclusive}");
+}
+
+/// So many blobs are put there; each hundredth has no event.
+const SWEPT: usize = 5_000;
+
+#[tokio::test]
+async fn five_thousand_blobs_are_held_against_the_ledger_by_processes_that_die() {
+    let Some(base) = azurite::blobs() else { return };
+    let account = Account::new(azurite::client(), base.clone());
+    let container = account.container(true).await;
+    let server = Canned::start().await;
+    let tokens = Tokens::new(Arc::new(Entra::default()), Arc::new(storage::now));
+    let blobs: Arc<AzureBlobs> =
+        Arc::new(AzureBlobs::over(azurite::transport(azurite::client()), manager(&server), tokens, hosts()));
+    let rules = json!({ "rules": [{ "id": "claims", "match": { "container": container }, "sweepAfter": "PT1M",
+        "endpoint": { "uri": "https://heart.example/jobs" }, "maxInFlight": 1, "verifyInput": false }] });
+    let rules = Rules::read(&rules.to_string()).unwrap();
+    let (store, ahead) = (Arc::new(MemoryStore::new()), Arc::new(AtomicI64::new(0)));
+    let process = |writer: usize| {
+        let (ahead, writer) = (Arc::clone(&ahead), format!("w{writer}"));
+        let new_id = LedgerId::of_random([7; 16]);
+        let options = LedgerOptions { task_hub: "Swept".to_owned(), writer, new_id, projection: false };
+        App::new(Parts {
+            ledger: Ledger::new(store.clone(), &options).unwrap(),
+            endpoint: Arc::new(World::new()),
+            blobs: blobs.clone(),
+            dead_letters: None,
+            rules: rules.clone(),
+            storage_hosts: hosts().watching(&base),
+            clock: Arc::new(move || storage::now() + Duration::seconds(ahead.load(Ordering::SeqCst))),
+            orphan_scan_interval: None,
+            retention: Duration::days(30),
+        })
+    };
+    // Sweeps for the first time: what is written after this is the place's.
+    let now = || storage::now() + Duration::hours(1);
+    let no_pause: Pause = Arc::new(|_| Box::pin(async {}));
+    process(0).sweep(now(), &no_pause).await.unwrap();
+    let path = |n: usize| format!("{}/ü {n}.csv", n % 7);
+    let etags: Vec<String> = stream::iter(0..SWEPT)
+        .map(|n| {
+            let (account, container) = (&account, &container);
+            async move { account.put_tagged(container, &path(n), "a=b").await }
+        })
+        .buffered(16)
+        .collect()
+        .await;
+    let events: Vec<_> = (0..SWEPT)
+        .filter(|n| n % 100 != 0)
+        .map(|n| {
+            let mut told = event(&path(n), etags[n].trim_matches('"'));
+            let encoded: Vec<String> =
+                path(n).split('/').map(|part| utf8_percent_encode(part, NON_ALPHANUMERIC).to_string()).collect();
+            told["data"]["url"] = json!(account.url(&container, &encoded.join("/")));
+            told["subject"] = json!(format!("/blobServices/default/containers/{container}/blobs/{}", path(n)));
+            told
+        })
+        .collect();
+    for events in events.chunks(500) {
+        let _left_to_the_ticks = process(1).accept(&json!(events)).await.unwrap().into_parts().1;
+    }
+    let (mut kills, mut report) = (0, None);
+    for life in 2.. {
+        ahead.fetch_add(if life == 2 { 7_200 } else { 301 }, Ordering::SeqCst);
+        let (chunks, dead) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+        let (died, dies_at) = (Arc::clone(&dead), if kills < 5 { 3 + 7 * kills } else { usize::MAX });
+        let pause: Pause = Arc::new(move |_| {
+            let dies = chunks.fetch_add(1, Ordering::SeqCst) >= dies_at;
+            died.fetch_or(dies, Ordering::SeqCst);
+            Box::pin(async move {
+                if dies {
+                    std::future::pending::<()>().await;
+                }
+            })
+        });
+        let app = process(life);
+        let deadline = app.now() + Duration::hours(1);
+        let mut run = Box::pin(app.sweep(deadline, &pause));
+        let ended = std::future::poll_fn(|context| match run.as_mut().poll(context) {
+            _ if dead.load(Ordering::SeqCst) => std::task::Poll::Ready(None),
+            std::task::Poll::Ready(swept) => std::task::Poll::Ready(Some(swept.unwrap())),
+            std::task::Poll::Pending => std::task::Poll::Pending,
+        })
+        .await;
+        match ended {
+            None => kills += 1,
+            Some(swept) => {
+                report = Some(swept);
+                break;
+            }
+        }
+    }
+    let ledger = process(1_000).ledger().clone();
+    let (place, _) = ledger.swept_places().await.unwrap().read.remove(0);
+    let seen = place.last.unwrap().0.seen;
+    println!("{kills} kills; {seen:?}");
+    assert_eq!((kills, seen.listed, seen.pages), (5, 5_000, 1), "the page is done once");
+    assert_eq!((seen.known + seen.found, report.unwrap().ended), (5_000, 1), "{seen:?}");
+    assert_eq!(ledger.in_flight().await.unwrap().len(), 5_000, "none is left out, none is there twice");
 }

@@ -38,4 +38,5 @@ mod secrets;
 mod simulation;
 mod supervised_host;
 mod support;
+mod sweeps;
 mod wrong_settings;

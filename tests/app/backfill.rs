@@ -124,14 +124,16 @@ async fn a_plan_equals_what_the_backfill_then_does_and_writes_nothing() {
         let rule = lifecycle::Rule { generation, ..rule.clone() };
         rule.scoring_id(&world.ledger_id, &name("mixed/3.csv").version("1").unwrap())
     };
-    let outputs: BTreeSet<String> =
-        [app.ledger().get(&id(1)).await.unwrap().unwrap().0, app.ledger().get(&id(2)).await.unwrap().unwrap().0]
-            .iter()
-            .map(|scoring| {
-                assert_eq!(scoring.status, Status::Scored);
-                scoring.output_uri().unwrap().to_owned()
-            })
-            .collect();
+    let outputs: BTreeSet<String> = [
+        app.ledger().get(&id(world.rules.get("claims").unwrap().generation)).await.unwrap().unwrap().0,
+        app.ledger().get(&id(2)).await.unwrap().unwrap().0,
+    ]
+    .iter()
+    .map(|scoring| {
+        assert_eq!(scoring.status, Status::Scored);
+        scoring.output_uri().unwrap().to_owned()
+    })
+    .collect();
     assert_eq!(outputs.len(), 2, "the old result stays where it is");
     let history = app.ledger().entries(&id(2)).await.unwrap();
     assert!(history[0].reason.contains("backfilled as generation 2 by ann (they were here before)"), "{history:?}");

@@ -84,7 +84,7 @@ impl Call {
             (_, [first, ..]) if first.eq_ignore_ascii_case("subscriptions") => Route::Arm,
             ("GET", ["mferp", "managementfrontend", "subscriptions", ..]) => Route::Poll,
             ("GET", ["history", "v1.0", "subscriptions", ..]) => Route::RunHistory,
-            ("GET" | "HEAD" | "PUT", [account, _, ..]) if !RESERVED.contains(account) => Route::Storage,
+            ("GET" | "HEAD" | "PUT" | "DELETE", [account, _, ..]) if !RESERVED.contains(account) => Route::Storage,
             _ => return None,
         })
     }

@@ -128,6 +128,8 @@ pub(super) const ROLES: [Role; 7] = [
 pub(super) const READ_BLOBS: &str = storage!("blobServices/containers/blobs/read");
 /// Writing a blob.
 pub(super) const WRITE_BLOBS: &str = storage!("blobServices/containers/blobs/write");
+/// Deleting a blob.
+pub(super) const DELETE_BLOBS: &str = storage!("blobServices/containers/blobs/delete");
 /// Reading a blob's index tags.
 pub(super) const READ_INDEX_TAGS: &str = storage!("blobServices/containers/blobs/tags/read");
 /// Looking whether a container is there.

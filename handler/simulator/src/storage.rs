@@ -1,7 +1,7 @@
 //! Blob storage over the configured folders, as an emulator spells it: `/{account}/{container}/{blob}`.
 //!
 //! Enough for the official client: get, head, ranges, conditions on the ETag, metadata, index tags, flat listing with prefix and
-//! pages, and writes of block blobs, copies among them (`storage_write.rs`). Whoever asks must show a token for
+//! pages, and writes of block blobs, copies among them, and their deletion (`storage_write.rs`). Whoever asks must show a token for
 //! storage, and is refused if the caller's roles do not hold the right. The 401 says so as the service does, with a challenge:
 //! Microsoft's client sends no token in the clear unless it is told to.
 
@@ -32,7 +32,7 @@ const MAX_PAGE: usize = 5000;
 /// Larger blobs have no MD5, like those that come in blocks from a writer that gives none.
 const MAX_MD5: u64 = 16 << 20;
 
-/// GET, HEAD or PUT of a blob, GET or HEAD of a container.
+/// GET, HEAD, PUT or DELETE of a blob, GET or HEAD of a container.
 pub(super) async fn answer(
     shared: &Shared,
     (account, container, blob): (&str, &str, &str),
@@ -63,6 +63,9 @@ async fn find(shared: &Shared, account: &str, container: &str, blob: &str, call:
     };
     if call.method == "PUT" {
         return storage_write::put(shared, folder, blob, call, body).await;
+    }
+    if call.method == "DELETE" {
+        return storage_write::delete(folder, blob, call).await;
     }
     if blob.is_empty() {
         return of_container(folder, account, container, call).await;

@@ -16,6 +16,9 @@ pub(super) fn may(shared: &Shared, account: &str, container: &str, blob: &str, c
     if call.method == "PUT" {
         return access::forbidden_data(shared, roles::WRITE_BLOBS, &scope).is_none();
     }
+    if call.method == "DELETE" {
+        return access::forbidden_data(shared, roles::DELETE_BLOBS, &scope).is_none();
+    }
     if blob.is_empty() && call.query("comp").is_none() {
         return access::forbidden(shared, roles::READ_CONTAINER, &scope).is_none();
     }

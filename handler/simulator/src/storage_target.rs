@@ -101,3 +101,15 @@ pub(super) fn finish(
     add(response.headers_mut(), &[("etag", &etag), ("last-modified", &modified)]);
     Ok(response)
 }
+
+/// Removes the file of a blob, if the conditions hold.
+pub(super) fn remove(target: &Target, call: &Call) -> io::Result<Response> {
+    let _writing = no_writes();
+    let file = existing(&target.folder, &target.blob)?;
+    let (_, etag) = version(&file.metadata()?);
+    if let Some(refused) = unmet(call, Some(&etag)) {
+        return Ok(refused);
+    }
+    std::fs::remove_file(file)?;
+    Ok(empty(StatusCode::ACCEPTED))
+}

@@ -14,7 +14,7 @@ use axum::response::Response;
 use crate::call::Call;
 use crate::shared::Shared;
 use crate::storage_source::Source;
-use crate::storage_target::{Target, finish};
+use crate::storage_target::{Target, finish, remove};
 use crate::storage_version::error;
 use crate::{storage_blocks, storage_source};
 
@@ -47,6 +47,19 @@ pub(super) async fn put(shared: &Shared, folder: &Path, blob: &str, call: &Call,
             error(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", "The file cannot be written.")
         }
         Err(_) => error(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", "The write failed."),
+    }
+}
+
+/// Deletes the blob, if the conditions hold.
+pub(super) async fn delete(folder: &Path, blob: &str, call: &Call) -> Response {
+    let none = || error(StatusCode::NOT_FOUND, "BlobNotFound", "The specified blob does not exist.");
+    let Some(target) = Target::new(folder, blob) else { return none() };
+    let call = call.clone();
+    let deleted = tokio::task::spawn_blocking(move || remove(&target, &call)).await;
+    match deleted {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(why)) if why.kind() == io::ErrorKind::NotFound => none(),
+        Ok(Err(_)) | Err(_) => error(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", "The file cannot be deleted."),
     }
 }
 
