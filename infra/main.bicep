@@ -189,7 +189,7 @@ module site 'modules/function.bicep' = {
       // The host reads the schedules in function.json, and knows no default for them.
       RECONCILE_SCHEDULE: app.?reconcileSchedule ?? '0 * * * * *'
       SWEEP_SCHEDULE: app.?sweepSchedule ?? '30 */5 * * * *'
-      SCOREKEEPER_RESOURCE_MANAGER: environment().resourceManager // the handler cannot know its cloud
+      SCOREKEEPER_RESOURCE_MANAGER: environment().resourceManager
       SCOREKEEPER_DEAD_LETTERS: '${storage.outputs.blobEndpoint}${containers.deadLetters}'
       // A new version of the code must not choose another ledger by a new default.
       SCOREKEEPER_TASK_HUB: taskHub

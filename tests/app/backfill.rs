@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use app::App;
-use app::backfill::{BackfillCounts, BackfillEnd, BackfillRequest, Error, PlaceBackfill};
+use app::backfill::{BackfillEnd, BackfillRequest, Error, PlaceBackfill};
+use lifecycle::backfill::BackfillCounts;
 use lifecycle::{JobStatus, Status};
 use serde_json::json;
 use time::Duration;

@@ -77,6 +77,7 @@ impl Cloud {
             ("SCOREKEEPER_LEDGER", format!("embedded:{}", ledger.display())),
             ("SCOREKEEPER_RULES", json!({"rules": [rule]}).to_string()),
             ("SCOREKEEPER_RESOURCE_MANAGER", self.simulator.origin()),
+            ("SCOREKEEPER_WATCHED_ACCOUNTS", "acct".to_owned()),
             // Events of these tests have ETags of their own making; outputs are looked at on this machine.
             ("SCOREKEEPER_STORAGE_HOSTS", "acct.blob.core.windows.net,127.0.0.1".to_owned()),
             ("IDENTITY_ENDPOINT", self.simulator.identity_endpoint()),

@@ -7,13 +7,14 @@
 use std::sync::Arc;
 
 use futures::{StreamExt as _, stream};
+use lifecycle::backfill::BackfillCounts;
 use lifecycle::coverage::Outcome;
 use lifecycle::digest::digest;
 use lifecycle::id::RuleId;
 use lifecycle::pending::{Finder, Judgement};
 use lifecycle::text::one_line;
 use lifecycle::{BlobPrefix, BlobSnapshot, Order, Rule, Status, StorageHosts};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use time::{Duration, OffsetDateTime};
 
 use crate::clock::LedgerClock;
@@ -94,46 +95,6 @@ pub enum Error {
     /// The place cannot be listed.
     #[error("the place cannot be listed")]
     Storage(#[from] Inconclusive),
-}
-
-/// What a backfill has done, or would do.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct BackfillCounts {
-    /// Blobs that were listed.
-    pub listed: u64,
-    /// Folders, and names that the rule does not want.
-    pub unwanted: u64,
-    /// Written before or after what was asked for.
-    pub outside: u64,
-    /// Written a moment ago, or not ready yet: their event may still come, or it is tried again later.
-    pub young: u64,
-    /// Written before the ledger began to forget: they may have been scored.
-    pub forgotten: u64,
-    /// Outputs of ours.
-    pub own: u64,
-    /// The ledger knows them.
-    pub known: u64,
-    /// Taken in.
-    pub taken_in: u64,
-    /// Recorded as skipped.
-    pub skipped: u64,
-}
-
-impl BackfillCounts {
-    fn and(self, more: Self) -> Self {
-        Self {
-            listed: self.listed + more.listed,
-            unwanted: self.unwanted + more.unwanted,
-            outside: self.outside + more.outside,
-            young: self.young + more.young,
-            forgotten: self.forgotten + more.forgotten,
-            own: self.own + more.own,
-            known: self.known + more.known,
-            taken_in: self.taken_in + more.taken_in,
-            skipped: self.skipped + more.skipped,
-        }
-    }
 }
 
 /// What a backfill would do.

@@ -168,6 +168,10 @@ impl App {
 
     /// Takes in what lay in places of rules before they were watched.
     pub fn backfiller(&self) -> Backfiller {
-        self.sweeper.backfiller(self.clock.clone())
+        Backfiller {
+            found: self.sweeper.found(),
+            storage_hosts: self.sweeper.storage_hosts(),
+            clock: self.clock.clone(),
+        }
     }
 }

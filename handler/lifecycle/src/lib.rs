@@ -14,6 +14,7 @@
 //! * an attempt that may have made a job is never given up for another before it was looked for;
 //! * two attempts never share an output path; two POSTs of one attempt always do.
 
+pub mod backfill;
 pub mod blob;
 pub mod breaker;
 pub mod coverage;
@@ -30,6 +31,7 @@ pub mod input;
 pub mod intake;
 pub mod job;
 pub mod listing;
+pub mod origin;
 pub mod own_output;
 pub mod payload;
 pub mod pending;
@@ -67,6 +69,7 @@ pub use job::{
     Submission,
 };
 pub use listing::BlobPrefix;
+pub use origin::Origin;
 pub use payload::Payload;
 pub use pending::{BlobSnapshot, IndexTags, PendingUpload};
 pub use publication::{
@@ -75,7 +78,7 @@ pub use publication::{
 pub use renamed::{NameChange, PendingFolder};
 pub use rule::{EndpointSettings, Policy, Rule, Rules};
 pub use schedule::QueuePosition;
-pub use scoring::{Entry, Origin, Scoring};
+pub use scoring::{Entry, Scoring};
 pub use status::{Event, Status, TRANSITIONS};
 pub use storage_hosts::StorageHosts;
 pub use sweep::SweptPlace;

@@ -10,7 +10,7 @@ use std::cmp::Reverse;
 use time::{Duration, OffsetDateTime};
 
 use crate::id::ScoringId;
-use crate::scoring::Origin;
+use crate::origin::Origin;
 use crate::status::Status;
 
 /// The clocks of two processes may differ by this and more; a time that lies further ahead than this was told by a clock that

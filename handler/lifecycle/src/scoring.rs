@@ -8,6 +8,7 @@ use crate::failure::{self, FailureCause};
 use crate::id::{DeploymentName, EndpointUri, JobName, LedgerId, RuleId, ScoringId, ServiceRequestId, WorkspaceId};
 use crate::input::{InputContent, Likeness, SeenVersion};
 use crate::job::{Job, MAX_SUBMISSION_UNITS, OutputPrint, Submission, units_of_json};
+use crate::origin::Origin;
 use crate::publishing::{PublicationEnd, Publishing};
 use crate::rule::Rule;
 use crate::rule::template::Values;
@@ -24,37 +25,6 @@ pub const MAX_FOLLOWED: usize = 40;
 /// ETags of one content that a scoring keeps. A blob that is marked more often while it is scored is compared by its content
 /// again.
 pub const MAX_ALIASES: usize = 20;
-
-/// What brought a scoring into the ledger, and so its place among others of its priority.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub enum Origin {
-    /// An event told of its version, or an operator named it.
-    #[default]
-    Told,
-    /// A sweep has found its version, and no event told of it: fresh uploads go before it.
-    Swept,
-    /// A backfill has listed its version: all others go before it.
-    Backfilled {
-        /// So many of its rule are at Azure ML for backfills at most; `None`: as many as there are slots.
-        slots: Option<u32>,
-    },
-}
-
-impl Origin {
-    /// Whether it waits for a reconcile run, behind what events tell of.
-    pub fn gives_way(self) -> bool {
-        self != Self::Told
-    }
-
-    /// Its place: the least goes first.
-    pub fn rank(self) -> u8 {
-        match self {
-            Self::Told => 0,
-            Self::Swept => 1,
-            Self::Backfilled { .. } => 2,
-        }
-    }
-}
 
 /// One blob version to be scored under one rule: the unit of work and the row that everything else hangs on.
 #[derive(Debug, Clone, PartialEq, Eq)]

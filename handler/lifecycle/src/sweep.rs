@@ -21,6 +21,8 @@ pub const CLAIM: Duration = Duration::minutes(5);
 const WHOLE_EVERY: Duration = Duration::DAY;
 /// Clocks of the storage and of processes may differ by so much.
 const CLOCKS: Duration = Duration::HOUR;
+/// Storage tells whole seconds: what was written in the second of a time is shown as written before it.
+const WHOLE_SECOND: Duration = Duration::SECOND;
 /// A version that was written earlier than this before its retention is over may be forgotten soon: nobody asks about it.
 const BEFORE_FORGOTTEN: Duration = Duration::DAY;
 
@@ -129,7 +131,7 @@ impl Sweep {
     pub fn asks_about(&self, rule: &Rule, seen: &BlobSnapshot, now: OffsetDateTime) -> Asked {
         match seen.modified {
             Some(modified) if modified > now - rule.sweep.after.0 => Asked::TooYoung,
-            Some(modified) if modified < self.from => Asked::TooOld,
+            Some(modified) if modified + WHOLE_SECOND <= self.from => Asked::TooOld,
             _ => Asked::Yes,
         }
     }
@@ -321,6 +323,10 @@ mod tests {
             Asked::TooOld
         );
         assert_eq!(second.asks_about(&rule, &written(None), NOW + Duration::HOUR), Asked::Yes);
+        let at = |from: OffsetDateTime| written(Some(from));
+        let second_of = second.from.replace_nanosecond(0).unwrap();
+        assert_eq!(second.asks_about(&rule, &at(second_of), NOW + Duration::HOUR), Asked::Yes, "in whole seconds");
+        assert_eq!(second.asks_about(&rule, &at(second_of - Duration::SECOND), NOW + Duration::HOUR), Asked::TooOld);
         let (_, third) = swept(after_second.clone(), NOW + Duration::DAY);
         assert!(third.whole);
         let (_, ordered) = swept(after_second.ordered(NOW + Duration::hours(1)), NOW + Duration::hours(1));

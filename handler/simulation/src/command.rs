@@ -11,7 +11,7 @@ use lifecycle::{Event, Status, TRANSITIONS};
 
 use crate::options::{RunOptions, Wiring};
 use crate::outcome::Outcome;
-use crate::run::run;
+use crate::run::{run, run_swept};
 use crate::{Faults, Kind, shrink};
 
 /// No invariant was violated.
@@ -55,6 +55,9 @@ pub struct SimulateArgs {
     /// Most faults in one run; without it as many as the seed has
     #[arg(long, value_name = "N", value_parser = whole_number)]
     pub max_faults: Option<u64>,
+    /// Runs of two processes with sweeps, of whose events so many of a thousand are lost and as many come twice
+    #[arg(long, value_name = "N", conflicts_with_all = ["processes", "max_faults", "trace", "every_move"], value_parser = clap::value_parser!(u64).range(..=1_000))]
+    pub lost: Option<u64>,
     /// Print what happened, line by line (one seed)
     #[arg(long)]
     pub trace: bool,
@@ -74,6 +77,13 @@ fn count(number: u64) -> usize {
 }
 
 impl SimulateArgs {
+    fn run(&self, options: &RunOptions) -> Outcome {
+        match self.lost {
+            Some(lost) => run_swept(options.seed, options.events, lost, options.faults, &Wiring::default()),
+            None => run(options, &Wiring::default(), false),
+        }
+    }
+
     fn options(&self, seed: u64) -> RunOptions {
         RunOptions {
             seed,
@@ -160,6 +170,12 @@ pub fn simulate(args: &SimulateArgs, out: &mut dyn Write) -> io::Result<u8> {
         return Ok(if args.every_move && !total.made_every_move() { VIOLATION } else { NO_VIOLATION });
     };
     let found = outcome.violation.as_ref().map_or("", |violation| violation.what.as_str());
+    if let Some(lost) = args.lost {
+        let Outcome { trace, .. } = &outcome;
+        writeln!(out, "\nseed {} with {lost} of a thousand events lost violates an invariant: {found}", options.seed)?;
+        trace.iter().try_for_each(|line| writeln!(out, "{line}"))?;
+        return Ok(VIOLATION);
+    }
     writeln!(out, "\nseed {} violates an invariant: {found}\n  {}", options.seed, options.command())?;
     let shortest = if args.no_shrink { options } else { shrink::shrink(&options, &Wiring::default()) };
     print_trace(&shortest, out)?;
@@ -221,7 +237,7 @@ fn many(args: &SimulateArgs) -> (Total, Option<(RunOptions, Outcome)>) {
                 return;
             }
             let options = args.options(args.seed.wrapping_add(number));
-            let outcome = run(&options, &Wiring::default(), false);
+            let outcome = args.run(&options);
             total.lock().unwrap_or_else(std::sync::PoisonError::into_inner).add(&outcome);
             if outcome.violation.is_some() {
                 stop.store(true, Ordering::Relaxed);

@@ -265,7 +265,7 @@ impl Shown {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use app::backfill::BackfillCounts;
+    use lifecycle::backfill::BackfillCounts;
     use time::macros::datetime;
 
     #[test]

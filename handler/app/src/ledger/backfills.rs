@@ -1,10 +1,10 @@
 //! How far each backfill is: one row for each in the partition `backfill`, changed by whoever has claimed it with each page.
 
+use lifecycle::backfill::BackfillCounts;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use super::{Error, Ledger, Rows, Unreadable, rows};
-use crate::backfill::BackfillCounts;
 use crate::ports::table_store::{self, ETag, Entity, IfMatch, Key, Op, Range};
 
 const PARTITION: &str = "backfill";

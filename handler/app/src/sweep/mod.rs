@@ -16,7 +16,6 @@ use lifecycle::{BlobSnapshot, Rule, RuleId, Rules, StorageHosts};
 use serde::Serialize;
 use time::{Duration, OffsetDateTime};
 
-use crate::backfill::Backfiller;
 use crate::clock::LedgerClock;
 use crate::driver::Services;
 use crate::error::{Error, during, error_chain};
@@ -147,8 +146,9 @@ impl Sweeper {
         self.found.clone()
     }
 
-    pub(crate) fn backfiller(&self, clock: LedgerClock) -> Backfiller {
-        Backfiller { found: self.found.clone(), storage_hosts: self.storage_hosts.clone(), clock }
+    /// Hosts that are listed.
+    pub(crate) fn storage_hosts(&self) -> StorageHosts {
+        self.storage_hosts.clone()
     }
 
     /// Sweeps what is due, the place first that was not worked on for the longest. Begins nothing new after `deadline`.

@@ -2,12 +2,9 @@
 
 use time::Duration;
 
-use super::definition::Rule;
 use super::document::{Members, Node, Refused};
 use super::names::duration;
-use super::reading::Rules;
 use crate::duration::IsoDuration;
-use crate::id::RuleId;
 
 /// Sweeps of a rule's place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,14 +41,6 @@ impl schemars::JsonSchema for SweepEvery {
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
         let pattern = "^(off|P(?=[0-9.T])([0-9.]+D)?(T(?=[0-9.])([0-9.]+H)?([0-9.]+M)?([0-9.]+S)?)?)$";
         schemars::json_schema!({ "type": "string", "pattern": pattern })
-    }
-}
-
-impl Rules {
-    /// Rules whose places are to be swept, and that have none: they name no account in `match.account`, and the settings none.
-    pub fn not_swept(&self, has_no_place: impl Fn(&Rule) -> bool) -> Vec<RuleId> {
-        let swept = self.iter().filter(|rule| rule.shadow_of.is_none() && rule.sweep.every().is_some());
-        swept.filter(|rule| has_no_place(rule)).map(|rule| rule.id.clone()).collect()
     }
 }
 

@@ -8,6 +8,7 @@ use super::metadata_and_tags::Asked;
 use super::reading::Rules;
 use super::template::PLACEHOLDERS;
 use crate::datastore::{DatastorePath, same_place};
+use crate::id::RuleId;
 
 /// Something that looks wrong, and does not prevent a start.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +34,12 @@ impl serde::Serialize for Warning {
 }
 
 impl Rules {
+    /// Rules whose places are to be swept, and that have none: they name no account in `match.account`, and the settings none.
+    pub fn not_swept(&self, has_no_place: impl Fn(&Rule) -> bool) -> Vec<RuleId> {
+        let swept = self.iter().filter(|rule| rule.shadow_of.is_none() && rule.sweep.every().is_some());
+        swept.filter(|rule| has_no_place(rule)).map(|rule| rule.id.clone()).collect()
+    }
+
     /// What looks wrong in them.
     pub fn warnings(&self) -> Vec<Warning> {
         let mut warnings = published(self);

@@ -1,0 +1,45 @@
+//! What a backfill counts: a plan and what is then done say the same.
+
+use serde::{Deserialize, Serialize};
+
+/// What a backfill has done, or would do.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BackfillCounts {
+    /// Blobs that were listed.
+    pub listed: u64,
+    /// Folders, and names that the rule does not want.
+    pub unwanted: u64,
+    /// Written before or after what was asked for.
+    pub outside: u64,
+    /// Written a moment ago, or not ready yet: their event may still come, or it is tried again later.
+    pub young: u64,
+    /// Written before the ledger began to forget: they may have been scored.
+    pub forgotten: u64,
+    /// Outputs of ours.
+    pub own: u64,
+    /// The ledger knows them.
+    pub known: u64,
+    /// Taken in.
+    pub taken_in: u64,
+    /// Recorded as skipped.
+    pub skipped: u64,
+}
+
+impl BackfillCounts {
+    /// With what was counted since.
+    #[must_use]
+    pub fn and(self, more: Self) -> Self {
+        Self {
+            listed: self.listed + more.listed,
+            unwanted: self.unwanted + more.unwanted,
+            outside: self.outside + more.outside,
+            young: self.young + more.young,
+            forgotten: self.forgotten + more.forgotten,
+            own: self.own + more.own,
+            known: self.known + more.known,
+            taken_in: self.taken_in + more.taken_in,
+            skipped: self.skipped + more.skipped,
+        }
+    }
+}
