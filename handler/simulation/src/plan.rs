@@ -338,7 +338,7 @@ impl Plan {
         }
     }
 
-    /// A plan for sweeps: so many blobs of one rule, some renamed to their names, some overwritten and some deleted, two processes, and half an hour in which things
+    /// A plan for sweeps: so many blobs of one rule, some overwritten and some deleted, two processes, and half an hour in which things
     /// go wrong; of a thousand events so many are lost, and as many come twice.
     pub(super) fn swept(rng: &Rng, blobs: usize, lost: u64) -> Self {
         let mut draw = rng.fork(17);
@@ -350,13 +350,11 @@ impl Plan {
         let (mut uploads, mut deliveries) = (Vec::new(), Vec::new());
         let (mut input_changes, mut unseen) = (Vec::new(), BTreeSet::new());
         for n in 0..blobs {
-            let is_renamed = draw.chance(200);
             let upload = |version: usize| Upload {
                 container: CONTAINERS[0],
                 path: format!("{}/{n}.csv", n % 3),
                 etag: format!("{n}v{version}"),
-                // What is written again is written to the name that it has by then.
-                arrival: if is_renamed && version == 1 { Arrival::Renamed } else { Arrival::Written },
+                arrival: Arrival::Written,
             };
             let versions = if draw.chance(200) { 2 } else { 1 };
             let is_deleted = draw.chance(100);
@@ -366,15 +364,12 @@ impl Plan {
                 let content = u64::try_from(n * 10 + version).unwrap_or(0);
                 let change = InputChange::Put { etag: upload.etag.clone(), content, has_md5: true };
                 input_changes.push(ChangeAt { at, url: upload.url(), change });
-                let mut told = 0;
-                for payload in upload.events() {
-                    told = if draw.chance(lost) { 0 } else { 1 + usize::from(draw.chance(lost)) };
-                    deliveries
-                        .extend((0..told).map(|_| Delivery { at: at + draw.seconds(0, 90), payload: payload.clone() }));
+                let told = if draw.chance(lost) { 0 } else { 1 + usize::from(draw.chance(lost)) };
+                for _ in 0..told {
+                    let at = at + draw.seconds(0, 90);
+                    deliveries.extend(upload.events().into_iter().map(|payload| Delivery { at, payload }));
                 }
-                // A rename names no version: what came to its path since then is seen in its place.
-                let shows_late = told == 0 || upload.arrival == Arrival::Renamed;
-                if shows_late && (is_deleted || version < versions) {
+                if told == 0 && (is_deleted || version < versions) {
                     unseen.insert((upload.url(), upload.etag.clone()));
                 }
                 at += draw.seconds(10, 300);

@@ -61,11 +61,8 @@ async fn find(shared: &Shared, account: &str, container: &str, blob: &str, call:
     let Some(folder) = shared.storage_map.container(account, container).filter(|_| is_there) else {
         return error(StatusCode::NOT_FOUND, "ContainerNotFound", "The specified container does not exist.");
     };
-    if call.method == "PUT" {
-        return storage_write::put(shared, folder, blob, call, body).await;
-    }
-    if call.method == "DELETE" {
-        return storage_write::delete(folder, blob, call).await;
+    if call.method == "PUT" || call.method == "DELETE" {
+        return storage_write::changed(shared, folder, blob, call, body).await;
     }
     if blob.is_empty() {
         return of_container(folder, account, container, call).await;

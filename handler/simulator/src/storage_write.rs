@@ -21,7 +21,12 @@ use crate::{storage_blocks, storage_source};
 /// More comes in blocks.
 const MAX: usize = 16 << 20;
 
-pub(super) async fn put(shared: &Shared, folder: &Path, blob: &str, call: &Call, body: Body) -> Response {
+/// A blob that is put or deleted.
+pub(super) async fn changed(shared: &Shared, folder: &Path, blob: &str, call: &Call, body: Body) -> Response {
+    if call.method == "DELETE" { delete(folder, blob, call).await } else { put(shared, folder, blob, call, body).await }
+}
+
+async fn put(shared: &Shared, folder: &Path, blob: &str, call: &Call, body: Body) -> Response {
     let Some(target) = Target::new(folder, blob) else {
         return error(StatusCode::BAD_REQUEST, "InvalidUri", "The simulator has no file of this name.");
     };
@@ -51,7 +56,7 @@ pub(super) async fn put(shared: &Shared, folder: &Path, blob: &str, call: &Call,
 }
 
 /// Deletes the blob, if the conditions hold.
-pub(super) async fn delete(folder: &Path, blob: &str, call: &Call) -> Response {
+async fn delete(folder: &Path, blob: &str, call: &Call) -> Response {
     let none = || error(StatusCode::NOT_FOUND, "BlobNotFound", "The specified blob does not exist.");
     let Some(target) = Target::new(folder, blob) else { return none() };
     let call = call.clone();

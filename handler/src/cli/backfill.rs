@@ -220,7 +220,7 @@ fn planned(name: &str, plan: &BackfillPlan) -> String {
 fn bar(row: &BackfillRow, (since, before): (OffsetDateTime, u64), now: OffsetDateTime) -> String {
     const WIDTH: u64 = 24;
     let (done, all) = (row.done.listed, row.expected.unwrap_or_default().max(row.done.listed));
-    let full = if all == 0 { WIDTH } else { done * WIDTH / all };
+    let full = (done * WIDTH).checked_div(all).unwrap_or(WIDTH);
     let (full, rest) = (usize::try_from(full).unwrap_or(0), usize::try_from(WIDTH - full).unwrap_or(0));
     let seconds = (now - since).whole_seconds().unsigned_abs();
     let rate = (done - before).checked_div(seconds).filter(|rate| *rate > 0);

@@ -97,16 +97,12 @@ pub enum Error {
 
 pub(super) fn run(args: &CoverageArgs, clock: &Clock) -> Result<ExitCode, super::Error> {
     let mut out = Redacting::new(io::stdout().lock());
-    let code = match &args.check {
-        Some(path) => {
-            let checked = check(args, path, clock)?;
-            told(&checked, &args.json, &mut out)?
-        }
-        None => {
-            let settings = LedgerSettings::read(&ProcessVars, &working_directory()?, &args.which)?;
-            let opened = compose::ledger_alone(&settings, clock, Access::Read).map_err(on_ledger::Error::from)?;
-            one_thread()?.block_on(shown(&opened.ledger, args, clock, terminal::columns(), &mut out))?
-        }
+    let code = if let Some(path) = &args.check {
+        told(&check(args, path, clock)?, &args.json, &mut out)?
+    } else {
+        let settings = LedgerSettings::read(&ProcessVars, &working_directory()?, &args.which)?;
+        let opened = compose::ledger_alone(&settings, clock, Access::Read).map_err(on_ledger::Error::from)?;
+        one_thread()?.block_on(shown(&opened.ledger, args, clock, terminal::columns(), &mut out))?
     };
     out.flush()?;
     Ok(ExitCode::from(code))

@@ -1,6 +1,7 @@
 //! `scorekeeper dead-letters`: takes in what Event Grid could not deliver, at once and as the app does, by its settings and rules.
 
-use std::io::{self, Write};
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use app::ports::Clock;
@@ -72,13 +73,13 @@ fn text(report: &DeadLetterReport) -> String {
     let mut text = format!(
         "{moved} dead letters are in the ledger and moved aside: {taken_in} events taken in, {duplicates} were known, {skipped} skipped, {quarantined} quarantined\n"
     );
+    // Writing to a String cannot fail.
     if *left > 0 {
-        text.push_str(&format!("{left} are left: `scorekeeper status` tells why\n"));
+        let _ = writeln!(text, "{left} are left: `scorekeeper status` tells why");
     }
     if *too_old > 0 {
-        text.push_str(&format!(
-            "{too_old} are older than what the ledger remembers, and are left: --too-old takes them in\n"
-        ));
+        let _ =
+            writeln!(text, "{too_old} are older than what the ledger remembers, and are left: --too-old takes them in");
     }
     text
 }
