@@ -514,10 +514,10 @@ async fn five_thousand_blobs_are_held_against_the_ledger_by_processes_that_die()
         let (chunks, dead) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
         let (died, dies_at) = (Arc::clone(&dead), if kills < 5 { 3 + 7 * kills } else { usize::MAX });
         let pause: Pause = Arc::new(move |_| {
-            let dies = chunks.fetch_add(1, Ordering::SeqCst) >= dies_at;
-            died.fetch_or(dies, Ordering::SeqCst);
+            let is_over = chunks.fetch_add(1, Ordering::SeqCst) >= dies_at;
+            died.fetch_or(is_over, Ordering::SeqCst);
             Box::pin(async move {
-                if dies {
+                if is_over {
                     std::future::pending::<()>().await;
                 }
             })

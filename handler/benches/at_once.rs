@@ -11,6 +11,7 @@ use lifecycle::{
     JobSnapshot, JobStatus, OutputPrint, OutputSnapshot, PublicationMark, Published, PublishedBlob, Scoring,
     SeenVersion, UnversionedBlob, WriteCondition,
 };
+use time::OffsetDateTime;
 
 /// Answers everything at once: jobs are made, and run for ever; nothing is listed but what it was given.
 #[derive(Default)]

@@ -16,7 +16,7 @@ use app::{App, Parts};
 use at_once::{AtOnce, job_of};
 use divan::Bencher;
 use divan::counter::ItemsCount;
-use lifecycle::{Entry, JobStatus, LedgerId, Observation, Rules, Scoring, Step, StorageHosts, decide, intake};
+use lifecycle::{Answer, Entry, JobStatus, LedgerId, Observation, Rules, Scoring, Step, StorageHosts, decide, intake};
 use stores::embedded::EmbeddedStore;
 use stores::memory::MemoryStore;
 use time::OffsetDateTime;

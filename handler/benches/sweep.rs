@@ -134,10 +134,10 @@ impl Bench {
         let died = Arc::clone(&dead);
         // It waits for its rate after each chunk; here nobody waits, but for who dies.
         let pause: Pause = Arc::new(move |_| {
-            let dies = dies_after == Some(chunks.fetch_add(1, Ordering::Relaxed));
+            let is_over = dies_after == Some(chunks.fetch_add(1, Ordering::Relaxed));
             let died = Arc::clone(&died);
             Box::pin(async move {
-                if dies {
+                if is_over {
                     died.notify_one();
                     std::future::pending::<()>().await;
                 }

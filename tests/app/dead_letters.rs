@@ -40,10 +40,13 @@ impl Death {
     }
 }
 
+/// Blobs by name: when each was written, and what it holds.
+type Held = BTreeMap<String, (OffsetDateTime, Vec<u8>)>;
+
 /// The container, as one process sees it.
 #[derive(Clone)]
 struct Letters {
-    blobs: Arc<Mutex<BTreeMap<String, (OffsetDateTime, Vec<u8>)>>>,
+    blobs: Arc<Mutex<Held>>,
     denied: Arc<AtomicBool>,
     death: Arc<Death>,
     page: usize,
@@ -68,7 +71,7 @@ impl Letters {
     }
 
     /// What the process that calls it does next, unless it has died.
-    async fn effect<T>(&self, act: impl FnOnce(&mut BTreeMap<String, (OffsetDateTime, Vec<u8>)>) -> T) -> T {
+    async fn effect<T>(&self, act: impl FnOnce(&mut Held) -> T) -> T {
         if !self.death.lives() {
             std::future::pending::<()>().await;
         }
