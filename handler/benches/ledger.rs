@@ -3,6 +3,7 @@
 //! Run it with `cargo bench -p handler --bench ledger`; `item/s` are scorings per second. The store in memory shows what
 //! is ours: rows, checks, the codec. The embedded one adds SQLite and this machine's disk: one commit, synced, per write.
 
+#[expect(dead_code, reason = "lists are for another bench")]
 mod at_once;
 #[expect(dead_code, reason = "the envelope is for the other benches")]
 mod upload;
