@@ -219,7 +219,7 @@ async fn a_filter_that_no_index_serves_ends_its_page_after_so_many_rows_and_goes
     let (next, back_to) = (found.next.clone().unwrap(), found.looked_back_to.unwrap());
     assert!(found.scorings.is_empty() && next.time() == Some(back_to), "{found:?}");
     let looked = world.now() - back_to;
-    assert_eq!(looked.whole_seconds(), MAX_LOOKED as i64, "one was accepted each second");
+    assert_eq!(looked.whole_seconds(), i64::try_from(MAX_LOOKED).unwrap(), "one was accepted each second");
     let (_, pages, reads, rows) = cost(&world, &app, &oldest).await;
     assert!(pages <= 3 * 12 && reads == 0 && rows <= 2 * MAX_LOOKED as u64, "{pages} pages with {rows} rows");
     let mut filter = oldest.clone();

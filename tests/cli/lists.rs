@@ -55,7 +55,8 @@ async fn a_list_that_finds_little_says_how_far_back_it_looked_and_goes_on_there(
     // Of what a filter refuses nothing is read but its row in the list index.
     let rows: Vec<Op> = (1..=PAGES * MAX_LOOKED)
         .map(|n| {
-            let (id, created) = (format!("{n:032x}").parse().unwrap(), begun + Duration::seconds(n as i64));
+            let (id, created) =
+                (format!("{n:032x}").parse().unwrap(), begun + Duration::seconds(i64::try_from(n).unwrap()));
             let row = Entity::new(listed_key(&id, created)).with("SchemaVersion", 1).with("RuleId", "claims");
             let url = format!("https://uploads.blob.core.windows.net/claims/{n}.csv");
             Op::Insert(row.with("BlobUrl", url).with("CreatedTime", created))

@@ -307,7 +307,7 @@ fn the_index_of_ends_that_is_not_written_or_not_removed_is_found() {
     }
     // By status, and by cause.
     let found = |store: fn(Arc<dyn TableStore>) -> Arc<dyn TableStore>| {
-        is_found(&Wiring { store, ..Wiring::default() }, &["index of ends"])
+        is_found(&Wiring { store, ..Wiring::default() }, &["index of ends"]);
     };
     found(|it| bent(|row| row, |op| unwritten(op, "E~"))(it));
     found(|it| bent(|row| row, |op| unwritten(op, "C~"))(it));

@@ -201,7 +201,8 @@ mod tests {
 
     #[test]
     fn each_thing_that_a_reader_stumbles_over_is_complained_of() {
-        let instances: [(&str, fn(Entity) -> Entity); 5] = [
+        type OfInstance = fn(Entity) -> Entity;
+        let instances: [(&str, OfInstance); 5] = [
             ("Suspended", |row| row.with("RuntimeStatus", "Suspended")),
             ("Node", |row| row.with("StateVersion", 4_i64)),
             ("no JSON object", |row| row.with("Output", "https://a.blob.core.windows.net/c/b")),
@@ -212,7 +213,8 @@ mod tests {
             let complaints = complaints(&spoil(instance()), &history());
             assert!(complaints.iter().any(|complaint| complaint.contains(said)), "{said}: {complaints:?}");
         }
-        let histories: [(&str, fn(&mut Vec<Entity>)); 9] = [
+        type OfHistory = fn(&mut Vec<Entity>);
+        let histories: [(&str, OfHistory); 9] = [
             ("has 2 ends", |rows| rows.insert(4, event("000000000000000B", "ExecutionCompleted", -1))),
             ("has 0 ends", |rows| drop(rows.remove(3))),
             ("have not", |rows| drop(rows.remove(2))),

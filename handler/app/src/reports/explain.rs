@@ -4,7 +4,7 @@ use lifecycle::own_output::NEVER_TRIGGER;
 use lifecycle::redact::redacted;
 use lifecycle::text::shell;
 use lifecycle::uri::without_query;
-use lifecycle::{Entry, Scoring, ScoringId, Status, UnversionedBlob};
+use lifecycle::{Entry, Origin, Scoring, ScoringId, Status, UnversionedBlob};
 use serde::Serialize;
 use time::{Duration, OffsetDateTime};
 
@@ -217,14 +217,14 @@ impl Context {
         }
         // As a reconcile run goes through them, but for rules' priorities, which the ledger does not know.
         let place =
-            |expedited: bool, by_sweep: bool, created, id: &ScoringId| (!expedited, by_sweep, created, id.clone());
-        let own = place(s.expedited, s.found_by_sweep, s.created, &s.id);
+            |expedited: bool, origin: Origin, created, id: &ScoringId| (!expedited, origin.rank(), created, id.clone());
+        let own = place(s.expedited, s.origin, s.created, &s.id);
         let earlier = self.in_flight.iter().flat_map(|rows| rows.iter()).filter(|row| {
-            let is_before = place(row.expedited, row.found_by_sweep, row.created, &row.id) < own;
+            let is_before = place(row.expedited, row.origin, row.created, &row.id) < own;
             row.status == Status::Queued && row.on_hold.is_none() && row.endpoint == s.endpoint && is_before
         });
         let earlier: Vec<&InFlight> = earlier.collect();
-        let last = earlier.iter().max_by_key(|row| place(row.expedited, row.found_by_sweep, row.created, &row.id));
+        let last = earlier.iter().max_by_key(|row| place(row.expedited, row.origin, row.created, &row.id));
         let behind = match (earlier.len(), last) {
             (1, Some(last)) => format!("1 scoring is before it in the queue of its endpoint, {}", last.id),
             (before, Some(last)) => {
