@@ -87,12 +87,12 @@ var checkedSubnet = !empty(network.?privateEndpointSubnetResourceId) && empty(ne
 var sometimes = union(
   empty(rules.rules) ? {} : { SCOREKEEPER_RULES: settingOf(rules) },
   contains(app, 'concurrency') ? { SCOREKEEPER_CONCURRENCY: string(app.?concurrency) } : {},
+  (app.?http ?? false) ? { SCOREKEEPER_HTTP: 'on' } : {},
   (app.?authentication.?required ?? contains(app, 'authentication')) ? { SCOREKEEPER_SIGN_IN: 'required' } : {}
 )
-
-// The function of the other delivery mode is off: it would ask for a queue that is not there.
-var disabled = toObject(union(app.?disabledFunctions ?? [], [queueDelivery ? functions.event : functions.queue]), name => 'AzureWebJobs_${name}_Disabled', name => 'true')
-
+// The function of the other delivery mode is off: it would ask for a queue that is not there. HTTP is on where it is asked for.
+var off = union(app.?disabledFunctions ?? [], [queueDelivery ? functions.event : functions.queue], (app.?http ?? false) ? [] : [functions.scorings, functions.operations])
+var disabled = toObject(off, name => 'AzureWebJobs_${name}_Disabled', name => 'true')
 var watchedIds = map(watchedAccounts, account => toLower(account.resourceId))
 var readIds = union(watchedIds, map(union(outputAccountResourceIds, filter([dataAccess.?rulesContainerResourceId ?? ''], id => !empty(id))), id => toLower(id)))
 // What is refused is refused in a variable that reads no resource: before anything is deployed.

@@ -55,12 +55,31 @@ fn the_host_logs_what_the_queries_read_and_not_each_request_of_its_own() {
     assert_eq!(named, expected);
 }
 
-/// An event or a tick of a forwarded request would lack the envelope that the functions read.
+/// Only a function with one HTTP trigger and one HTTP output is handed requests as they came; all others get their envelope. With an
+/// empty prefix an outsider's `POST /BlobCreated` would be one of these, and reach the handler as an invocation.
 #[test]
-fn the_host_wraps_invocations_instead_of_forwarding_them() {
-    let handler = &json("host.json")["customHandler"];
+fn requests_are_handed_on_below_a_prefix_to_functions_that_check_a_key_and_to_no_others() {
+    let host = json("host.json");
     for switch in ["enableForwardingHttpRequest", "enableProxyingHttpRequest"] {
-        assert!(handler.get(switch).is_none_or(|value| value == false), "{switch}");
+        assert_eq!(host["customHandler"][switch], true, "{switch}");
+    }
+    assert_eq!(host["extensions"]["http"]["routePrefix"], "api");
+    for (name, definition) in definitions() {
+        let bindings = definition["bindings"].as_array().unwrap();
+        let kinds: Vec<&str> = bindings.iter().map(|binding| binding["type"].as_str().unwrap()).collect();
+        if !kinds.contains(&"httpTrigger") {
+            assert!(!kinds.contains(&"http"), "{name}");
+            continue;
+        }
+        assert_eq!(kinds, ["httpTrigger", "http"], "{name}");
+        assert_eq!((&bindings[0]["authLevel"], &bindings[0]["name"]), (&"function".into(), &"req".into()), "{name}");
+        let route = bindings[0]["route"].as_str().unwrap();
+        assert_eq!(
+            route.split('/').next(),
+            Some(name.to_lowercase().as_str()),
+            "routes are names, so that none hides another"
+        );
+        assert!(!route.contains('*'), "{name}: {route}");
     }
 }
 

@@ -122,6 +122,8 @@ fn no_setting_shows_a_secret_to_any_command() {
         "SCOREKEEPER_PROJECTION",
         "SCOREKEEPER_CONCURRENCY",
         "SCOREKEEPER_SIGN_IN",
+        "SCOREKEEPER_HTTP",
+        "SCOREKEEPER_CALLBACK_HOSTS",
         "SCOREKEEPER_LOG",
         "SCOREKEEPER_LOG_FORMAT",
         "SCOREKEEPER_IDENTITY",
@@ -262,6 +264,7 @@ fn app(server: &Canned, rules: &Value, token: &str) -> Option<App> {
     let manager = Arc::new(resource_manager::Client::new(&server.url(""), tokens(token)).unwrap());
     let hosts = StorageHosts::of_cloud("core.windows.net");
     Some(App::new(Parts {
+        callbacks: None,
         ledger: Ledger::new(Arc::new(MemoryStore::new()), &options).unwrap(),
         endpoint: Arc::new(AzureMl::new(tokens(token), EndpointHosts::default(), Arc::clone(&manager))),
         blobs: Arc::new(AzureBlobs::new(manager, tokens(token), hosts.clone())),

@@ -79,6 +79,7 @@ impl Store {
 
     fn app(&self) -> App {
         App::new(Parts {
+            callbacks: None,
             ledger: self.ledger(true),
             endpoint: Arc::new(AtOnce::default()),
             blobs: Arc::new(AtOnce::default()),

@@ -20,16 +20,23 @@ use app::ports::{Clock, DeadLetters};
 use app::{App, Parts};
 use azure::batch_endpoint::AzureMl;
 use azure::blobs::AzureBlobs;
+use azure::callbacks::HttpsCallbacks;
 use azure::dead_letters::AzureDeadLetters;
 use azure::management::AzureCloud;
 use azure::resource_manager;
 use azure::small_blob::SmallBlob;
 use azure::tables::{Auth, AzureTables};
 use azure::tokens::{Audience as _, Identity, MachineLearning, ManagedIdentity, ResourceManager, Storage, Tokens};
+#[cfg(feature = "cli")]
+use azure::upload::Upload;
 use doctor::{AppFacts, AppIdentity, Caller, Check, Doctor, Finding, Installation, LedgerNotOpened, UserAssigned};
+#[cfg(feature = "cli")]
+use lifecycle::Rules;
 use lifecycle::storage_hosts::ForeignHost;
 use lifecycle::{LedgerId, StorageHosts};
 use stores::embedded::EmbeddedStore;
+#[cfg(feature = "cli")]
+use stores::memory::MemoryStore;
 use url::Url;
 
 /// Why the parts cannot be put together. Nothing was sent to anybody yet.
@@ -50,6 +57,9 @@ pub enum Error {
     /// No token goes to where the rules lie.
     #[error("the rules (SCOREKEEPER_RULES) cannot be read")]
     SmallBlob(#[from] ForeignHost),
+    /// No token goes to an endpoint that a person names.
+    #[error(transparent)]
+    Endpoint(#[from] lifecycle::endpoint_hosts::ForeignEndpointHost),
 }
 
 /// The machine's time: the one place that reads it. Everything below takes a clock, so that tests have their own.
@@ -62,7 +72,7 @@ pub fn system_clock() -> Clock {
 pub fn app(config: &Config, clock: Clock) -> Result<CurrentApp, Error> {
     let source = source_of(&config.identity, Caller::App);
     let ledger = ledger(config, Arc::clone(&source), &clock, Access::Write)?;
-    let (manager, ml) = cloud_tokens(config, &source, &clock);
+    let (manager, ml) = cloud_tokens(&config.resource_manager, &source, &clock);
     let manager = Arc::new(resource_manager::Client::new(config.resource_manager.as_str(), manager)?);
     let hosts = storage_hosts(config);
     let endpoint = AzureMl::new(ml, config.endpoint_hosts.clone(), Arc::clone(&manager)).with_logs_on(hosts.clone());
@@ -77,6 +87,7 @@ pub fn app(config: &Config, clock: Clock) -> Result<CurrentApp, Error> {
         endpoint: Arc::new(endpoint),
         blobs,
         dead_letters,
+        callbacks: Some(Arc::new(HttpsCallbacks::new(config.callback_hosts.clone()))),
         rules: config.rules.clone(),
         storage_hosts: hosts,
         clock,
@@ -113,7 +124,7 @@ fn source_of(identity: &Identity, caller: Caller) -> Arc<dyn TokenCredential> {
 /// An examination of what the settings describe, by the app's identity or by whoever is signed in.
 pub fn doctor(config: &Config, caller: Caller, facts: AppFacts, time: Duration, clock: Clock) -> Result<Doctor, Error> {
     let source = source_of(&config.identity, caller);
-    let (manager, ml) = cloud_tokens(config, &source, &clock);
+    let (manager, ml) = cloud_tokens(&config.resource_manager, &source, &clock);
     let storage = (Tokens::new(Arc::clone(&source), Arc::clone(&clock)), storage_hosts(config));
     let hosts = config.endpoint_hosts.clone();
     let cloud = AzureCloud::new(config.resource_manager.as_str(), manager, (ml, hosts), storage)?;
@@ -140,7 +151,12 @@ pub fn doctor(config: &Config, caller: Caller, facts: AppFacts, time: Duration, 
         switched_off: facts.switched_off,
         sign_in_required: config.sign_in_required,
         storage_domain: storage_domain(config),
-        settings: format!("{rules} {}, ledger at {}", if rules == 1 { "rule" } else { "rules" }, config.ledger),
+        settings: format!(
+            "{rules} {}, ledger at {}; HTTP functions {}",
+            if rules == 1 { "rule" } else { "rules" },
+            config.ledger,
+            if config.http { "on (SCOREKEEPER_HTTP)" } else { "off (SCOREKEEPER_HTTP=on switches them on)" }
+        ),
         // Where outputs go is looked at: what the rules alone tell of it is not needed.
         warnings: config.warnings.iter().map(settings_warning).collect(),
     };
@@ -166,11 +182,11 @@ fn settings_warning(warning: &Warning) -> Finding {
 
 /// Tokens for Resource Manager and for Azure Machine Learning, by the names that these have in the cloud.
 fn cloud_tokens(
-    config: &Config,
+    resource_manager: &Url,
     source: &Arc<dyn TokenCredential>,
     clock: &Clock,
 ) -> (Tokens<ResourceManager>, Tokens<MachineLearning>) {
-    let cloud = AzureCloudFacts::of(&config.resource_manager);
+    let cloud = AzureCloudFacts::of(resource_manager);
     let manager = cloud.map_or(ResourceManager::RESOURCE, |cloud| cloud.resource_manager);
     let ml = cloud.map_or(MachineLearning::RESOURCE, |cloud| cloud.ml_audience);
     let of = || (Arc::clone(source), Arc::clone(clock));
@@ -203,6 +219,46 @@ pub fn outputs(access: &RulesAccess, caller: Caller, clock: &Clock) -> Result<Az
     let tokens = Tokens::of_resource(Arc::clone(&source), Arc::clone(clock), resource);
     let manager = resource_manager::Client::new(access.resource_manager.as_str(), tokens)?;
     Ok(AzureBlobs::new(Arc::new(manager), Tokens::new(source, Arc::clone(clock)), access.hosts.clone()))
+}
+
+/// A blob that a person uploads to.
+#[cfg(feature = "cli")]
+pub fn upload(access: &RulesAccess, url: &str, caller: Caller, clock: &Clock) -> Result<Upload, Error> {
+    let tokens = Tokens::new(source_of(&access.identity, caller), Arc::clone(clock));
+    Ok(Upload::new(url, &access.hosts, tokens)?)
+}
+
+/// An app for what a person runs by themselves, at an endpoint that they name and as who they are. Its ledger is in memory.
+#[cfg(feature = "cli")]
+pub fn app_of_person<'a>(
+    access: &RulesAccess,
+    rules: Rules,
+    blobs: impl Iterator<Item = &'a lifecycle::UnversionedBlob>,
+    caller: Caller,
+    clock: &Clock,
+) -> Result<App, Error> {
+    for rule in &rules {
+        access.endpoint_hosts.check(rule.endpoint.uri.url())?;
+    }
+    let source = source_of(&access.identity, caller);
+    let (manager, ml) = cloud_tokens(&access.resource_manager, &source, clock);
+    let manager = Arc::new(resource_manager::Client::new(access.resource_manager.as_str(), manager)?);
+    // The host of each, as nobody says which account it is by name alone.
+    let host = |blob: &lifecycle::UnversionedBlob| Url::parse(&blob.url).ok()?.host_str().map(str::to_owned);
+    let hosts = blobs.filter_map(host).fold(access.hosts.clone(), |hosts, host| hosts.watching(&host));
+    let endpoint = AzureMl::new(ml, access.endpoint_hosts.clone(), Arc::clone(&manager)).with_logs_on(hosts.clone());
+    let blobs = AzureBlobs::new(manager, Tokens::new(source, Arc::clone(clock)), hosts.clone());
+    Ok(App::new(Parts {
+        ledger: open(Arc::new(MemoryStore::new()), "Scorekeeper", false)?,
+        endpoint: Arc::new(endpoint),
+        blobs: Arc::new(blobs),
+        callbacks: None,
+        rules,
+        storage_hosts: hosts,
+        clock: Clock::clone(clock),
+        retention: time::Duration::days(30),
+        orphan_scan_interval: None,
+    }))
 }
 
 /// A ledger, for commands that need nothing else of the app.
@@ -290,7 +346,6 @@ mod tests {
     use azure_core::credentials::{AccessToken, TokenRequestOptions};
     use base64::Engine as _;
     use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-    use stores::memory::MemoryStore;
     use time::macros::datetime;
 
     /// Gives this token, or none.

@@ -3,8 +3,8 @@
 //! Neither the page of `local` nor the handler asks for a password: both are for this machine alone. So any site that this
 //! machine's browser visits could read them, by a name of its own that it lets point to 127.0.0.1 (DNS rebinding), or have them
 //! asked (CSRF; a form or a script may send `text/plain` anywhere). A browser says both: the name in `Host`, the site in `Origin`.
-//! The Functions host calls the handler by 127.0.0.1 and sends no `Origin`: of a client's request no header gets there, as none of
-//! our functions has an HTTP trigger.
+//! The Functions host calls the handler by 127.0.0.1 and sends no `Origin`. What it hands on of clients as it came, below `/api/`, has
+//! the clients' own headers, and goes by the key that the host has checked (`hosts::azure::forwarded`).
 //!
 //! Source: Azure/azure-functions-host, `DefaultHttpWorkerService`.
 

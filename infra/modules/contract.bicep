@@ -8,6 +8,8 @@ var functions = {
   queue: 'BlobCreatedFromQueue'
   timer: 'Reconcile'
   sweep: 'Sweep'
+  scorings: 'Scorings'
+  operations: 'Operations'
 }
 
 @description('Queues of queue delivery. The host itself appends `-poison`.')

@@ -87,6 +87,7 @@ async fn a_tick_over_20_000_unchanged_jobs_reads_each_page_once_and_writes_its_s
 fn where_jobs_run_on(world: &World) -> App {
     let now = world.now();
     App::new(Parts {
+        callbacks: None,
         ledger: world.app().ledger().clone(),
         endpoint: Arc::new(RunsOn),
         blobs: Arc::new(world.clone()),

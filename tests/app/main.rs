@@ -64,6 +64,7 @@ mod renames;
 mod reports;
 mod rolled_back;
 mod shadow;
+mod starts;
 #[path = "../support/mod.rs"]
 mod support;
 mod sweep;

@@ -15,7 +15,7 @@ const BY_CLIENT_ID: &str = "AZURE_CLIENT_ID names the app's identity";
 const NO_SERVICE_PRINCIPAL: &str = "the app has a managed identity, another one is named in app.settings";
 
 /// Settings of the handler that the templates leave out, with the reason.
-const LEFT_OUT: [(&str, &str); 21] = [
+const LEFT_OUT: [(&str, &str); 22] = [
     ("SCOREKEEPER_IDENTITY", BY_CLIENT_ID),
     ("AZURE_TENANT_ID", NO_SERVICE_PRINCIPAL),
     ("AZURE_CLIENT_SECRET", NO_SERVICE_PRINCIPAL),
@@ -36,12 +36,14 @@ const LEFT_OUT: [(&str, &str); 21] = [
     ("SCOREKEEPER_RULES_ALLOW_WORKSPACES", IN_BLOB),
     ("SCOREKEEPER_RULES_INTERVAL", IN_BLOB),
     ("SCOREKEEPER_PROJECTION", "the handler's own default, unless app.settings has it"),
+    ("SCOREKEEPER_CALLBACK_HOSTS", "Data Factory's, unless app.settings has it"),
     ("SCOREKEEPER_LOG", "the handler's own default, unless app.settings has it"),
 ];
 
 /// Settings that are sent only where something asks for them, and what.
-pub const SENT_WHERE: [(&str, &str); 3] = [
+pub const SENT_WHERE: [(&str, &str); 4] = [
     ("SCOREKEEPER_CONCURRENCY", " where `app.concurrency` is set"),
+    ("SCOREKEEPER_HTTP", " where `app.http` is true"),
     ("SCOREKEEPER_RULES", " unless the rules are in the package"),
     ("SCOREKEEPER_SIGN_IN", " where `app.authentication` is set, unless its `required` is false"),
 ];
@@ -161,6 +163,8 @@ fn functions(project: &Project) -> Vec<String> {
         ("queue", "queueTrigger"),
         ("timer", "timerTrigger"),
         ("sweep", "timerTrigger"),
+        ("scorings", "httpTrigger"),
+        ("operations", "httpTrigger"),
     ];
     let functions = project.contract("functions");
     let mut names = BTreeSet::new();

@@ -6,9 +6,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use simulator::{self, Container, Datastore, Handle, SimulatorOptions, Timing};
+use simulator::{
+    self, Container, Datastore, Deployment, DeploymentKind, Endpoint, Endpoints, Handle, SimulatorOptions, Timing,
+};
 
 use super::functions_host::SCOREKEEPER;
+
+/// A datastore that is the container `in`.
+const INBOX: &str = "inbox";
 
 /// A simulator and an app's folder. Both end with this value.
 pub struct Cloud {
@@ -31,6 +36,24 @@ impl Cloud {
 
     /// Starts one whose jobs take this long.
     pub async fn with_timing(timing: Timing) -> Self {
+        Self::with(SimulatorOptions { timing, ..SimulatorOptions::default() }).await
+    }
+
+    /// Starts one with one endpoint, whose deployment is a pipeline component and takes literals.
+    pub async fn with_pipeline(timing: Timing) -> Self {
+        let steps = Deployment { name: "steps".to_owned(), kind: DeploymentKind::Pipeline };
+        let (name, default_deployment) = ("heart".to_owned(), Some("steps".to_owned()));
+        let endpoints = Endpoints::Listed(vec![Endpoint { name, default_deployment, deployments: vec![steps] }]);
+        Self::with(SimulatorOptions { endpoints, timing, ..SimulatorOptions::default() }).await
+    }
+
+    /// Starts one whose container `in` takes what is uploaded to it.
+    pub async fn with_writable_inbox() -> Self {
+        let published = vec![INBOX.to_owned()];
+        Self::with(SimulatorOptions { published, ..SimulatorOptions::default() }).await
+    }
+
+    async fn with(of: SimulatorOptions) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let datastore = Datastore {
@@ -39,14 +62,21 @@ impl Cloud {
             container: "scores".to_owned(),
             folder: folder.path().join("scores"),
         };
+        let inbox = Datastore {
+            name: INBOX.to_owned(),
+            account: "acct".to_owned(),
+            container: "inbox".to_owned(),
+            folder: folder.path().join("in"),
+        };
+        let mut datastores = vec![datastore];
+        datastores.extend((!of.published.is_empty()).then_some(inbox));
         let container =
             Container { account: "acct".to_owned(), container: "inbox".to_owned(), folder: folder.path().join("in") };
         let options = SimulatorOptions {
             containers: vec![container],
-            datastores: vec![datastore],
-            published: vec!["workspaceblobstore".to_owned()],
-            timing,
-            ..SimulatorOptions::default()
+            datastores,
+            published: [vec!["workspaceblobstore".to_owned()], of.published].concat(),
+            ..of
         };
         let header = options.identity_header.clone();
         let (simulator, serving) = simulator::start(listener, options).unwrap();

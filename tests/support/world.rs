@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use app::ledger::{Ledger, LedgerOptions, rows};
 use app::ports::table_store::{Entity, Key, Range, TableName, TableStore};
 use app::ports::{
-    Answered, BlobPage, Blobs, DeadLetters, Endpoint, Inconclusive, JobAddress, JobListing, JobSearch, MAX_PAGE,
+    Answered, BlobPage, Blobs, CallbackCaller, DeadLetters, Endpoint, Inconclusive, JobAddress, JobListing, JobSearch, MAX_PAGE,
     PartPage, ScanTarget,
 };
 use app::{App, Parts};
@@ -191,20 +191,26 @@ impl World {
         self.app_with_clock(|now| now)
     }
 
+    /// An app that tells those who ask for it of ends.
+    pub fn app_with_callbacks(&self, caller: Arc<dyn CallbackCaller>) -> App {
+        self.app_of(|now| now, true, Some(caller))
+    }
+
     /// An app whose clock shows something else than the world's.
     pub fn app_with_clock(&self, clock: impl Fn(OffsetDateTime) -> OffsetDateTime + Send + Sync + 'static) -> App {
-        self.app_of(clock, true)
+        self.app_of(clock, true, None)
     }
 
     /// An app whose settings say `SCOREKEEPER_PROJECTION=off`.
     pub fn app_without_projection(&self) -> App {
-        self.app_of(|now| now, false)
+        self.app_of(|now| now, false, None)
     }
 
     fn app_of(
         &self,
         clock: impl Fn(OffsetDateTime) -> OffsetDateTime + Send + Sync + 'static,
         projection: bool,
+        callbacks: Option<Arc<dyn CallbackCaller>>,
     ) -> App {
         let writer = {
             let mut state = self.state.lock().unwrap();
@@ -215,6 +221,7 @@ impl World {
         let options = LedgerOptions { task_hub, writer, new_id, projection };
         let world = self.clone();
         App::new(Parts {
+            callbacks,
             ledger: Ledger::new(self.store.clone(), &options).unwrap(),
             endpoint: Arc::new(self.clone()),
             blobs: Arc::new(self.clone()),

@@ -9,5 +9,9 @@ pub const BLOB_CREATED_FROM_QUEUE: &str = "BlobCreatedFromQueue";
 pub const RECONCILE: &str = "Reconcile";
 /// Holds what is listed in the rules' places against the ledger, told by a timer.
 pub const SWEEP: &str = "Sweep";
+/// Starts scorings and says where they stand, asked by HTTP.
+pub const SCORINGS: &str = "Scorings";
+/// Lists scorings, cancels them and tries them again, asked by HTTP.
+pub const OPERATIONS: &str = "Operations";
 /// All of them; each has a folder in `function-definitions/`.
-pub const NAMES: [&str; 4] = [BLOB_CREATED, BLOB_CREATED_FROM_QUEUE, RECONCILE, SWEEP];
+pub const NAMES: [&str; 6] = [BLOB_CREATED, BLOB_CREATED_FROM_QUEUE, OPERATIONS, RECONCILE, SCORINGS, SWEEP];

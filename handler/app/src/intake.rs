@@ -104,6 +104,10 @@ pub struct Submissions {
 }
 
 impl Submissions {
+    pub(crate) fn of(driver: &Driver, intents: Vec<Intent>) -> Self {
+        Self { driver: driver.clone(), intents }
+    }
+
     /// How many scorings found a free slot.
     pub fn len(&self) -> usize {
         self.intents.len()

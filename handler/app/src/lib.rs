@@ -9,11 +9,13 @@
 
 use std::sync::Arc;
 
+use lifecycle::start::{StartKey, StartRequest};
 use lifecycle::{Payload, Rules, ScoringId, Status, StorageHosts};
 use time::OffsetDateTime;
 
 mod admission;
 pub mod backfill;
+mod callbacks;
 mod clock;
 pub mod coverage;
 mod dead_letters;
@@ -27,31 +29,36 @@ mod orphans;
 mod own_outputs;
 pub mod ports;
 pub mod reports;
+mod starts;
 mod stuck;
 mod sweep;
 mod tick;
 mod workspaces;
 
+pub use callbacks::CallbackToKeep;
 pub use dead_letters::{DeadLetterReport, TooOld};
 pub use driver::{Driven, Driver, End, Evidence};
 pub use error::Error;
 pub use intake::{Accepted, AcceptedScoring, Delivery, Intake, Submissions};
 pub use lifecycle::text::error_chain;
 pub use operate::{
-    AskOutcome, Refused, ResolveOutcome, order, order_sweep, refusal, replay, rescore, rescore_refusal, resolve,
+    AskOutcome, Refused, ResolveOutcome, order, order_start, order_sweep, refusal, replay, rescore, rescore_refusal,
+    resolve,
 };
+pub use starts::{StartError, StartRefused, Started, Starts};
 pub use sweep::{Pause, SweepReport};
 pub use tick::{BEGUN_WORK, StateCounts, Tick, TickReport};
 
 use admission::Admission;
 use backfill::Backfiller;
+use callbacks::Callbacks;
 use clock::LedgerClock;
 use coverage::{Checked, Manifests};
 use dead_letters::DeadLetterReader;
 use driver::Services;
 use ledger::Ledger;
 use orphans::Orphans;
-use ports::{Blobs, Clock, DeadLetters, Endpoint};
+use ports::{Blobs, CallbackCaller, Clock, DeadLetters, Endpoint};
 use sweep::Sweeper;
 use workspaces::Workspaces;
 
@@ -66,6 +73,8 @@ pub struct Parts {
     pub blobs: Arc<dyn Blobs>,
     /// Where Event Grid writes what it could not deliver, if that is known.
     pub dead_letters: Option<Arc<dyn DeadLetters>>,
+    /// Who tells orchestrators of ends; `None`: nobody, and none can ask for it.
+    pub callbacks: Option<Arc<dyn CallbackCaller>>,
     /// What goes where.
     pub rules: Rules,
     /// Hosts that blobs may lie on; events of others are skipped.
@@ -85,6 +94,7 @@ pub struct App {
     clock: LedgerClock,
     driver: Driver,
     intake: Intake,
+    starts: Starts,
     tick: Arc<Tick>,
     sweeper: Arc<Sweeper>,
     manifests: Arc<Manifests>,
@@ -94,7 +104,7 @@ pub struct App {
 impl App {
     /// An app.
     pub fn new(parts: Parts) -> Self {
-        let Parts { ledger, endpoint, blobs, dead_letters, rules, storage_hosts, clock, .. } = parts;
+        let Parts { ledger, endpoint, blobs, dead_letters, callbacks, rules, storage_hosts, clock, .. } = parts;
         let Parts { orphan_scan_interval, retention, .. } = parts;
         let (rules, clock) = (Arc::new(rules), LedgerClock::new(clock));
         let services = Services { endpoint, blobs, workspaces: Workspaces::new(&ledger), clock: clock.clone() };
@@ -105,15 +115,25 @@ impl App {
         let hosts = storage_hosts.clone();
         let intake =
             Intake::new(ledger.clone(), Arc::clone(&rules), storage_hosts, clock.clone(), blobs, driver.clone());
+        let starts = Starts::new(&ledger, &rules, hosts.clone(), &clock, &intake);
         let sweeper = Sweeper::new(&ledger, &rules, &services, hosts, &intake, retention);
         let orphans = orphan_scan_interval.map(|interval| Orphans::new(&ledger, &rules, &services, &driver, interval));
-        let tick = Arc::new(Tick::new(&ledger, &rules, &services, &intake, &admission, orphans, retention));
+        let callbacks = callbacks.map(|caller| Callbacks { ledger: ledger.clone(), clock: clock.clone(), caller });
+        let tick = Arc::new(Tick::new(
+            &ledger,
+            &rules,
+            &services,
+            (&intake, &starts),
+            &admission,
+            (orphans, callbacks),
+            retention,
+        ));
         let manifests = Arc::new(Manifests::new(&ledger, &clock, retention));
         let dead_letters = dead_letters.map(|place| {
             let (ledger, intake, clock) = (ledger.clone(), intake.clone(), clock.clone());
             Arc::new(DeadLetterReader { place, ledger, intake, clock, retention })
         });
-        Self { ledger, clock, driver, intake, tick, sweeper: Arc::new(sweeper), manifests, dead_letters }
+        Self { ledger, clock, driver, intake, starts, tick, sweeper: Arc::new(sweeper), manifests, dead_letters }
     }
 
     /// Now, to the resolution that the ledger keeps.
@@ -129,6 +149,22 @@ impl App {
     /// See [`Intake::accept`].
     pub async fn accept(&self, payload: impl Into<Payload>) -> Result<Delivery, Error> {
         self.intake.accept(payload).await
+    }
+
+    /// See [`Starts::start`].
+    pub async fn start(
+        &self,
+        request: &StartRequest,
+        key: Option<&StartKey>,
+        by: &str,
+    ) -> Result<(Started, Submissions), StartError> {
+        self.starts.start(request, key, by).await
+    }
+
+    /// Keeps who is to be told of a scoring's end. **Durable once `Ok`.**
+    pub async fn keep_callback(&self, callback: CallbackToKeep) -> Result<(), Error> {
+        let kept = self.ledger.keep_callback(&callback.at(self.now())).await;
+        kept.map_err(error::during("keeping who is to be told of a scoring's end"))
     }
 
     /// Brings a scoring as far as it goes now. Returns its status, `None` if there is no such scoring.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use lifecycle::pending_order::{OrderedOf, PendingOrder};
+use lifecycle::pending_order::{OrderedOf, PendingOrder, StartOrder};
 use lifecycle::{
     Effect, Observation, Order, ResolveOrder, RuleId, Scoring, ScoringId, Status, Step, SweptPlace, UnversionedBlob,
 };
@@ -85,6 +85,18 @@ pub async fn replay(
     now: OffsetDateTime,
 ) -> Result<AskOutcome, Error> {
     ask(ledger, PendingOrder::new(blob, OrderedOf::Replay, by, reason, now)).await
+}
+
+/// Orders that a blob is scored as it is now under one rule. Its scoring is found by the order's key, once it is on record.
+pub async fn order_start(
+    ledger: &Ledger,
+    blob: UnversionedBlob,
+    start: StartOrder,
+    by: &str,
+    reason: &str,
+    now: OffsetDateTime,
+) -> Result<AskOutcome, Error> {
+    ask(ledger, PendingOrder::new(blob, OrderedOf::Start(start), by, reason, now)).await
 }
 
 /// Orders that the version of a scoring is scored once more.

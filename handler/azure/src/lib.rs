@@ -2,6 +2,7 @@
 
 pub mod batch_endpoint;
 pub mod blobs;
+pub mod callbacks;
 pub mod dead_letters;
 pub mod http;
 pub mod management;
@@ -10,3 +11,4 @@ pub mod small_blob;
 pub mod tables;
 mod text;
 pub mod tokens;
+pub mod upload;

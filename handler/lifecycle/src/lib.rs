@@ -17,6 +17,7 @@
 pub mod backfill;
 pub mod blob;
 pub mod breaker;
+pub mod callback;
 pub mod coverage;
 pub mod datastore;
 pub mod dead_letter;
@@ -44,6 +45,7 @@ pub mod rule;
 pub mod schedule;
 pub mod scoring;
 pub mod skipped;
+pub mod start;
 pub mod status;
 pub mod storage_hosts;
 pub mod sweep;

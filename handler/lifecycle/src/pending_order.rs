@@ -1,15 +1,18 @@
 //! What an operator orders and only the app can do, which knows the rules and may look at the storage: to take a blob in again, or
 //! to score one again that is scored.
 
+use std::collections::BTreeMap;
+
 use time::OffsetDateTime;
 
 use crate::decide::Order;
 use crate::digest::digest;
-use crate::id::ScoringId;
+use crate::id::{RuleId, ScoringId};
 use crate::pending::{Cause, MAX_REASON, PendingUpload, pause};
 use crate::rule::{Rule, Rules};
-use crate::scoring::Scoring;
+use crate::scoring::{Scoring, StartOf};
 use crate::skipped::{SkippedEvent, skip_key};
+use crate::start::StartKey;
 use crate::text::one_line;
 use crate::unversioned::UnversionedBlob;
 
@@ -20,6 +23,21 @@ pub enum OrderedOf {
     Replay,
     /// Score the version of this scoring once more, under its rule as it is now.
     Rescore(ScoringId),
+    /// Score what is there now under one rule.
+    Start(StartOrder),
+}
+
+/// A start that somebody orders who has the ledger alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StartOrder {
+    /// The rule.
+    pub rule: RuleId,
+    /// Values for its parameters.
+    pub parameters: BTreeMap<String, String>,
+    /// As a generation of its own, also if it was scored.
+    pub again: bool,
+    /// The order's own, by which whoever gave it finds the scoring.
+    pub key: StartKey,
 }
 
 /// An order that waits for the next reconcile run.
@@ -51,6 +69,7 @@ impl PendingOrder {
         let (done, key) = match &of {
             OrderedOf::Replay => ("replayed", digest(&["replay", &blob.url])),
             OrderedOf::Rescore(id) => ("rescored", digest(&["rescore", id.as_str()])),
+            OrderedOf::Start(start) => ("started", start.key.digest(&start.rule)),
         };
         let order = format!("{done} by {} ({})", one_line(by, Order::MAX_BY), one_line(reason, Order::MAX_REASON));
         let reason = format!("{order}: the next reconcile run does it");
@@ -86,6 +105,13 @@ impl PendingOrder {
         Err(SkippedEvent { key, subject: blob.url.clone(), rule: None, etag: None, reason })
     }
 
+    /// It will never be done: what is kept of it.
+    pub fn refused(&self, rule: &RuleId, why: &str) -> SkippedEvent {
+        let reason = one_line(&format!("{}; {why}", self.order), MAX_REASON);
+        let key = skip_key(&[&self.key, "refused"], None, &reason);
+        SkippedEvent { key, subject: self.blob.url.clone(), rule: Some(rule.clone()), etag: None, reason }
+    }
+
     /// The scoring that scores the version of `scored` once more: of the next generation, or of the rule's if that is higher.
     pub fn next_generation(
         &self,
@@ -101,6 +127,8 @@ impl PendingOrder {
         // as a newer version that takes its place.
         scoring.input.clone_from(&scored.input);
         scoring.aliases.clone_from(&scored.aliases);
+        let parameters = scored.start.as_ref().map(|start| start.parameters.clone()).unwrap_or_default();
+        scoring.start = StartOf { key: None, parameters }.boxed();
         let reason = format!("{}: generation {generation} of what {} has scored", self.order, scored.id);
         (scoring, reason)
     }

@@ -1,5 +1,7 @@
 //! What is remembered of a scoring: the blob version, the current attempt, the job, and how it came to be so.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use time::{OffsetDateTime, UtcOffset};
 
@@ -43,6 +45,8 @@ pub struct Scoring {
     pub deployment: Option<DeploymentName>,
     /// ARM id of the workspace, when it is known: needed to list and cancel.
     pub workspace: Option<WorkspaceId>,
+    /// What its start said, where one did that said more than the blob. Boxed, as most have none and a scoring is moved about.
+    pub start: Option<Box<StartOf>>,
 
     /// Where it stands; moved by [`decide`](crate::decide()) only.
     pub status: Status,
@@ -137,6 +141,22 @@ pub struct Scoring {
     pub version: i64,
 }
 
+/// What somebody said who started a scoring without an upload.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct StartOf {
+    /// Digest of the idempotency key by which it was started, if it was: see [`StartKey`](crate::start::StartKey).
+    pub key: Option<String>,
+    /// Values for parameters of its rule, by name.
+    pub parameters: BTreeMap<String, String>,
+}
+
+impl StartOf {
+    /// Boxed, unless it says nothing.
+    pub fn boxed(self) -> Option<Box<Self>> {
+        (self != Self::default()).then(|| Box::new(self))
+    }
+}
+
 /// Where an attempt that is over was told to write. A job of it may turn up late, and events about its files later still, when the
 /// rule says something else.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -160,6 +180,16 @@ impl Scoring {
     /// It holds one of its rule's slots, because a job of it may exist and be unfinished.
     pub fn holds_slot(&self) -> bool {
         self.status.holds_slot() && !self.slot_freed
+    }
+
+    /// Values that its start gave for parameters of its rule, by name.
+    pub fn parameters(&self) -> impl Iterator<Item = (&String, &String)> {
+        self.start.iter().flat_map(|start| &start.parameters)
+    }
+
+    /// The digest of the idempotency key by which it was started, if it was.
+    pub fn start_key(&self) -> Option<&str> {
+        self.start.as_ref()?.key.as_deref()
     }
 
     /// It needs a person's attention until they acknowledge it.
@@ -210,6 +240,7 @@ impl Scoring {
             deployment: rule.deployment_for(&blob).cloned(),
             blob,
             workspace: rule.endpoint.workspace.clone(),
+            start: None,
             status: Status::Queued,
             since: now,
             due: now,

@@ -392,6 +392,7 @@ impl Run {
         };
         let ledger = Ledger::new(store, &options).expect("the task hub's name is fixed and good");
         let app = App::new(Parts {
+            callbacks: None,
             ledger,
             endpoint: (self.wiring.endpoint)(Arc::clone(&ports) as Arc<dyn Endpoint>),
             blobs: (self.wiring.blobs)(ports as Arc<dyn Blobs>),

@@ -193,6 +193,25 @@ pub(super) fn run(command: &LedgerCommand, clock: &Clock) -> Result<ExitCode, su
     Ok(ExitCode::from(code))
 }
 
+/// Opens the ledger that the command line or the settings name.
+#[cfg(feature = "cli")]
+pub(super) fn opened_for(
+    which: &WhichLedger,
+    access: Access,
+    cwd: &std::path::Path,
+    clock: &Clock,
+) -> Result<(LedgerSettings, compose::LedgerAlone), super::Error> {
+    let settings = LedgerSettings::read(&ProcessVars, cwd, which)?;
+    let opened = compose::ledger_alone(&settings, clock, access).map_err(Error::from)?;
+    Ok((settings, opened))
+}
+
+/// Who gives a command, for the history.
+#[cfg(feature = "cli")]
+pub(super) async fn by(opened: &compose::LedgerAlone) -> String {
+    opened.holder().await.unwrap_or_else(|| user(&ProcessVars))
+}
+
 /// The user of this machine, for a ledger that asks for no token.
 pub(crate) fn user(vars: &dyn Vars) -> String {
     let name = ["USER", "LOGNAME", "USERNAME"].iter().find_map(|name| vars.get(name));

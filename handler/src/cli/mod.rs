@@ -61,7 +61,9 @@ mod rules;
 mod rules_deployed;
 #[cfg(feature = "cli")]
 mod rules_push;
-mod serve;
+#[cfg(feature = "cli")]
+mod run;
+pub(crate) mod serve;
 #[cfg(feature = "cli")]
 mod shell;
 pub mod show;
@@ -128,6 +130,9 @@ enum Command {
     /// process is touched.
     #[cfg(feature = "dev")]
     Simulate(simulation::SimulateArgs),
+    /// Score blobs now: under a rule of the app, or at an endpoint that you name, as whoever is signed in.
+    #[cfg(feature = "cli")]
+    Run(Box<run::RunArgs>),
     /// Check rules, say what they make of a blob, or put them into the blob that the app reads; needs no ledger.
     Rules(rules::RulesArgs),
     /// Name ledgers, so that commands find them by a name.
@@ -180,6 +185,9 @@ pub(crate) enum Error {
     #[cfg(feature = "cli")]
     #[error(transparent)]
     DeadLetters(#[from] dead_letters::Error),
+    #[cfg(feature = "cli")]
+    #[error(transparent)]
+    Run(#[from] run::Error),
     #[error(transparent)]
     Serve(#[from] serve::Error),
     #[error(transparent)]
@@ -212,6 +220,8 @@ impl Error {
         match self {
             Self::Settings(_) | Self::Doctor(_) | Self::Serve(serve::Error::NoPort) => USAGE,
             Self::Rules(error) if error.is_usage() => USAGE,
+            #[cfg(feature = "cli")]
+            Self::Run(error) if error.is_usage() => USAGE,
             #[cfg(feature = "cli")]
             Self::Profiles(error) if profile::is_usage(error) => USAGE,
             // A simulation whose reader went away (`| head`) ends; other commands are not told of that.
@@ -310,6 +320,8 @@ fn run(command: Command, clock: &Clock) -> Result<ExitCode, Error> {
         Command::DeadLetters(args) => dead_letters::run(&args, clock),
         #[cfg(feature = "dev")]
         Command::Simulate(args) => simulate::run(&args),
+        #[cfg(feature = "cli")]
+        Command::Run(args) => run::run(&args, clock),
         Command::Rules(args) => rules::run(&args, clock),
         Command::Config(args) => config::run(&args, clock),
     }

@@ -47,7 +47,7 @@ pub(super) async fn run(args: &OutputArgs, here: &Here<'_>, out: &mut dyn Write)
 }
 
 /// Where the outputs lie of what is in this ledger: folders of this machine beside that of a `local`, else storage.
-fn source(here: &Here<'_>) -> Result<Source, Error> {
+pub(super) fn source(here: &Here<'_>) -> Result<Source, Error> {
     if let LedgerLocation::Embedded(folder) = here.place
         && let Some(datastores) = local::datastores(folder)
     {

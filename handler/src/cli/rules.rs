@@ -147,6 +147,16 @@ pub(super) fn given(rules: &std::path::Path, clock: &Clock) -> Result<RulesText,
     }
 }
 
+/// The rules that the settings name, a file or a blob.
+#[cfg(feature = "cli")]
+pub(super) fn given_or_set(clock: &Clock) -> Result<RulesText, super::Error> {
+    let url = ProcessVars.get("SCOREKEEPER_RULES").map(|text| text.trim().to_owned()).filter(|text| is_url(text));
+    match url {
+        Some(url) => Ok(FromBlob::read(&url, clock)?.text),
+        None => Ok(RulesText::read(&ProcessVars, &working_directory()?, None)?),
+    }
+}
+
 /// What rules are tried on.
 enum Told {
     Blob(BlobVersion),

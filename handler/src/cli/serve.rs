@@ -10,7 +10,10 @@ use lifecycle::text::error_chain;
 use super::{all_processors, working_directory};
 use crate::compose;
 use crate::config::{AtStart, Config, HostFacts, Problems, ProcessVars};
-use crate::functions::{BLOB_CREATED, BLOB_CREATED_FROM_QUEUE, RECONCILE, SWEEP, blob_created, reconcile, sweep};
+use crate::functions::{
+    BLOB_CREATED, BLOB_CREATED_FROM_QUEUE, HttpAccess, OPERATIONS, RECONCILE, SCORINGS, SWEEP, blob_created,
+    operations, reconcile, scorings, sweep,
+};
 use crate::hosts::azure::{self, Functions};
 use crate::telemetry;
 
@@ -96,5 +99,16 @@ fn functions(config: &Config, clock: &Clock) -> Result<Functions, Unusable> {
         .event(BLOB_CREATED, taking.clone())
         .event(BLOB_CREATED_FROM_QUEUE, taking)
         .timer(RECONCILE, reconcile(app.clone()))
-        .timer(SWEEP, sweep(app)))
+        .timer(SWEEP, sweep(app.clone()))
+        .http(SCORINGS, "scorings", scorings(app.clone(), http_access(config)))
+        .http(OPERATIONS, "operations", operations(app, http_access(config))))
+}
+
+/// Who may ask by HTTP. Nobody is believed to have signed in unless the platform asks for it, and says so.
+pub(crate) fn http_access(config: &Config) -> HttpAccess {
+    HttpAccess {
+        on: config.http,
+        signed_in: config.sign_in_required && config.sign_in_on,
+        callback_hosts: config.callback_hosts.clone(),
+    }
 }

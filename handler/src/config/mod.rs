@@ -34,6 +34,8 @@
 //! | `SCOREKEEPER_PROJECTION` | `on` | `on`, `off`: the tables in the shape of Durable Functions |
 //! | `SCOREKEEPER_CONCURRENCY` | `64` | 1 to 1024 invocations at once; more wait. Memory grows by about 1 MiB each |
 //! | `SCOREKEEPER_SIGN_IN` | `off` | `required`, `off`: whether App Service Authentication lets nobody in who has not signed in. The templates set it with `app.authentication`; where the platform then has it off, the handler warns at start and `scorekeeper doctor` names a fault |
+//! | `SCOREKEEPER_HTTP` | `off` | `on`, `off`: whether the functions `Scorings` and `Operations` answer, by which orchestrators start scorings and ask for them. Whoever has a key of theirs may start what the rules accept |
+//! | `SCOREKEEPER_CALLBACK_HOSTS` | `*.datafactory.azure.com` | hosts that a start may name to be told of its end (`callBackUri`), with commas between: `HOST`, or `*.DOMAIN` |
 //! | `SCOREKEEPER_LOG` | `info` | a filter as `tracing` has it: `debug`, `info,handler=debug` |
 //! | `SCOREKEEPER_LOG_FORMAT` | `json` under a host, `text` else | `json`, `text` |
 //!
@@ -61,6 +63,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use azure::tokens::Identity;
+use lifecycle::callback::CallbackHosts;
 use lifecycle::duration::IsoDuration;
 use lifecycle::redact::redacted;
 use lifecycle::text::one_line;
@@ -88,6 +91,7 @@ use self::problems::{MAX_SHOWN, Refused};
 use crate::rules_in_blob::Look;
 
 /// Everything that was set, checked.
+#[expect(clippy::struct_excessive_bools, reason = "each is a setting of its own")]
 #[derive(Debug, Clone)]
 pub struct Config {
     /// Where the ledger lives.
@@ -120,6 +124,12 @@ pub struct Config {
     pub concurrency: usize,
     /// Whether App Service Authentication must be on, and let nobody in who has not signed in.
     pub sign_in_required: bool,
+    /// Whether the platform says that it does so.
+    pub sign_in_on: bool,
+    /// Whether the functions that answer HTTP are on.
+    pub http: bool,
+    /// Hosts that may be called back.
+    pub callback_hosts: CallbackHosts,
     /// What is logged, and how.
     pub log: Log,
     /// What the host said about itself.
@@ -213,6 +223,8 @@ const OURS: &[&str] = &[
     "SCOREKEEPER_PROJECTION",
     "SCOREKEEPER_CONCURRENCY",
     "SCOREKEEPER_SIGN_IN",
+    "SCOREKEEPER_HTTP",
+    "SCOREKEEPER_CALLBACK_HOSTS",
     "SCOREKEEPER_LOG",
     "SCOREKEEPER_LOG_FORMAT",
 ];
@@ -265,6 +277,11 @@ impl AtStart {
                 .ok_or_else(|| Refused::new("a number from 1 to 1024", "leave it out for 64"))
         });
         let sign_in_required = reader.read("SCOREKEEPER_SIGN_IN", "off", required_or_off);
+        let sign_in_on = sign_in_is_off(vars).is_none();
+        let http = reader.read("SCOREKEEPER_HTTP", "off", off_or_on);
+        let callback_hosts = reader.read("SCOREKEEPER_CALLBACK_HOSTS", "*.datafactory.azure.com", |text| {
+            CallbackHosts::read(text).map_err(|why| Refused::new(why.to_string(), "leave it out for Data Factory's"))
+        });
         let filter = reader.read("SCOREKEEPER_LOG", "info", |text| {
             text.parse::<Targets>()
                 .map_err(|why| Refused::new(format!("a log filter ({why})"), "write for example `info,handler=debug`"))
@@ -299,6 +316,9 @@ impl AtStart {
                 projection,
                 concurrency,
                 sign_in_required,
+                sign_in_on,
+                http,
+                callback_hosts,
                 log: log.clone(),
                 host: host.clone(),
                 settings,
@@ -556,6 +576,10 @@ fn on_or_off(text: &str) -> Result<bool, Refused> {
         "off" => Ok(false),
         _ => Err(Refused::new("`on` or `off`", "leave it out for `on`")),
     }
+}
+
+fn off_or_on(text: &str) -> Result<bool, Refused> {
+    on_or_off(text).map_err(|_| Refused::new("`on` or `off`", "leave it out for `off`"))
 }
 
 fn required_or_off(text: &str) -> Result<bool, Refused> {

@@ -3,6 +3,7 @@
 use std::str::FromStr;
 
 use azure::tokens::Identity;
+use lifecycle::EndpointHosts;
 use lifecycle::UnversionedBlob;
 use lifecycle::duration::IsoDuration;
 use lifecycle::id::{AccountName, DatastoreName};
@@ -65,6 +66,8 @@ pub struct RulesAccess {
     pub hosts: StorageHosts,
     /// Azure Resource Manager.
     pub resource_manager: Url,
+    /// Hosts that a token for Azure Machine Learning may go to.
+    pub endpoint_hosts: EndpointHosts,
     /// The blob that the settings name, and what its rules may name; `None`: the settings say nothing of it.
     pub in_blob: Option<RulesInBlob>,
 }
@@ -79,10 +82,11 @@ impl RulesAccess {
         let named = reader.read("SCOREKEEPER_STORAGE_HOSTS", "", hosts::read);
         let hosts =
             named.into_iter().fold(cloud.unwrap_or_default(), |hosts, (host, reached)| hosts.and(&host, reached));
+        let endpoint_hosts = reader.endpoint_hosts(&manager, None, None);
         let in_blob = reader.blob_of_rules().and_then(|url| reader.rules_in_blob(&url));
         match identity {
             Some(identity) if reader.problems.is_empty() => {
-                Ok(Self { identity, hosts, resource_manager: manager, in_blob })
+                Ok(Self { identity, hosts, resource_manager: manager, endpoint_hosts, in_blob })
             }
             _ => Err(Problems(reader.problems)),
         }

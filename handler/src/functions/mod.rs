@@ -8,7 +8,11 @@
 
 mod blob_created;
 mod deadline;
+mod http;
+mod instance;
+mod operations;
 mod reconcile;
+mod scorings;
 mod sweep;
 
 use std::fmt::Debug;
@@ -16,10 +20,13 @@ use std::fmt::Debug;
 use lambda_runtime::{Diagnostic, LambdaEvent, Service};
 use serde::Serialize;
 
-pub use app::function_names::{BLOB_CREATED, BLOB_CREATED_FROM_QUEUE, NAMES, RECONCILE, SWEEP};
+pub use app::function_names::{BLOB_CREATED, BLOB_CREATED_FROM_QUEUE, NAMES, OPERATIONS, RECONCILE, SCORINGS, SWEEP};
 
 pub use self::blob_created::blob_created;
+pub use self::http::{HttpAnswer, HttpRequest};
+pub use self::operations::operations;
 pub use self::reconcile::{Tick, reconcile};
+pub use self::scorings::{HttpAccess, scorings};
 pub use self::sweep::sweep;
 
 /// A function that every host can run: the bounds of `lambda_runtime::run`, and what a concurrent host adds to them.

@@ -8,10 +8,12 @@ use app::ports::Clock;
 use tokio::runtime::Builder;
 
 use crate::cli::USAGE;
+use crate::cli::serve::http_access;
 use crate::compose;
 use crate::config::{Config, Problems, ProcessVars, Vars as _};
 use crate::functions::{
-    BLOB_CREATED, BLOB_CREATED_FROM_QUEUE, NAMES, RECONCILE, SWEEP, blob_created, reconcile, sweep,
+    BLOB_CREATED, BLOB_CREATED_FROM_QUEUE, HttpAccess, NAMES, OPERATIONS, RECONCILE, SCORINGS, SWEEP, blob_created,
+    operations, reconcile, scorings, sweep,
 };
 use crate::rules_in_blob::CurrentApp;
 use crate::telemetry::{self, fatal};
@@ -54,13 +56,16 @@ fn run(clock: &Clock) -> Result<(), Error> {
     let function = ProcessVars.get("_HANDLER").unwrap_or_default();
     telemetry::start(&config.log);
     let runtime = Builder::new_multi_thread().enable_all().build().map_err(Error::Runtime)?;
-    runtime.block_on(serve(&function, compose::app(&config, Clock::clone(clock))?))
+    let app = compose::app(&config, Clock::clone(clock))?;
+    runtime.block_on(serve(&function, app, http_access(&config)))
 }
 
-async fn serve(function: &str, app: CurrentApp) -> Result<(), Error> {
+async fn serve(function: &str, app: CurrentApp, access: HttpAccess) -> Result<(), Error> {
     match function {
         BLOB_CREATED | BLOB_CREATED_FROM_QUEUE => lambda_runtime::run(blob_created(app)).await,
         RECONCILE => Box::pin(lambda_runtime::run(reconcile(app))).await,
+        SCORINGS => Box::pin(lambda_runtime::run(scorings(app, access))).await,
+        OPERATIONS => Box::pin(lambda_runtime::run(operations(app, access))).await,
         SWEEP => Box::pin(lambda_runtime::run(sweep(app))).await,
         other => return Err(Error::NoSuchFunction(other.to_owned())),
     }

@@ -90,6 +90,7 @@ param app = {
     SCOREKEEPER_LOG_FORMAT: 'json'
   }
   disabledFunctions: ['Reconcile']
+  http: true
   concurrency: 16
   zoneRedundant: true
   alwaysReady: [

@@ -23,8 +23,8 @@ pub(super) const HISTORY_ETAG: &str = "HistoryETag";
 /// Keys below every other but the sentinel's, for what the ledger itself kept no line of.
 const BEYOND_THE_LIMIT: [&str; 2] = ["FFFFFFFFFFFFFFFE", "FFFFFFFFFFFFFFFF"];
 
-/// Durable's word for a status. All of these are known to every reader.
-fn runtime_status(status: Status) -> &'static str {
+/// The word that Durable Functions has for a status. All of these are known to every reader.
+pub fn runtime_status(status: Status) -> &'static str {
     match status {
         Status::Queued => "Pending",
         Status::Submitting

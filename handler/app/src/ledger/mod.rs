@@ -27,6 +27,7 @@ use crate::ports::table_store::{
 mod attention;
 mod attention_rows;
 mod backfills;
+mod callbacks;
 mod control_orders;
 mod controls;
 mod dead_letters;
@@ -52,12 +53,14 @@ mod retention;
 pub mod rows;
 mod rules_problem;
 mod slots;
+mod starts;
 mod sweeps;
 mod unannounced;
 mod workspaces;
 
 pub use attention_rows::{Unacknowledged, attention_key};
 pub use backfills::BackfillRow;
+pub use callbacks::Callback;
 pub use control_orders::{BreakerClosed, LimitChange, Said};
 pub use controls::{Controls, DeploymentBreaker, LiveLimit, ScopeStatus};
 pub use dead_letters::DeadLettersLeft;
@@ -71,11 +74,13 @@ pub use manifests::{DayManifest, ManifestPart};
 pub use moved::FormerName;
 pub use orphan_scan::OrphanScan;
 pub use pending::Pending;
+pub use durable_rows::runtime_status;
 pub use rate::{PermitOutcome, SubmitPermit};
 pub use received::{Quarantined, RecordedEvent};
 pub use rows::{IN_FLIGHT_PARTS, InFlight, SHARDS, Terminal, Unreadable};
 pub use rules_problem::RulesProblem;
 pub use slots::{Cap, LimitScope, MAX_CLAIM_AGE, ReconciledSlots, SLOT_EXPIRY, Slot};
+pub use starts::{KeptStart, KeyedStart};
 pub use unannounced::{MAX_UNANNOUNCED, Unannounced};
 
 /// Why the ledger could not do it, by what the caller can do.

@@ -5,8 +5,9 @@
 //! has meanwhile.
 
 use lifecycle::pending::{Cause, Finder, Sighting};
-use lifecycle::pending_order::{OrderedOf, PendingOrder};
+use lifecycle::pending_order::{OrderedOf, PendingOrder, StartOrder};
 use lifecycle::schedule::believable_due;
+use lifecycle::start::StartKey;
 use lifecycle::{PendingFolder, PendingUpload, UnversionedBlob};
 use time::OffsetDateTime;
 
@@ -154,14 +155,17 @@ fn to_row(pending: &Pending) -> Entity {
             .with_some("SourceUrls", rows::list(from))
             .with_some("Cursor", cursor.as_deref()),
         Pending::Order(PendingOrder { of, order, failures, .. }) => {
-            let (kind, scoring) = match of {
-                OrderedOf::Replay => ("replay", None),
-                OrderedOf::Rescore(id) => ("rescore", Some(id.as_str())),
-            };
-            row.with("Kind", kind)
-                .with("Looks", rows::count(*failures))
-                .with("Order", order.as_str())
-                .with_some("Scoring", scoring)
+            let row = row.with("Looks", rows::count(*failures)).with("Order", order.as_str());
+            match of {
+                OrderedOf::Replay => row.with("Kind", "replay"),
+                OrderedOf::Rescore(id) => row.with("Kind", "rescore").with("Scoring", id.as_str()),
+                OrderedOf::Start(start) => row
+                    .with("Kind", "start")
+                    .with("RuleId", start.rule.as_str())
+                    .with("Again", start.again)
+                    .with("StartKey", start.key.expose())
+                    .with_some("Parameters", rows::by_name(&start.parameters)),
+            }
         }
     }
 }
@@ -181,9 +185,8 @@ fn from_row(row: &Entity) -> Result<Pending, Unreadable> {
         "created" => Cause::Created { api: read.string("Api")? },
         "taken" => Cause::Taken,
         "replayed" => Cause::Replayed { order: read.string("Order")? },
-        "replay" | "rescore" => {
-            let id = row.string("Scoring").map(|text| read.scoring_id("Scoring", text)).transpose()?;
-            let (of, failures) = (id.map_or(OrderedOf::Replay, OrderedOf::Rescore), looks);
+        "replay" | "rescore" | "start" => {
+            let (of, failures) = (ordered_of(&read, &kind)?, looks);
             let order = read.string("Order")?;
             return Ok(Pending::Order(PendingOrder { key, blob, of, order, since, due, updated, failures, reason }));
         }
@@ -233,6 +236,18 @@ fn from_row(row: &Entity) -> Result<Pending, Unreadable> {
         reason,
         event,
     }))
+}
+
+fn ordered_of(read: &rows::Reader<'_>, kind: &str) -> Result<OrderedOf, Unreadable> {
+    Ok(match kind {
+        "rescore" => OrderedOf::Rescore(read.scoring_id("Scoring", &read.string("Scoring")?)?),
+        "start" => {
+            let key = StartKey::read(&read.string("StartKey")?).map_err(|why| read.wrong(why.to_string()))?;
+            let (rule, parameters) = (read.parsed("RuleId")?, read.by_name("Parameters")?);
+            OrderedOf::Start(StartOrder { rule, parameters, again: read.0.boolean("Again").unwrap_or(false), key })
+        }
+        _ => OrderedOf::Replay,
+    })
 }
 
 impl Ledger {
@@ -351,7 +366,13 @@ mod tests {
             }
         }
         let id = lifecycle::ScoringId::read(&"a".repeat(32)).unwrap();
-        for of in [OrderedOf::Replay, OrderedOf::Rescore(id)] {
+        let start = StartOrder {
+            rule: rule.id.clone(),
+            parameters: [("t".to_owned(), "0.7".to_owned())].into(),
+            again: true,
+            key: StartKey::read("1234").unwrap(),
+        };
+        for of in [OrderedOf::Replay, OrderedOf::Rescore(id), OrderedOf::Start(start)] {
             let order = PendingOrder::new(blob.clone(), of, "ann", "a test", now);
             for order in [order.clone(), order.not_done("403", now)] {
                 let pending = Pending::Order(order);

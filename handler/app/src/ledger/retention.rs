@@ -70,6 +70,7 @@ impl Ledger {
                 }
             }
             self.purge_moved(shard, cutoff, 1_000).await?;
+            self.purge_starts(shard, cutoff, 1_000).await?;
             if purged >= max {
                 break;
             }

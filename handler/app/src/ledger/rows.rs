@@ -16,6 +16,8 @@
 //! | `B~{blob}~{time}~{id or key}` | what was received of a blob, the newest first (`received.rs`) | with `J~` or `S~` |
 //! | `N~{id}~{version}~{kind}{n}` | names of former and orphaned jobs for which `J~` has no room (`job_names.rs`) | with `J~` |
 //! | `P~{id}` | projection outbox | until projected |
+//! | `K~{key}` | an idempotency key of a start, and the scoring that it names (`starts.rs`) | as long as `J~` at least |
+//! | `U~{yyyyMMdd}~{key}` | such keys by day | as long as `K~` |
 //! | `O~{key}` | the first name of a version that was moved after it was scored, the names in a move of what nobody saw, or the scorings of a path that looks after renames have shown | for the retention |
 //! | `M~{yyyyMMdd}~{key}` | such notes by day | for the retention |
 //! | `S~{day}~{key}`, `Q~{day}~{key}` | skipped and quarantined events, the newest day first | for the retention |
@@ -36,7 +38,7 @@ use std::str::FromStr;
 use lifecycle::digest::digest;
 use lifecycle::id::{DeploymentName, EndpointUri, JobName, RuleId, WorkspaceId};
 use lifecycle::publishing::Publishing;
-use lifecycle::scoring::OutputSeen;
+use lifecycle::scoring::{OutputSeen, StartOf};
 use lifecycle::{
     BlobVersion, Entry, Event, FailureCause, InputContent, Job, Origin, OutputPrint, Scoring, ScoringId, Status,
     Submission,
@@ -332,8 +334,8 @@ fn further_job_names(scoring: &Scoring) -> Option<u32> {
     (further > 0).then(|| u32::try_from(further).unwrap_or(u32::MAX))
 }
 
-/// What is kept of a blob's metadata: names and values in one text.
-fn metadata(kept: &BTreeMap<String, String>) -> Option<String> {
+/// Values by names in one text: a blob's metadata, a start's parameters.
+pub(super) fn by_name(kept: &BTreeMap<String, String>) -> Option<String> {
     // A map with string keys always serialises.
     (!kept.is_empty()).then(|| serde_json::to_string(kept).unwrap_or_default())
 }
@@ -359,11 +361,13 @@ pub fn to_scoring_row(s: &Scoring, op: &str) -> Entity {
         .with_some("Sequencer", s.blob.sequencer.as_deref())
         .with_some("Size", s.blob.size.and_then(|size| i64::try_from(size).ok()))
         .with_some("ContentType", s.blob.content_type.as_deref())
-        .with_some("Metadata", metadata(&s.blob.metadata))
+        .with_some("Metadata", by_name(&s.blob.metadata))
         .with_some("EventTime", s.blob.event_time)
         .with("Endpoint", s.endpoint.as_str())
         .with_some("Deployment", s.deployment.as_deref())
         .with_some("Workspace", s.workspace.as_deref())
+        .with_some("Parameters", s.start.as_ref().and_then(|start| by_name(&start.parameters)))
+        .with_some("StartKey", s.start_key())
         .with("State", s.status.name())
         .with("StateSince", s.since)
         .with("Due", s.due)
@@ -446,12 +450,14 @@ pub fn from_scoring_row(row: &Entity) -> Result<Scoring, Unreadable> {
             sequencer: row.string("Sequencer").map(str::to_owned),
             size: row.int64("Size").and_then(|size| u64::try_from(size).ok()),
             content_type: row.string("ContentType").map(str::to_owned),
-            metadata: read.metadata()?,
+            metadata: read.by_name("Metadata")?,
             event_time: row.time("EventTime"),
         },
         endpoint: read.parsed("Endpoint")?,
         deployment: read.parsed_if_there("Deployment")?,
         workspace: read.parsed_if_there("Workspace")?,
+        start: StartOf { key: row.string("StartKey").map(str::to_owned), parameters: read.by_name("Parameters")? }
+            .boxed(),
         status: read.status()?,
         since: read.time("StateSince")?,
         due: read.time("Due")?,
@@ -673,9 +679,9 @@ impl Reader<'_> {
         serde_json::from_str(text).map_err(|e| self.wrong(format!("`{name}` is not a readable list: {e}")))
     }
 
-    fn metadata(&self) -> Result<BTreeMap<String, String>, Unreadable> {
-        let Some(text) = self.0.string("Metadata") else { return Ok(BTreeMap::new()) };
-        serde_json::from_str(text).map_err(|e| self.wrong(format!("`Metadata` is not readable: {e}")))
+    pub(super) fn by_name(&self, name: &str) -> Result<BTreeMap<String, String>, Unreadable> {
+        let Some(text) = self.0.string(name) else { return Ok(BTreeMap::new()) };
+        serde_json::from_str(text).map_err(|e| self.wrong(format!("`{name}` is not readable: {e}")))
     }
 
     fn publishing(&self) -> Result<Option<Publishing>, Unreadable> {

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, HashSet};
 pub use answered::Answered;
 use async_trait::async_trait;
 pub use dead_letters::{DeadLetter, DeadLetters};
+use lifecycle::callback::CallbackUri;
 use lifecycle::id::{EndpointUri, JobName, WorkspaceId};
 use lifecycle::text::error_chain;
 use lifecycle::{
@@ -311,3 +312,21 @@ pub trait Blobs: Send + Sync + 'static {
 
 /// Reads the time. Hosts give the machine's clock, simulations their own.
 pub type Clock = std::sync::Arc<dyn Fn() -> OffsetDateTime + Send + Sync>;
+
+/// Tells orchestrators of ends. A call may be made twice: whoever made it may die before that is on record.
+#[async_trait]
+pub trait CallbackCaller: Send + Sync {
+    /// Posts a JSON text.
+    async fn call(&self, uri: &CallbackUri, body: &str) -> Result<(), CallFailed>;
+}
+
+/// Why somebody was not told.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CallFailed {
+    /// They are not to be called, or do not want it: no further call changes that.
+    #[error("{0}")]
+    Refused(String),
+    /// Nobody was there.
+    #[error("{0}")]
+    NotReached(String),
+}

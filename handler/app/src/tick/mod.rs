@@ -9,12 +9,14 @@ use lifecycle::Rules;
 use time::{Duration, OffsetDateTime};
 
 use crate::admission::Admission;
+use crate::callbacks::Callbacks;
 use crate::clock::LedgerClock;
 use crate::driver::Services;
 use crate::error::{Error, error_chain};
 use crate::intake::Intake;
 use crate::ledger::{BegunRun, Controls, Heartbeat, Ledger};
 use crate::orphans::{InFlightJobs, Orphans};
+use crate::starts::Starts;
 
 mod backlog;
 mod maintain;
@@ -50,6 +52,7 @@ pub struct Tick {
     submit: Submit,
     pending: PendingLooks,
     orphans: Option<Orphans>,
+    callbacks: Option<Callbacks>,
     maintain: Maintain,
     /// When the last complete tick of this process began.
     last_complete: Mutex<Option<OffsetDateTime>>,
@@ -60,9 +63,9 @@ impl Tick {
         ledger: &Ledger,
         rules: &Arc<Rules>,
         services: &Services,
-        intake: &Intake,
+        (intake, starts): (&Intake, &Starts),
         admission: &Arc<Admission>,
-        orphans: Option<Orphans>,
+        (orphans, callbacks): (Option<Orphans>, Option<Callbacks>),
         retention: Duration,
     ) -> Self {
         let (clock, driver) = (&services.clock, intake.driver());
@@ -97,8 +100,10 @@ impl Tick {
                 blobs: Arc::clone(&services.blobs),
                 driver: driver.clone(),
                 intake: intake.clone(),
+                starts: starts.clone(),
             },
             orphans,
+            callbacks,
             maintain: Maintain { ledger: ledger.clone(), clock: clock.clone(), retention },
             last_complete: Mutex::default(),
         }
@@ -140,6 +145,10 @@ impl Tick {
             let found = Box::pin(orphans.scan(in_flight, deadline)).await;
             report.orphaned_jobs = found.orphaned_jobs;
             counts.errors(found.errors);
+        }
+        // What ended in this run is told of in it.
+        if let Some(callbacks) = &self.callbacks {
+            counts.errors(Box::pin(callbacks.run(deadline)).await);
         }
         let last_complete = *self.last_complete.lock().unwrap_or_else(PoisonError::into_inner);
         self.maintain.run(last_complete, now, deadline, &counts, &mut report).await;

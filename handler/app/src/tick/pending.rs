@@ -7,7 +7,8 @@
 use std::sync::Arc;
 
 use futures::{StreamExt as _, stream};
-use lifecycle::pending_order::{OrderedOf, PendingOrder};
+use lifecycle::pending_order::{OrderedOf, PendingOrder, StartOrder};
+use lifecycle::start::StartRequest;
 use lifecycle::{BlobPrefix, PendingFolder, PendingUpload, Rules, ScoringId};
 use time::OffsetDateTime;
 
@@ -15,10 +16,11 @@ use super::report::{Counts, TickReport};
 use crate::clock::LedgerClock;
 use crate::driver::Driver;
 use crate::error::{Error, during, error_chain};
-use crate::intake::{Intake, Outcome};
+use crate::intake::{AcceptedScoring, Intake, Outcome};
 use crate::ledger::{Ledger, Pending};
 use crate::ports::table_store::ETag;
 use crate::ports::{BlobPage, Blobs, MAX_PAGE, with_index_tags};
+use crate::starts::{StartError, Starts};
 
 /// Looks under way at one time.
 const MAX_CONCURRENT_LOOKS: usize = 16;
@@ -35,6 +37,7 @@ pub(super) struct PendingLooks {
     pub(super) blobs: Arc<dyn Blobs>,
     pub(super) driver: Driver,
     pub(super) intake: Intake,
+    pub(super) starts: Starts,
 }
 
 impl PendingLooks {
@@ -131,6 +134,7 @@ impl PendingLooks {
         let left = match &order.of {
             OrderedOf::Replay => self.replay(&order, now, &mut outcome).await?,
             OrderedOf::Rescore(id) => self.rescore(&order, id, now, &mut outcome).await?,
+            OrderedOf::Start(start) => self.start(&order, start, now, &mut outcome).await?,
         };
         let done = match left {
             Some(why) => {
@@ -189,6 +193,33 @@ impl PendingLooks {
         let (scoring, reason) = order.next_generation(ledger, &scored, rule, now);
         self.intake.accept_ordered(scoring, reason, now, outcome).await?;
         Ok(None)
+    }
+
+    /// Starts what somebody ordered. `Some`: why it could not yet.
+    async fn start(
+        &self,
+        order: &PendingOrder,
+        start: &StartOrder,
+        now: OffsetDateTime,
+        outcome: &mut Outcome,
+    ) -> Result<Option<String>, Error> {
+        let request = StartRequest::of_blob(&start.rule, &order.blob, start.parameters.clone(), start.again);
+        match self.starts.start_at(&order.blob, &request, &start.key, &order.order).await {
+            Ok((started, submissions)) => {
+                submissions.send().await;
+                if started.is_new {
+                    let (id, rule) = (started.scoring.id.to_string(), started.scoring.rule.to_string());
+                    outcome.accepted.accepted.push(AcceptedScoring { id, rule });
+                }
+                Ok(None)
+            }
+            Err(StartError::Refused(refused)) => {
+                self.intake.skip(&order.refused(&start.rule, &refused.to_string()), None, now, outcome).await?;
+                Ok(None)
+            }
+            Err(StartError::App(error)) => Err(error),
+            Err(not_yet @ (StartError::NotYet(_) | StartError::NotLooked(_))) => Ok(Some(error_chain(&not_yet))),
+        }
     }
 
     /// Takes in the files of a folder, page by page. Returns how many scorings came of it.

@@ -83,3 +83,8 @@ impl Endpoint for AzureMl {
         self.manager.cancel(&workspace, &at.job.name).await
     }
 }
+
+/// The body that is sent for a scoring, for whoever asks before anything is; `None` if its settings cannot be sent.
+pub fn request_body(scoring: &Scoring, submission: &lifecycle::Submission) -> Option<serde_json::Value> {
+    wire::request(scoring, submission).ok()
+}

@@ -25,22 +25,26 @@ const IDLE: Duration = Duration::from_secs(20);
 pub fn client() -> reqwest::Client {
     static CLIENT: OnceLock<reqwest::Client> = OnceLock::new();
     let built = CLIENT.get_or_init(|| {
-        choose_cryptography();
-        let roots =
-            webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().filter_map(|der| reqwest::Certificate::from_der(der).ok());
-        reqwest::Client::builder()
-            .retry(reqwest::retry::never())
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .connect_timeout(CONNECT_TIMEOUT)
-            .read_timeout(READ_TIMEOUT)
-            .pool_idle_timeout(IDLE)
-            .tls_certs_merge(roots)
-            .user_agent(concat!("scorekeeper/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .expect("all settings are constants and the compiled-in roots are valid, so there is nothing to fail on")
+        let built = unshared().build();
+        built.expect("all settings are constants and the compiled-in roots are valid, so there is nothing to fail on")
     });
     built.clone()
+}
+
+/// What becomes a client with the same settings, for one call that takes more of them.
+pub(crate) fn unshared() -> reqwest::ClientBuilder {
+    choose_cryptography();
+    let roots =
+        webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().filter_map(|der| reqwest::Certificate::from_der(der).ok());
+    reqwest::Client::builder()
+        .retry(reqwest::retry::never())
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .read_timeout(READ_TIMEOUT)
+        .pool_idle_timeout(IDLE)
+        .tls_certs_merge(roots)
+        .user_agent(concat!("scorekeeper/", env!("CARGO_PKG_VERSION")))
 }
 
 /// Chooses ring for all TLS of the process: without a choice no client can be built. Of several calls the first counts.

@@ -16,6 +16,7 @@ use azure_core::Uuid;
 use lifecycle::ServiceRequestId;
 use reqwest::header::{HeaderMap, HeaderName};
 
+pub(crate) use client::unshared;
 pub use client::{choose_cryptography, client, options, transport};
 
 /// Names a request in the service's own logs; support asks for it. `azure_core` makes an error object, with a stack trace

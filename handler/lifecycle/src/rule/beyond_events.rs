@@ -66,8 +66,8 @@ impl Rule {
                     note(&source.uri, true);
                     source.description.iter().for_each(|text| note(text, false));
                 }
-                InputTemplate::Literal { value: Literal::Template(text) } => note(text, false),
-                InputTemplate::Literal { value: Literal::AsWritten(_) } => {}
+                InputTemplate::Literal { value: Literal::Template(text), .. } => note(text, false),
+                InputTemplate::Literal { value: Literal::AsWritten(_), .. } => {}
             }
         }
         for output in self.outputs.values() {

@@ -52,7 +52,10 @@ impl Read for InputTemplate {
             kind.word(&[("UriFile", Kind::File), ("UriFolder", Kind::Folder), ("Literal", Kind::Literal)])
         });
         let input = match kind {
-            Some(Kind::Literal) => literal(&mut members).map(|value| Self::Literal { value }),
+            Some(Kind::Literal) => {
+                let (value, parameter) = (literal(&mut members), members.optional("parameter").unwrap_or(false));
+                value.map(|value| Self::Literal { value, parameter })
+            }
             Some(kind) => source(&mut members).map(|source| match kind {
                 Kind::Folder => Self::UriFolder(source),
                 Kind::File | Kind::Literal => Self::UriFile(source),

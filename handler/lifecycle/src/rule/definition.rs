@@ -97,9 +97,15 @@ impl Rule {
         let tells = |text: &Template| text.tells_the_blob() || is_marker && text.tells_the_folder();
         !self.inputs.values().any(|input| match input {
             InputTemplate::UriFile(source) | InputTemplate::UriFolder(source) => tells(&source.uri),
-            InputTemplate::Literal { value: Literal::Template(template) } => tells(template),
-            InputTemplate::Literal { value: Literal::AsWritten(_) } => false,
+            InputTemplate::Literal { value: Literal::Template(template), .. } => tells(template),
+            InputTemplate::Literal { value: Literal::AsWritten(_), .. } => false,
         })
+    }
+
+    /// Names of the inputs that a start may give a value for.
+    pub fn parameters(&self) -> impl Iterator<Item = &str> {
+        let declared = |input: &InputTemplate| matches!(input, InputTemplate::Literal { parameter: true, .. });
+        self.inputs.iter().filter(move |(_, input)| declared(input)).map(|(name, _)| name.as_str())
     }
 
     /// The deployment that a blob's scoring goes to; `None`: the endpoint's default.
@@ -193,6 +199,9 @@ pub enum InputTemplate {
         /// The value that is sent.
         #[cfg_attr(feature = "schema", schemars(skip))]
         value: Literal,
+        /// Whoever starts a scoring without an upload may give another value for it, under the input's name. Default: false.
+        #[cfg_attr(feature = "schema", schemars(with = "Option<bool>"))]
+        parameter: bool,
     },
 }
 

@@ -125,9 +125,14 @@ impl Rule {
             let input = match input {
                 InputTemplate::UriFile(source) => Input::UriFile(data(source, |uri| uri)),
                 InputTemplate::UriFolder(source) => Input::UriFolder(data(source, as_folder)),
-                InputTemplate::Literal { value: Literal::AsWritten(text) } => Input::Literal { value: text.clone() },
-                InputTemplate::Literal { value: Literal::Template(template) } => {
-                    Input::Literal { value: template.fill(&values) }
+                InputTemplate::Literal { value, parameter } => {
+                    let given =
+                        scoring.start.as_ref().and_then(|start| start.parameters.get(name)).filter(|_| *parameter);
+                    let value = given.cloned().unwrap_or_else(|| match value {
+                        Literal::AsWritten(text) => text.clone(),
+                        Literal::Template(template) => template.fill(&values),
+                    });
+                    Input::Literal { value }
                 }
             };
             (name.clone(), input)

@@ -210,7 +210,7 @@ fn literals_with_placeholders(rule: &Rule) -> impl Iterator<Item = Warning> {
     // JSON in a text has braces of its own, so that it is no template.
     let has_holes = |text: &str| PLACEHOLDERS.iter().any(|(name, _)| text.contains(&format!("{{{name}}}")));
     rule.inputs.iter().filter_map(move |(name, input)| match input {
-        InputTemplate::Literal { value: Literal::AsWritten(text) } if has_holes(text) => Some(Warning {
+        InputTemplate::Literal { value: Literal::AsWritten(text), .. } if has_holes(text) => Some(Warning {
             seen: format!("rule `{}`: `inputs.{name}.value` has a placeholder in it", rule.id),
             cause: "a `value` is sent exactly as it is written, with its braces".to_owned(),
             remedy: "write `template` in place of `value` if it is to be filled in".to_owned(),

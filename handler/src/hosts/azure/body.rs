@@ -97,6 +97,20 @@ pub(super) async fn read(body: Body, places: &Places, by: Instant) -> Result<Rea
     Ok(Read { bytes: kept, place })
 }
 
+/// Reads a short body to its end; `None` if it has more than `max` bytes, of which no more are kept.
+pub(super) async fn short(body: Body, max: usize) -> Result<Option<Vec<u8>>, Error> {
+    let (mut kept, mut chunks, mut fits) = (Vec::new(), Chunks::of(body), true);
+    while let Some(chunk) = chunks.next().await? {
+        fits &= kept.len() + chunk.len() <= max;
+        if fits {
+            kept.extend_from_slice(&chunk);
+        } else {
+            kept = Vec::new();
+        }
+    }
+    Ok(fits.then_some(kept))
+}
+
 /// Reads a body to its end and keeps nothing of it.
 pub(super) async fn pass_over(body: Body) -> Result<(), Error> {
     let mut chunks = Chunks::of(body);

@@ -10,6 +10,8 @@ use crate::config::HostFacts;
 
 /// Event Grid waits about 30 s for an answer, host and network included, and then delivers again.
 const EVENT_LIMIT: Duration = Duration::from_secs(25);
+/// Azure's front end waits for about 230 s, and whoever asks has no reason to.
+const HTTP_LIMIT: Duration = Duration::from_secs(60);
 /// No invocation of ours needs longer, whatever the host allows.
 const MAX_INVOCATION: Duration = Duration::from_secs(600);
 /// Most that is kept free before the host's timeout.
@@ -22,6 +24,8 @@ pub(super) enum Trigger {
     Event,
     /// A timer.
     Timer,
+    /// Somebody who waits for an answer.
+    Http,
 }
 
 impl Trigger {
@@ -32,6 +36,7 @@ impl Trigger {
             .map_or(MAX_INVOCATION, |timeout| timeout.saturating_sub((timeout / 10).min(MARGIN)).min(MAX_INVOCATION));
         match self {
             Self::Event => ours.min(EVENT_LIMIT),
+            Self::Http => ours.min(HTTP_LIMIT),
             Self::Timer => ours,
         }
     }

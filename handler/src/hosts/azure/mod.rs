@@ -15,6 +15,7 @@
 mod body;
 mod context;
 pub mod envelope;
+mod forwarded;
 mod mount;
 mod process;
 

@@ -23,21 +23,23 @@ use lifecycle::Payload;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 use serde_json::value::{RawValue, to_raw_value};
-use tokio::sync::{Semaphore, SetOnce};
+use tokio::sync::{Semaphore, SemaphorePermit, SetOnce};
 use tokio::time::{Instant, timeout_at};
 use tower::ServiceExt as _;
 use tracing::{Instrument as _, field};
 
 use super::context::{self, Trace, Trigger};
 use super::envelope::Unreadable;
-use super::{body, envelope};
+use super::{body, envelope, forwarded};
 use crate::config::HostFacts;
-use crate::functions::Function;
+use crate::functions::{Function, HttpAnswer, HttpRequest};
 use crate::guard::{self, Names};
 use crate::telemetry::panic_text;
 
 /// The kind of failure of a handler that can do nothing.
 pub(crate) const UNUSABLE: &str = "Unusable";
+/// The kind of failure of a function that panicked.
+const PANICKED: &str = "Panicked";
 /// How long an invocation waits for a handler that is still starting.
 const STARTING: Duration = Duration::from_secs(20);
 
@@ -50,6 +52,8 @@ struct Mounted {
     /// Whose binding the payload is taken from, if the names in function.json are ours.
     bindings: &'static [&'static str],
     call: Call,
+    /// The first segment of its path, if it has an HTTP trigger.
+    route: Option<&'static str>,
 }
 
 /// A function whose types are forgotten: payload and context in, answer out.
@@ -72,6 +76,29 @@ impl Functions {
     #[must_use]
     pub fn timer<A: DeserializeOwned + Send + 'static, F: Function<A>>(self, name: &'static str, function: F) -> Self {
         self.mounted(name, Trigger::Timer, &["timer"], |payload| serde_json::from_str(payload.text()), function)
+    }
+
+    /// With a function that answers HTTP, at this path below the host's prefix.
+    #[must_use]
+    pub fn http<F: Function<HttpRequest, Output = HttpAnswer>>(
+        self,
+        name: &'static str,
+        route: &'static str,
+        function: F,
+    ) -> Self {
+        let read = |payload: Payload| serde_json::from_str(payload.text());
+        let mut functions = self.mounted(name, Trigger::Http, &["req"], read, function);
+        if let Some(mounted) = functions.0.get_mut(name) {
+            mounted.route = Some(route);
+        }
+        functions
+    }
+
+    /// The function with an HTTP trigger whose path this is; the host's routes have no case.
+    fn at(&self, path: &str) -> Option<(&'static str, &Mounted)> {
+        let route = forwarded::route(path)?;
+        let at = |mounted: &Mounted| mounted.route.is_some_and(|own| own.eq_ignore_ascii_case(route));
+        self.0.iter().find(|(_, mounted)| at(mounted)).map(|(name, mounted)| (*name, mounted))
     }
 
     fn mounted<A, F>(
@@ -98,7 +125,7 @@ impl Functions {
             }
             .boxed()
         };
-        self.0.insert(name, Mounted { trigger, bindings, call: Box::new(call) });
+        self.0.insert(name, Mounted { trigger, bindings, call: Box::new(call), route: None });
         self
     }
 }
@@ -126,6 +153,11 @@ impl Failed {
     fn answer(&self) -> Response {
         answer(self.status, json!(self.diagnostic).to_string())
     }
+}
+
+/// An answer to HTTP as the host's binding takes it.
+fn http_value(answer: &HttpAnswer) -> Box<RawValue> {
+    to_raw_value(answer).unwrap_or_default() // texts and a number always serialise
 }
 
 fn answer(status: StatusCode, json: String) -> Response {
@@ -174,7 +206,8 @@ async fn handle(State(mount): State<Arc<Mount>>, request: Request) -> Response {
         // The probe, and later the host's measure of our latency.
         return answer(StatusCode::OK, r#"{"status":"listening"}"#.to_owned());
     }
-    if let Some(why) = guard::refused(Names::Local, request.headers()) {
+    let is_forwarded = path.starts_with(forwarded::PREFIX);
+    if let Some(why) = guard::refused(Names::Local, request.headers()).filter(|_| !is_forwarded) {
         return Failed::refused(StatusCode::FORBIDDEN, why.trim_end().to_owned()).answer();
     }
     let Ok(functions) = timeout_at(received.0 + STARTING, mount.functions.wait()).await else {
@@ -188,6 +221,9 @@ async fn handle(State(mount): State<Arc<Mount>>, request: Request) -> Response {
             return Failed::internal(UNUSABLE, why.clone()).answer();
         }
     };
+    if is_forwarded {
+        return http::forward(&mount, functions, &path, request, received).await;
+    }
     let known = path.strip_prefix('/').and_then(|name| functions.0.get_key_value(name));
     let Some((name, mounted)) = known else {
         let names: Vec<_> = functions.0.keys().collect();
@@ -242,13 +278,39 @@ impl<'a> Invocation<'a> {
     }
 
     async fn answered(self, body: Body) -> Response {
-        let outcome = self.outcome(body).await;
-        let elapsed_ms = u64::try_from(self.received.0.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let outcome = self.logged(self.outcome(body).await);
+        if self.mounted.trigger == Trigger::Http {
+            // A failure would be an empty 500 to whoever waits, whatever it was.
+            let res = outcome.unwrap_or_else(|failed| http_value(&http::told(&failed)));
+            return answer(StatusCode::OK, format!(r#"{{"Outputs":{{"res":{res}}},"Logs":[],"ReturnValue":null}}"#));
+        }
         match outcome {
-            Ok(value) => {
-                tracing::debug!(elapsed_ms, "invocation done");
-                answer(StatusCode::OK, format!(r#"{{"Outputs":{{}},"Logs":[],"ReturnValue":{value}}}"#))
-            }
+            Ok(value) => answer(StatusCode::OK, format!(r#"{{"Outputs":{{}},"Logs":[],"ReturnValue":{value}}}"#)),
+            Err(failed) => failed.answer(),
+        }
+    }
+
+    /// The answer to a request that came as it is.
+    async fn http_answer(self, request: &HttpRequest) -> HttpAnswer {
+        let ran = async {
+            let by = self.received.0 + self.limit;
+            let text = to_raw_value(request).map_err(|why| Failed::internal("Unserializable", why.to_string()))?;
+            let _permit = self.permit(by).await?;
+            self.run(Payload::new(text.get().to_owned()), by).await
+        };
+        let value = match self.logged(ran.await) {
+            Ok(value) => value,
+            Err(failed) => return http::told(&failed),
+        };
+        serde_json::from_str(value.get())
+            .unwrap_or_else(|_| http::told(&Failed::internal("Unserializable", "the answer is none".to_owned())))
+    }
+
+    /// Logs how it ended.
+    fn logged(&self, outcome: Result<Box<RawValue>, Failed>) -> Result<Box<RawValue>, Failed> {
+        let elapsed_ms = u64::try_from(self.received.0.elapsed().as_millis()).unwrap_or(u64::MAX);
+        match &outcome {
+            Ok(_) => tracing::debug!(elapsed_ms, "invocation done"),
             Err(failed) => {
                 // The host throws the body of a failure away, so this line is all that anybody will ever see of it.
                 let Diagnostic { error_type, error_message } = &failed.diagnostic;
@@ -260,9 +322,9 @@ impl<'a> Invocation<'a> {
                     "invocation of {} failed: {error_message}",
                     self.name
                 );
-                failed.answer()
             }
         }
+        outcome
     }
 
     async fn outcome(&self, body: Body) -> Result<Box<RawValue>, Failed> {
@@ -277,16 +339,7 @@ impl<'a> Invocation<'a> {
             };
             Failed::refused(status, why.to_string())
         })?;
-        let busy = || {
-            let Mount { concurrency, .. } = self.mount;
-            Failed::internal("Busy", format!("{concurrency} invocations are running; this one did not begin in time"))
-        };
-        let permit = timeout_at(by, self.mount.permits.acquire()).await.map_err(|_| busy())?;
-        let _permit = permit.expect("the semaphore is never closed");
-        if Instant::now() >= by {
-            // The place came free because others were given up at this very moment: too late to begin.
-            return Err(busy());
-        }
+        let _permit = self.permit(by).await?;
         // The place of a large body is held until the answer.
         let body::Read { bytes, place: _place } = body;
         let payload = match envelope::open(bytes, self.mounted.bindings) {
@@ -298,11 +351,29 @@ impl<'a> Invocation<'a> {
             // Without a text nothing can be kept; success would make whoever sent it forget it.
             Err(unreadable) => return Err(Failed::refused(StatusCode::BAD_REQUEST, unreadable.to_string())),
         };
+        self.run(payload, by).await
+    }
+
+    /// The right to run, of which there are so many.
+    async fn permit(&self, by: Instant) -> Result<SemaphorePermit<'a>, Failed> {
+        let busy = || {
+            let Mount { concurrency, .. } = self.mount;
+            Failed::internal("Busy", format!("{concurrency} invocations are running; this one did not begin in time"))
+        };
+        let permit = timeout_at(by, self.mount.permits.acquire()).await.map_err(|_| busy())?;
+        if Instant::now() >= by {
+            // The place came free because others were given up at this very moment: too late to begin.
+            return Err(busy());
+        }
+        Ok(permit.expect("the semaphore is never closed"))
+    }
+
+    async fn run(&self, payload: Payload, by: Instant) -> Result<Box<RawValue>, Failed> {
         let context =
             context::context(&self.mount.facts, self.name, &self.id, self.trace.as_ref(), self.received.1, self.limit);
         // A panic must end this invocation and no other. Nothing of the function is used after one.
         let call = AssertUnwindSafe(async { (self.mounted.call)(payload, context).await }).catch_unwind();
-        let panicked = |panic: Box<dyn Any + Send>| Failed::internal("Panicked", panic_text(&*panic).to_owned());
+        let panicked = |panic: Box<dyn Any + Send>| Failed::internal(PANICKED, panic_text(&*panic).to_owned());
         self.in_time(by, "running", call).await?.map_err(panicked)?
     }
 
@@ -319,5 +390,6 @@ fn now() -> SystemTime {
     SystemTime::now()
 }
 
+mod http;
 #[cfg(test)]
 mod tests;
