@@ -28,6 +28,7 @@ mod journey;
 mod large_bodies;
 mod links;
 mod log_records;
+mod openapi;
 mod package;
 mod python;
 mod readme;

@@ -35,6 +35,13 @@ pub(crate) const CARGO_LAMBDA: Environment = Environment {
 pub(crate) const KQL: Environment =
     Environment { name: "kql", purpose: "runs the queries of alerts over records", dependencies: true };
 
+/// Sends what the OpenAPI document allows, and what it does not, and holds the answers against it.
+pub(crate) const SCHEMATHESIS: Environment = Environment {
+    name: "schemathesis",
+    purpose: "tries the HTTP functions by their OpenAPI document",
+    dependencies: true,
+};
+
 impl Environment {
     /// Is what is pinned installed?
     pub(crate) fn is_installed(&self) -> Result<bool> {
@@ -92,6 +99,7 @@ mod tests {
     fn the_repository_pins_every_requirement() {
         assert!(AZURE_AI_ML.requirements().unwrap().contains("azure-ai-ml=="));
         assert!(CARGO_LAMBDA.requirements().unwrap().contains("cargo-lambda=="));
+        assert!(SCHEMATHESIS.requirements().unwrap().contains("schemathesis=="));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::{
     failure::{Failure, Result},
     musl,
     npm::{AZURITE, KUSTO},
-    python::{AZURE_AI_ML, CARGO_LAMBDA, KQL},
+    python::{AZURE_AI_ML, CARGO_LAMBDA, KQL, SCHEMATHESIS},
     workspace::{asked, cargo, run as run_command, shown},
 };
 
@@ -42,6 +42,9 @@ pub(super) fn run(Test { quick }: Test) -> Result<()> {
         step("install: duckdb-kql", "cargo xtask test", || {
             unless_in_ci(KQL.install(), "the queries of alerts, run over records", &mut left_out)
         })?;
+        step("install: schemathesis", "cargo xtask test", || {
+            unless_in_ci(SCHEMATHESIS.install(), "the HTTP functions, tried by their OpenAPI document", &mut left_out)
+        })?;
     }
     step_command("formatting", cargo(["fmt", "--all", "--", "--check"]))?;
     step_command("lints", cargo(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
@@ -54,6 +57,7 @@ pub(super) fn run(Test { quick }: Test) -> Result<()> {
             (AZURE_AI_ML.is_installed()?, "azure-ai-ml", "SCOREKEEPER_REQUIRE_PYTHON"),
             (CARGO_LAMBDA.is_installed()?, "cargo-lambda", "SCOREKEEPER_REQUIRE_CARGO_LAMBDA"),
             (KQL.is_installed()?, "duckdb-kql", "SCOREKEEPER_REQUIRE_KQL"),
+            (SCHEMATHESIS.is_installed()?, "schemathesis", "SCOREKEEPER_REQUIRE_SCHEMATHESIS"),
         ]),
     )?;
     if !quick {
