@@ -114,6 +114,8 @@ kinds! {
     Deployments = "deployments",
     /// An attempt's output is written again after it was verified, right before it is copied to where it is published.
     OutputsOverwritten = "outputs-overwritten",
+    /// Orchestrators start scorings by keys, each of them five times, while processes die.
+    Starts = "starts",
 }
 
 /// A set of kinds.

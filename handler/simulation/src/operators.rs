@@ -1,6 +1,9 @@
 //! What people do meanwhile: they say what is to become of what is held, order retries and cancels, and set limits.
 
+use std::collections::BTreeMap;
+
 use lifecycle::publishing::PublicationEnd;
+use lifecycle::start::{StartKey, StartRequest};
 use lifecycle::{Order, Resolution, ResolveOrder, Scoring, Status, UnversionedBlob, Verb};
 use time::Duration;
 
@@ -13,6 +16,8 @@ use app::{App, resolve};
 
 /// Events that cannot be read and that are acknowledged at one time.
 const MAX_EVENTS: usize = 10;
+/// How often one start is sent.
+const STARTS: usize = 5;
 
 impl Run {
     /// An operator says what a limit is, until it is taken.
@@ -59,6 +64,7 @@ impl Run {
         } else {
             self.give_orders();
             self.see_to_the_rest();
+            self.start();
         }
         // A word that was on its way for long may have come after the last one.
         if let Some(last) = self.plan.limit_changes.len().checked_sub(1).filter(|_| self.healed) {
@@ -106,6 +112,32 @@ impl Run {
                     }
                     if acknowledges {
                         let _ = acknowledge_quarantined(&app, &reason).await;
+                    }
+                });
+            }
+        }
+    }
+
+    /// Orchestrators start scorings by keys, each several times, and die, or whom they ask dies, before they hear an answer.
+    fn start(&mut self) {
+        for (installation, scoring) in self.scorings() {
+            let ended = matches!(scoring.status, Status::Scored | Status::Failed | Status::Superseded);
+            if !ended || !self.world.state().dice.strikes(Kind::Starts, 40) {
+                continue;
+            }
+            let Ok(blob) = UnversionedBlob::read(&scoring.blob.url) else { continue };
+            let Ok(key) = StartKey::read(scoring.id.as_str()) else { continue };
+            self.world.state().invariants[installation].started(key.digest(&scoring.rule));
+            self.world.trace(None, Some(&scoring.id), || "is started once more, five times by one key".to_owned());
+            let request = StartRequest::of_blob(&scoring.rule, &blob, BTreeMap::new(), true);
+            let by = format!("{BY} ({})", self.said());
+            for process in self.processes_of(installation).into_iter().cycle().take(STARTS) {
+                let Some(app) = self.processes[process].app.clone() else { continue };
+                let (request, key, by) = (request.clone(), key.clone(), by.clone());
+                self.executor.spawn(process, async move {
+                    // Who is not answered asks again, by the same key.
+                    if let Ok((_, submissions)) = app.start(&request, Some(&key), &by).await {
+                        submissions.send().await;
                     }
                 });
             }

@@ -124,6 +124,8 @@ pub(super) struct Invariants {
     generations: BTreeMap<(ScoredVersion, u32), ScoringId>,
     /// What operators have ordered to be scored once more.
     rescored: BTreeSet<ScoringId>,
+    /// What was started by a key, and became of it.
+    started: BTreeMap<String, Option<ScoringId>>,
     /// What people said of scorings, as histories have it.
     said: BTreeSet<(ScoringId, String)>,
     paths: BTreeMap<String, (ScoringId, u32)>,
@@ -184,6 +186,7 @@ impl Invariants {
             versions: BTreeMap::new(),
             generations: BTreeMap::new(),
             rescored: BTreeSet::new(),
+            started: BTreeMap::new(),
             said: BTreeSet::new(),
             paths: BTreeMap::new(),
             removed: None,
@@ -434,6 +437,9 @@ impl Invariants {
             self.ordered(next);
             self.generations.insert((key, next.generation), id.clone())
         };
+        if let Some(key) = next.start_key() {
+            self.of_key(key, next);
+        }
         let unwanted = self.never.contains(&next.blob.url);
         self.hold(!unwanted, "index tags", id, || format!("{} never had the tags that are wanted", next.blob.url));
         let own =
@@ -450,8 +456,25 @@ impl Invariants {
         self.rescored.insert(id.clone());
     }
 
+    /// Somebody starts a scoring by a key.
+    pub(super) fn started(&mut self, key: String) {
+        self.started.entry(key).or_default();
+    }
+
+    /// One key is one scoring, however often it is sent.
+    fn of_key(&mut self, key: &str, next: &Scoring) {
+        let known = self.started.contains_key(key);
+        self.hold(known, "starts", &next.id, || "nobody has used its key".to_owned());
+        let other = self.started.insert(key.to_owned(), Some(next.id.clone())).flatten();
+        let is_one = other.as_ref().is_none_or(|other| *other == next.id);
+        self.hold(is_one, "starts", &next.id, || format!("its key has started {other:?} before"));
+    }
+
     /// Nothing is scored again that nobody has ordered to be.
     fn ordered(&mut self, next: &Scoring) {
+        if next.start_key().is_some() {
+            return;
+        }
         let before = self.tracked.values().map(|known| &known.scoring).any(|other| {
             (&other.rule, &other.blob.url) == (&next.rule, &next.blob.url)
                 && other.generation + 1 == next.generation
