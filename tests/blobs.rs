@@ -470,6 +470,7 @@ async fn five_thousand_blobs_are_held_against_the_ledger_by_processes_that_die()
         let new_id = LedgerId::of_random([7; 16]);
         let options = LedgerOptions { task_hub: "Swept".to_owned(), writer, new_id, projection: false };
         App::new(Parts {
+            callbacks: None,
             ledger: Ledger::new(store.clone(), &options).unwrap(),
             endpoint: Arc::new(World::new()),
             blobs: blobs.clone(),

@@ -115,6 +115,7 @@ impl Bench {
             page(count, from, max)
         };
         App::new(Parts {
+            callbacks: None,
             ledger: self.ledger(number),
             endpoint: Arc::new(AtOnce::default()),
             blobs: Arc::new(AtOnce::listing(Box::new(list))),

@@ -249,6 +249,7 @@ pub fn app_of_person<'a>(
     let endpoint = AzureMl::new(ml, access.endpoint_hosts.clone(), Arc::clone(&manager)).with_logs_on(hosts.clone());
     let blobs = AzureBlobs::new(manager, Tokens::new(source, Arc::clone(clock)), hosts.clone());
     Ok(App::new(Parts {
+        dead_letters: None,
         ledger: open(Arc::new(MemoryStore::new()), "Scorekeeper", false)?,
         endpoint: Arc::new(endpoint),
         blobs: Arc::new(blobs),

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 use app::ledger::{Ledger, LedgerOptions, rows};
 use app::ports::table_store::{Entity, Key, Range, TableName, TableStore};
 use app::ports::{
-    Answered, BlobPage, Blobs, CallbackCaller, DeadLetters, Endpoint, Inconclusive, JobAddress, JobListing, JobSearch, MAX_PAGE,
-    PartPage, ScanTarget,
+    Answered, BlobPage, Blobs, CallbackCaller, DeadLetters, Endpoint, Inconclusive, JobAddress, JobListing, JobSearch,
+    MAX_PAGE, PartPage, ScanTarget,
 };
 use app::{App, Parts};
 use async_trait::async_trait;

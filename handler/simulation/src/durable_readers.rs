@@ -163,6 +163,9 @@ mod tests {
 
     use super::*;
 
+    type OfInstance = fn(Entity) -> Entity;
+    type OfHistory = fn(&mut Vec<Entity>);
+
     fn row(key: &str) -> Entity {
         Entity::new(Key::new("id", key)).with("ExecutionId", "id")
     }
@@ -201,7 +204,6 @@ mod tests {
 
     #[test]
     fn each_thing_that_a_reader_stumbles_over_is_complained_of() {
-        type OfInstance = fn(Entity) -> Entity;
         let instances: [(&str, OfInstance); 5] = [
             ("Suspended", |row| row.with("RuntimeStatus", "Suspended")),
             ("Node", |row| row.with("StateVersion", 4_i64)),
@@ -213,7 +215,6 @@ mod tests {
             let complaints = complaints(&spoil(instance()), &history());
             assert!(complaints.iter().any(|complaint| complaint.contains(said)), "{said}: {complaints:?}");
         }
-        type OfHistory = fn(&mut Vec<Entity>);
         let histories: [(&str, OfHistory); 9] = [
             ("has 2 ends", |rows| rows.insert(4, event("000000000000000B", "ExecutionCompleted", -1))),
             ("has 0 ends", |rows| drop(rows.remove(3))),
