@@ -10,9 +10,12 @@ use std::process::ExitCode;
 
 use app::error_chain;
 use app::ports::Clock;
-use clap::{CommandFactory as _, Parser, Subcommand};
+#[cfg(feature = "cli")]
+use clap::CommandFactory as _;
+use clap::{Parser, Subcommand};
 use tokio::runtime::{Builder, Runtime};
 
+#[cfg(feature = "cli")]
 use self::ledger_command::LedgerCommand;
 use crate::config::Problems;
 use crate::redacting::Redacting;
@@ -20,6 +23,7 @@ use crate::telemetry::fatal;
 
 #[cfg(feature = "cli")]
 pub mod backfill;
+#[cfg(feature = "cli")]
 pub mod breaker;
 mod config;
 #[cfg(feature = "cli")]
@@ -31,30 +35,44 @@ pub mod doctor;
 pub mod download;
 #[cfg(feature = "dev")]
 pub(crate) mod expected;
+#[cfg(feature = "cli")]
 pub mod explain;
 #[cfg(feature = "cli")]
 pub mod export;
+#[cfg(feature = "cli")]
 pub mod filter;
+#[cfg(feature = "cli")]
 pub mod format;
 pub mod json;
+#[cfg(feature = "cli")]
 pub mod ledger_command;
+#[cfg(feature = "cli")]
 pub mod limit;
+#[cfg(feature = "cli")]
 pub mod list;
+#[cfg(feature = "cli")]
 mod list_events;
 #[cfg(feature = "dev")]
 pub(crate) mod local;
+#[cfg(feature = "cli")]
 mod named;
+#[cfg(feature = "cli")]
 mod newest;
+#[cfg(feature = "cli")]
 pub mod on_ledger;
+#[cfg(feature = "cli")]
 pub mod order;
 #[cfg(feature = "cli")]
 pub mod output;
 #[cfg(feature = "cli")]
 mod profile;
+#[cfg(feature = "cli")]
 mod progress;
 #[cfg(feature = "cli")]
 pub mod projection;
+#[cfg(feature = "cli")]
 pub mod replay;
+#[cfg(feature = "cli")]
 pub mod resolve;
 mod rules;
 #[cfg(feature = "cli")]
@@ -66,18 +84,25 @@ mod run;
 pub(crate) mod serve;
 #[cfg(feature = "cli")]
 mod shell;
+#[cfg(feature = "cli")]
 pub mod show;
 #[cfg(feature = "dev")]
 mod simulate;
 #[cfg(feature = "dev")]
 pub mod simulator;
+#[cfg(feature = "cli")]
 pub mod since;
+#[cfg(feature = "cli")]
 pub mod status;
+#[cfg(feature = "cli")]
 pub mod sweep;
+#[cfg(feature = "cli")]
 mod table;
+#[cfg(feature = "cli")]
 mod terminal;
 #[cfg(feature = "dev")]
 pub(crate) mod ui;
+#[cfg(feature = "cli")]
 pub mod view;
 #[cfg(feature = "cli")]
 pub mod wait;
@@ -103,6 +128,7 @@ enum Command {
     #[cfg(feature = "dev")]
     Simulator(simulator::SimulatorArgs),
     /// What there is to see and to do on a ledger.
+    #[cfg(feature = "cli")]
     #[command(flatten)]
     OnLedger(Box<LedgerCommand>),
     /// Show the page of a ledger, on this machine alone, and give the orders of whoever uses it there in your name.
@@ -167,6 +193,7 @@ pub(crate) enum Error {
     #[error("the output cannot be written")]
     Output(#[from] io::Error),
     /// A command on the ledger.
+    #[cfg(feature = "cli")]
     #[error(transparent)]
     OnLedger(#[from] on_ledger::Error),
     /// What was asked of an answer.
@@ -228,10 +255,13 @@ impl Error {
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
             #[cfg(feature = "cli")]
             Self::Json(_) => USAGE,
+            #[cfg(feature = "cli")]
             Self::OnLedger(on_ledger::Error::Json(_) | on_ledger::Error::Settings(_)) => USAGE,
             #[cfg(feature = "cli")]
             Self::OnLedger(on_ledger::Error::Download(_)) => 1,
+            #[cfg(feature = "cli")]
             Self::OnLedger(on_ledger::Error::Output(_)) => 1,
+            #[cfg(feature = "cli")]
             Self::OnLedger(_) => on_ledger::LEDGER_UNAVAILABLE,
             #[cfg(feature = "dev")]
             Self::Local(error) if error.is_about_rules() || error.is_usage() => USAGE,
@@ -243,6 +273,7 @@ impl Error {
 
     fn remedy(&self) -> Option<String> {
         match self {
+            #[cfg(feature = "cli")]
             Self::OnLedger(error) => error.remedy(),
             _ => None,
         }
@@ -252,6 +283,7 @@ impl Error {
 /// Reads a command line as the shell splits it, without the program's name; it must be of a command on a ledger.
 ///
 /// For whoever has a ledger open already. An error is what is printed of a line that is wrong.
+#[cfg(feature = "cli")]
 pub fn read_ledger_command(line: &[&str]) -> Result<LedgerCommand, clap::Error> {
     let line = std::iter::once("scorekeeper").chain(line.iter().copied());
     match Arguments::try_parse_from(line)?.command {
@@ -304,6 +336,7 @@ fn run(command: Command, clock: &Clock) -> Result<ExitCode, Error> {
         Command::Ui(args) => ui::run(&args, clock),
         #[cfg(feature = "dev")]
         Command::Simulator(args) => simulator::run(args),
+        #[cfg(feature = "cli")]
         Command::OnLedger(command) => ledger_command::run(&command, clock),
         #[cfg(feature = "cli")]
         Command::Profile(args) => profile::run(&args),
