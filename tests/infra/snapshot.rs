@@ -97,6 +97,10 @@ pub fn substituted(value: &str) -> Option<String> {
     if let Some(rest) = expression.strip_prefix("format('ClientId={0};Authorization=AAD', reference(") {
         return rest.contains("/userAssignedIdentities/").then(|| format!("ClientId={client};Authorization=AAD"));
     }
+    // A text behind what Azure answers.
+    if let Some((first, text)) = expression.strip_prefix("format('{0}{1}', ").and_then(|rest| rest.rsplit_once(", '")) {
+        return Some(substituted(&format!("[{first}]"))? + text.strip_suffix("')")?);
+    }
     let (of, member) = expression.strip_prefix("reference('")?.rsplit_once(").")?;
     let id = of.split('\'').next()?;
     let name = id.rsplit('/').next()?;

@@ -96,9 +96,13 @@ async fn a_copy_that_was_killed_goes_on_with_the_blocks_that_are_there_and_with_
         assert!(matches!(done, Published::Written { .. }), "{done:?}");
         let text = std::fs::read_to_string(&output).unwrap();
         let count = |of: char| text.chars().filter(|c| *c == of).count();
-        let kept = 10 * left.len();
-        let expected = if changed { (0, 0, LONG) } else { (kept, LONG - kept, 0) };
-        assert_eq!((count('X'), count('a'), count('b')), expected, "{text}");
+        if changed {
+            assert_eq!((count('X'), count('a'), count('b')), (0, 0, LONG), "{text}");
+        } else {
+            // The one that was on its way may have been written a moment after this wrote over it.
+            assert!((20..=10 * left.len()).contains(&count('X')), "{text}");
+            assert_eq!(count('X') + count('a'), LONG, "{text}");
+        }
         assert_eq!(waiting(&output), Vec::<PathBuf>::new(), "nothing is left over");
     }
 }

@@ -546,7 +546,7 @@ fn adopting_what_only_has_the_same_inputs_is_found() {
 fn denying_what_shows_too_little_is_found() {
     // It takes two lost requests for one scoring: more uploads have them more often.
     is_found_among(
-        15,
+        30,
         &Wiring { endpoint: |it| AnswersBent::PossibleDenied.of(it), ..Wiring::default() },
         &["look first"],
     );

@@ -183,6 +183,13 @@ impl Inputs {
         inputs.map(|input| input.content).collect::<std::collections::BTreeSet<_>>().len() > 1
     }
 
+    /// Whether a path that has held more than one content holds none now.
+    pub(crate) fn was_overwritten_and_is_gone(&self, url: &str) -> bool {
+        let is_gone =
+            self.paths.get(url).and_then(|versions| versions.last()).is_some_and(|(_, input)| input.is_none());
+        is_gone && self.was_overwritten(url)
+    }
+
     /// Whether a version's writer gave an MD5.
     pub(crate) fn has_md5(&self, url: &str, etag: &str) -> bool {
         let inputs = self.paths.get(url).into_iter().flatten().filter_map(|(_, input)| input.as_ref());

@@ -372,11 +372,8 @@ impl Blobs for ProcessPorts {
         let (page, pause) = {
             let now = self.world.0.time.now();
             let mut state = self.world.state();
-            let max = if state.dice.likes(Kind::Renames) {
-                arrivals::page_size(state.dice.stream(Kind::Renames)).min(max)
-            } else {
-                max
-            };
+            let max =
+                if state.small_lists { arrivals::page_size(state.dice.stream(Kind::Renames)).min(max) } else { max };
             (state.cloud.list(place, from, max, now), state.pause())
         };
         self.sleep(pause).await;

@@ -32,6 +32,8 @@ pub(super) struct WorldState {
     /// Of each installation.
     pub(super) invariants: Vec<Invariants>,
     pub(super) trace: Trace,
+    /// Lists of blobs have pages of a few, also when nothing goes wrong any more.
+    pub(super) small_lists: bool,
     /// Writes, requests and requests to stop that took place.
     pub(super) effects: u64,
     /// Requests to the endpoint.
@@ -185,7 +187,9 @@ impl World {
             MemoryStore::new()
         };
         let tables = TASK_HUBS.iter().take(invariants.len()).map(|hub| Tables::of_task_hub(hub)).collect();
+        let small_lists = dice.likes(Kind::Renames);
         let state = WorldState {
+            small_lists,
             dice,
             pace: rng.fork(1),
             behaviours,

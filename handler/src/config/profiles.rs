@@ -352,8 +352,7 @@ mod tests {
     fn a_name_that_is_none_is_told_and_config_shows_what_a_profile_says_as_its_word() {
         let home = tempfile::tempdir().unwrap();
         with_two(home.path());
-        let rules =
-            r#"{"rules":[{"id":"a","match":{"container":"con"},"endpoint":{"uri":"http://127.0.0.1:1/jobs"}}]}"#;
+        let rules = r#"{"rules":[{"id":"a","match":{"account":"acct","container":"con"},"endpoint":{"uri":"http://127.0.0.1:1/jobs"}}]}"#;
         let vars = vars(home.path(), &[("SCOREKEEPER_PROFILE", "dev"), ("SCOREKEEPER_RULES", rules)]);
         let config = ProfileSettings::read(&vars, None).unwrap().config(home.path()).unwrap();
         let source = |name: &str| config.settings.iter().find(|one| one.name == name).unwrap().source.to_string();

@@ -364,13 +364,16 @@ fn each_cloud_has_its_own_endpoint_hosts_and_this_machine_is_of_all() {
     assert!(!read_with("http://127.0.0.1:1", clouds[0].1), "a simulator's tokens are for nobody else");
 }
 
+/// Without it, a rule that names no account has a warning that it is not swept.
+const WATCHED: (&str, &str) = ("SCOREKEEPER_WATCHED_ACCOUNTS", "uploads");
+
 #[test]
 fn outputs_that_fall_into_a_watched_place_are_a_warning_with_the_rule_and_an_example() {
     let warned = |prefix: &str, datastore: &str| {
         let rules = serde_json::json!({"rules": [{"id": "a", "match": {"container": "claims", "prefix": prefix},
             "endpoint": {"uri": "https://e.r.inference.ml.azure.com/jobs"}, "outputs": {"score": {"type": "UriFolder",
             "uri": format!("azureml://datastores/{datastore}/paths/out/{{scoring.id}}/{{attempt}}/")}}}]});
-        let config = good(&[EMBEDDED, ("SCOREKEEPER_RULES", &rules.to_string())]);
+        let config = good(&[EMBEDDED, WATCHED, ("SCOREKEEPER_RULES", &rules.to_string())]);
         let (table, json) = (config.table(), config.json());
         assert_eq!(json["warnings"].as_array().unwrap().len(), table.matches("warning: ").count(), "{table}");
         table.lines().find(|line| line.starts_with("warning: ")).map(str::to_owned)
@@ -388,10 +391,10 @@ fn outputs_that_fall_into_a_watched_place_are_a_warning_with_the_rule_and_an_exa
 fn inputs_that_are_the_same_for_all_scorings_are_a_warning() {
     let rules = r#"{"rules":[{"id":"a","match":{"container":"claims"},"endpoint":{"uri":"https://e.r.inference.ml.azure.com/jobs"},
         "inputs":{"folder":{"type":"UriFolder","uri":"azureml://datastores/d/paths/in/"}}}]}"#;
-    let config = good(&[EMBEDDED, ("SCOREKEEPER_RULES", rules)]);
+    let config = good(&[EMBEDDED, WATCHED, ("SCOREKEEPER_RULES", rules)]);
     assert!(config.warnings[0].seen.contains("no input says which blob"), "{:?}", config.warnings);
     assert!(config.warnings[0].remedy.contains("{blob.url}"), "{:?}", config.warnings);
-    assert_eq!(good(&[EMBEDDED]).warnings, []);
+    assert_eq!(good(&[EMBEDDED, WATCHED]).warnings, []);
 }
 
 const IN_BLOB: [(&str, &str); 4] = [

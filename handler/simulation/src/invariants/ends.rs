@@ -64,15 +64,18 @@ impl Invariants {
         else {
             return;
         };
-        // What was overwritten and rolled back while its job ran cannot be told afterwards (RELIABILITY).
-        let job = next.job.as_ref().filter(|_| !cloud.inputs.was_rolled_back(&blob.url));
+        // What was overwritten, and rolled back or deleted, while its job ran cannot be told afterwards (RELIABILITY).
+        let untold = cloud.inputs.was_rolled_back(&blob.url) || cloud.inputs.was_overwritten_and_is_gone(&blob.url);
+        let job = next.job.as_ref().filter(|_| !untold);
         let read = job.and_then(|job| cloud.content_read_by(&job.name));
         self.hold(read.is_none_or(|read| read == named), "content", &next.id, || {
             format!("scored, and its job read content {read:?} and not {named}")
         });
         // Of a path that was overwritten, an older scoring may find the mark of a newer content that was scored already, and
         // knows nothing of that one's MD5: at most three an hour of a path (RELIABILITY).
-        if cloud.inputs.has_md5(&blob.url, &blob.etag) && !cloud.inputs.was_overwritten(&blob.url) {
+        // Who starts a scoring by a key here asks for one more, whatever the ETag has become.
+        let is_one_more = next.start_key().is_some();
+        if !is_one_more && cloud.inputs.has_md5(&blob.url, &blob.etag) && !cloud.inputs.was_overwritten(&blob.url) {
             let key = (next.rule.clone(), blob.url.clone(), named, next.generation);
             // Two marks of an upload that was not on record yet, because its acceptance was lost, may both be scored: nothing in
             // the ledger knows their content. They are at most three an hour of a path. An upload that was scored is known.
