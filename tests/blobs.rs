@@ -468,7 +468,7 @@ async fn five_thousand_blobs_are_held_against_the_ledger_by_processes_that_die()
     let process = |writer: usize| {
         let (ahead, writer) = (Arc::clone(&ahead), format!("w{writer}"));
         let new_id = LedgerId::of_random([7; 16]);
-        let options = LedgerOptions { task_hub: "Swept".to_owned(), writer, new_id, projection: false };
+        let options = LedgerOptions { task_hub: "FoundBySweep".to_owned(), writer, new_id, projection: false };
         App::new(Parts {
             callbacks: None,
             ledger: Ledger::new(store.clone(), &options).unwrap(),

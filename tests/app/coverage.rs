@@ -160,8 +160,8 @@ async fn a_blob_that_is_taken_out_changed_or_unaccounted_for_is_found() {
     written(&world, "1/2.csv", "2", Duration::ZERO);
     assert_eq!(wrong().await, [Discrepancy::NotThere(url("1/2.csv"))], "another version lies there");
     written(&world, "1/2.csv", "1", Duration::days(2) - Duration::HOUR);
-    written(&world, "1/stray.csv", "7", Duration::days(2) - Duration::HOUR);
-    assert_eq!(wrong().await, [Discrepancy::Unaccounted(url("1/stray.csv"))]);
+    written(&world, "1/unknown.csv", "7", Duration::days(2) - Duration::HOUR);
+    assert_eq!(wrong().await, [Discrepancy::Unaccounted(url("1/unknown.csv"))]);
 }
 
 #[tokio::test]

@@ -172,7 +172,7 @@ const LINES: &[&str] = &[
     "sweep",
     "sweep --rule clams",
     "projection rebuild",
-    "projection mend",
+    "projection clean",
     "status",
 ];
 

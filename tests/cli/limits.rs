@@ -157,7 +157,7 @@ deployment v7 of https://heart.example/jobs: open, one scoring probes it at 2026
 
     let close = BreakerArgs {
         action: Some(Action::Close),
-        reason: Some("the model is mended".into()),
+        reason: Some("the model is fixed".into()),
         endpoint: Some("https://heart.example/jobs/".into()),
         ..BreakerArgs::default()
     };
@@ -177,7 +177,7 @@ deployment v7 of https://heart.example/jobs: open, one scoring probes it at 2026
     let (code, again) = ask(close).await;
     assert!(code == ATTENTION && again.contains("no failure to forget"), "{again}");
     let golden = "\
-2026-07-21 10:02:00  deployment v7 of https://heart.example/jobs: closed  by ann (the model is mended)
+2026-07-21 10:02:00  deployment v7 of https://heart.example/jobs: closed  by ann (the model is fixed)
 ";
     assert_eq!(ask(history()).await, (OK, golden.to_owned()));
 }

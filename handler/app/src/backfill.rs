@@ -22,7 +22,7 @@ use crate::error::during;
 use crate::ledger::{BackfillRow, Ledger};
 use crate::ports::table_store::ETag;
 use crate::ports::{BlobPage, Inconclusive};
-use crate::sweep::found::{Found, Look, Seen, may_want, named};
+use crate::sweep::found::{Found, Look, Standing, may_want, named};
 use crate::sweep::places_below;
 
 /// Blobs of one page: what is done again after a kill, at one read for each.
@@ -441,19 +441,19 @@ impl PlaceBackfill {
             let now = self.clock.now();
             let look = self.found.seen(rule, &blob, &version, shown, Look::Preview, now);
             match Box::pin(look).await?.0 {
-                Seen::Known(status) => {
+                Standing::Known(status) => {
                     counts.known += 1;
                     outcomes.extend(status.map(Outcome::of));
                 }
-                Seen::Own => counts.own += 1,
-                Seen::New { judgement: Judgement::Skip(_), skipped: true } => {
+                Standing::Own => counts.own += 1,
+                Standing::New { judgement: Judgement::Skip(_), skipped: true } => {
                     counts.known += 1;
                     outcomes.push(Outcome::Skipped);
                 }
-                Seen::New { judgement: Judgement::Skip(_), .. } => counts.skipped += 1,
-                Seen::New { judgement: Judgement::Wait(_), .. } if !self.found.keeps_waiting => counts.young += 1,
-                Seen::New { judgement: Judgement::TakeIn { .. } | Judgement::Wait(_), .. } => counts.taken_in += 1,
-                Seen::New { judgement: Judgement::Done, .. } => {}
+                Standing::New { judgement: Judgement::Skip(_), .. } => counts.skipped += 1,
+                Standing::New { judgement: Judgement::Wait(_), .. } if !self.found.keeps_waiting => counts.young += 1,
+                Standing::New { judgement: Judgement::TakeIn { .. } | Judgement::Wait(_), .. } => counts.taken_in += 1,
+                Standing::New { judgement: Judgement::Done, .. } => {}
             }
         }
         Ok((counts, outcomes))

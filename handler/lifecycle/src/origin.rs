@@ -7,7 +7,7 @@ pub enum Origin {
     #[default]
     Told,
     /// A sweep has found its version, and no event told of it: fresh uploads go before it.
-    Swept,
+    FoundBySweep,
     /// A backfill has listed its version: all others go before it.
     Backfilled {
         /// So many of its rule are at Azure ML for backfills at most; `None`: as many as there are slots.
@@ -25,7 +25,7 @@ impl Origin {
     pub fn rank(self) -> u8 {
         match self {
             Self::Told => 0,
-            Self::Swept => 1,
+            Self::FoundBySweep => 1,
             Self::Backfilled { .. } => 2,
         }
     }

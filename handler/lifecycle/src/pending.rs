@@ -131,7 +131,7 @@ impl Finder {
 
     fn origin(&self) -> Origin {
         match self {
-            Self::Sweep => Origin::Swept,
+            Self::Sweep => Origin::FoundBySweep,
             Self::Backfill { slots, .. } => Origin::Backfilled { slots: *slots },
         }
     }

@@ -77,7 +77,7 @@ impl Complaints {
                     self.unless(text.encode_utf16().count() <= 32_768, row, format!("{name} is too long for a row"));
                     if JSON.contains(&name) {
                         let is_object = serde_json::from_str::<Json>(text).is_ok_and(|json| json.is_object());
-                        self.unless(is_object, row, format!("{name} is no JSON object: {text}"));
+                        self.unless(is_object, row, format!("{name} is not a JSON object: {text}"));
                     }
                 }
                 Value::Int32(_) | Value::Boolean(_) | Value::DateTime(_) => {}
@@ -115,7 +115,7 @@ impl Complaints {
         for (n, row) in events.iter().enumerate() {
             let key = row.key.row.as_str();
             let is_number = key.len() == 16 && key.chars().all(|c| matches!(c, '0'..='9' | 'A'..='F'));
-            self.unless(is_number && key > before, row, "is no number that follows the one before it");
+            self.unless(is_number && key > before, row, "is not a number above the one before it");
             before = key;
             let kind = row.string("EventType").unwrap_or_default();
             self.unless((kind == "ExecutionStarted") == (n == 0), row, format!("{kind} is number {n}"));
@@ -207,7 +207,7 @@ mod tests {
         let instances: [(&str, OfInstance); 5] = [
             ("Suspended", |row| row.with("RuntimeStatus", "Suspended")),
             ("Node", |row| row.with("StateVersion", 4_i64)),
-            ("no JSON object", |row| row.with("Output", "https://a.blob.core.windows.net/c/b")),
+            ("not a JSON object", |row| row.with("Output", "https://a.blob.core.windows.net/c/b")),
             ("CompletedTime says otherwise", |row| row.with("RuntimeStatus", "Running")),
             ("too long", |row| row.with("Name", "n".repeat(32_769))),
         ];
@@ -221,7 +221,7 @@ mod tests {
             ("have not", |rows| drop(rows.remove(2))),
             ("nothing that is open", |rows| drop(rows.remove(1))),
             ("dictionary", |rows| rows.insert(2, event("000000000000000010", "TaskScheduled", 2))),
-            ("follows the one before", |rows| rows[2].key.row = "000000000000000B".to_owned()),
+            ("above the one before", |rows| rows[2].key.row = "000000000000000B".to_owned()),
             ("another execution", |rows| drop(rows[1].properties.remove("ExecutionId"))),
             ("not the sentinel", |rows| drop(rows.pop())),
             ("has no Details", |rows| {

@@ -26,7 +26,7 @@ const fn offered(word: &'static str, verb: Verb, what: &'static str) -> Offered 
 /// What can be ordered of scorings.
 pub(super) const OF_SCORINGS: [Offered; 9] = [
     offered("retry", Verb::Retry, "Try again, or end the back-off"),
-    offered("cancel", Verb::Cancel, "Do not score; a running job is told to stop"),
+    offered("cancel", Verb::Cancel, "Do not score; the cancellation of a running job is requested"),
     offered("skip", Verb::Skip, "Do not score, as long as no job runs"),
     offered("hold", Verb::Hold, "Do not send before it is released"),
     offered("release", Verb::Release, "Let go what is on hold"),

@@ -96,7 +96,7 @@ impl Search {
         let line: Vec<&str> = std::iter::once("list").chain(options).collect();
         match read_ledger_command(&line) {
             Ok(LedgerCommand::List(args)) => Ok(args.filter(now)),
-            Ok(_) => Err(InvalidSearch::Option("it is no list".to_owned())),
+            Ok(_) => Err(InvalidSearch::Option("it is not a list".to_owned())),
             // What follows is about usage.
             Err(error) => {
                 let text = error.to_string();

@@ -15,7 +15,7 @@ use time::{Date, OffsetDateTime};
 use crate::error::during;
 use crate::ledger::{self, ManifestPart};
 use crate::ports::{Inconclusive, MAX_LISTED};
-use crate::sweep::found::{Found, Look, Seen, may_want, named};
+use crate::sweep::found::{Found, Look, Standing, may_want, named};
 
 /// Discrepancies that are told; of more it is known how many there are.
 const MAX_TOLD: usize = 100;
@@ -315,7 +315,7 @@ async fn of_places(
                 }
                 let now = OffsetDateTime::max(days.end, swept.updated);
                 let seen = found.seen(rule, &blob, &version, &shown, Look::Preview, now).await?.0;
-                if let Seen::New { judgement, skipped: false } = seen
+                if let Standing::New { judgement, skipped: false } = seen
                     && matches!(judgement, Judgement::TakeIn { .. } | Judgement::Wait(_))
                 {
                     checked.found(Discrepancy::Unaccounted(version.url));

@@ -17,12 +17,11 @@ use lifecycle::id::RuleId;
 use serde::{Deserialize, Serialize};
 use time::{Date, Duration, OffsetDateTime, UtcOffset};
 
+use super::end_count_rows::{PREFIX, begin_of_hour, key};
 use super::rows::{self, Terminal, Unreadable};
 use super::{Error, Ledger, SHARDS};
-use crate::ports::table_store::{self, ETag, Entity, IfMatch, Key, Op, Range, Row};
+use crate::ports::table_store::{self, ETag, Entity, IfMatch, Op, Range, Row};
 
-/// What the keys of the rows begin with.
-pub(super) const PREFIX: &str = "U~";
 /// An hour is counted when it is over for so long: an end is written within the ten minutes that an invocation has at most.
 const SETTLED_AFTER: Duration = Duration::minutes(15);
 /// Hours that are counted, backwards from now: those of a day that began within an hour.
@@ -137,24 +136,9 @@ fn at_most(took: Duration) -> u64 {
     seconds.div_ceil(step) * step
 }
 
-/// The hour that a time lies in.
-fn begin_of_hour(at: OffsetDateTime) -> OffsetDateTime {
-    at - Duration::nanoseconds(i64::try_from(at.unix_timestamp_nanos().rem_euclid(3_600_000_000_000)).unwrap_or(0))
-}
-
 /// Ends of this hour, of one shard.
 fn ends_of_hour(shard: u8, hour: OffsetDateTime) -> Range {
     Range::of_prefix(rows::shard(shard), &format!("{}{}~", rows::TERMINAL, rows::newest_hour_first(hour)))
-}
-
-fn key(partition: &str, hour: OffsetDateTime) -> Key {
-    Key::new(partition, format!("{PREFIX}{}", rows::newest_hour_first(hour)))
-}
-
-/// Says that the hour in which a scoring had ended is not counted, for the transaction that takes the end back.
-pub(super) fn forgotten(partition: &str, completed: OffsetDateTime) -> Op {
-    let hour = begin_of_hour(completed);
-    Op::Upsert(Entity::new(key(partition, hour)).with("SchemaVersion", rows::SCHEMA).with("Hour", hour))
 }
 
 /// One row as it was read.

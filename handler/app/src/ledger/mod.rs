@@ -32,6 +32,7 @@ mod control_orders;
 mod controls;
 mod dead_letters;
 mod durable_rows;
+mod end_count_rows;
 mod end_counts;
 mod end_rows;
 mod ends;
@@ -277,7 +278,7 @@ impl Ledger {
         ops.push(Op::Upsert(index_rows::to_listed_row(scoring)));
         ops.push(Op::Upsert(index_rows::to_received_row(scoring, announced)));
         ops.extend(entries.iter().map(|entry| Op::Insert(rows::to_history_row(&scoring.id, entry))));
-        ops.push(Op::Upsert(projection::outbox_row(&scoring.id)));
+        ops.push(Op::Upsert(rows::outbox_row(&scoring.id)));
         let mut is_repeated = false;
         loop {
             match self.write(&ops).await {
@@ -319,7 +320,7 @@ impl Ledger {
                 // scoring in one transaction, finds the one missing and leaves the other alone.
                 let terminal = rows::terminal_key(&next.id, completed);
                 ops.extend(self.ends_removed(before.status, &terminal).await?);
-                ops.push(end_counts::forgotten(&terminal.partition, completed));
+                ops.push(end_count_rows::forgotten(&terminal.partition, completed));
                 ops.push(Op::Delete(terminal, IfMatch::Any));
                 ops.push(Op::Insert(rows::to_in_flight_row(next)));
             }
@@ -347,7 +348,7 @@ impl Ledger {
         }
         ops.extend(job_names::added(before, next));
         // Also while the projection is off: switched on, it shows what moved meanwhile.
-        ops.push(Op::Upsert(projection::outbox_row(&next.id)));
+        ops.push(Op::Upsert(rows::outbox_row(&next.id)));
         let mut is_repeated = false;
         loop {
             match self.write(&ops).await {

@@ -169,7 +169,7 @@ impl Ledger {
                 let ids =
                     page.rows.iter().filter_map(|row| row.entity.key.row.strip_prefix("J~").and_then(ScoringId::read));
                 // Without its version, which nobody reads: whatever moves meanwhile is projected as it is then.
-                let ops: Vec<Op> = ids.map(|id| Op::Upsert(outbox_row(&id))).collect();
+                let ops: Vec<Op> = ids.map(|id| Op::Upsert(rows::outbox_row(&id))).collect();
                 for batch in ops.chunks(100) {
                     self.project_write(&self.0.state, batch).await?;
                     marked += batch.len();
@@ -198,9 +198,4 @@ impl Ledger {
         }
         Ok(())
     }
-}
-
-/// Says that a scoring is to be projected.
-pub(super) fn outbox_row(id: &ScoringId) -> Entity {
-    Entity::new(rows::outbox_key(id))
 }

@@ -9,9 +9,7 @@ use time::OffsetDateTime;
 use crate::ports::table_store::{self, Entity, IfMatch, Key, Op, Range, Row};
 
 use super::index_rows::{listed_key, received_key};
-use super::{
-    Error, Ledger, RecordedEvent, SHARDS, attention_rows, end_counts, job_names, projection, rows, unannounced,
-};
+use super::{Error, Ledger, RecordedEvent, SHARDS, attention_rows, end_count_rows, job_names, rows, unannounced};
 
 fn purge_key() -> Key {
     Key::new("retention", "purge")
@@ -56,8 +54,8 @@ impl Ledger {
             };
             let hours = Range {
                 partition: rows::shard(shard),
-                from: format!("{}{}~", end_counts::PREFIX, rows::newest_hour_first(cutoff)),
-                below: format!("{}~", end_counts::PREFIX),
+                from: format!("{}{}~", end_count_rows::PREFIX, rows::newest_hour_first(cutoff)),
+                below: format!("{}~", end_count_rows::PREFIX),
             };
             for range in notes.iter().chain([&counts, &hours]) {
                 let old = self.all(&self.0.state, range, 1_000).await?;
@@ -109,7 +107,7 @@ impl Ledger {
         let lines = self.all(&self.0.state, &history, 90).await?;
         ops.extend(lines.into_iter().map(|row| Op::Delete(row.entity.key, IfMatch::Any)));
         if self.0.projection {
-            ops.push(Op::Upsert(projection::outbox_row(id)));
+            ops.push(Op::Upsert(rows::outbox_row(id)));
         } else {
             // Nobody empties the outbox. First what other tools are shown: a crash after it is repaired by the next purge.
             self.unproject(id).await?;

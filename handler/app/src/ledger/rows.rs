@@ -154,7 +154,7 @@ pub struct Terminal {
 fn origin_word(origin: Origin) -> Option<&'static str> {
     match origin {
         Origin::Told => None,
-        Origin::Swept => Some("swept"),
+        Origin::FoundBySweep => Some("swept"),
         Origin::Backfilled { .. } => Some("backfilled"),
     }
 }
@@ -166,7 +166,7 @@ fn backfill_slots(origin: Origin) -> Option<u32> {
 /// A word that this version does not know gives way to nobody.
 fn origin(row: &Entity) -> Origin {
     match row.string("Origin") {
-        Some("swept") => Origin::Swept,
+        Some("swept") => Origin::FoundBySweep,
         Some("backfilled") => {
             Origin::Backfilled { slots: row.int32("BackfillSlots").and_then(|slots| u32::try_from(slots).ok()) }
         }
@@ -218,6 +218,11 @@ pub fn history_key(id: &ScoringId, seq: i64) -> Key {
 /// Key of the outbox row.
 pub fn outbox_key(id: &ScoringId) -> Key {
     Key::new(partition_of(id), format!("P~{id}"))
+}
+
+/// Says that a scoring is to be projected.
+pub(super) fn outbox_row(id: &ScoringId) -> Entity {
+    Entity::new(outbox_key(id))
 }
 
 /// The key of a blob in the rows of what was received, whichever host its URL named.

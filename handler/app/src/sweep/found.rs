@@ -40,7 +40,7 @@ pub(crate) struct Found {
 }
 
 /// What a listed version is under a rule.
-pub(crate) enum Seen {
+pub(crate) enum Standing {
     /// Its scoring is in the ledger, in this status if that can be read.
     Known(Option<Status>),
     /// It is an output of ours.
@@ -108,9 +108,9 @@ impl Found {
         let none = SweepCounts::default();
         let (seen, requests) = self.seen(rule, blob, version, shown, Look::Noted, now).await?;
         let (judgement, skipped) = match seen {
-            Seen::Known(_) => return Ok((SweepCounts { known: 1, ..none }, requests)),
-            Seen::Own => return Ok((SweepCounts { own: 1, ..none }, requests)),
-            Seen::New { judgement, skipped } => (judgement, skipped),
+            Standing::Known(_) => return Ok((SweepCounts { known: 1, ..none }, requests)),
+            Standing::Own => return Ok((SweepCounts { own: 1, ..none }, requests)),
+            Standing::New { judgement, skipped } => (judgement, skipped),
         };
         // What was refused before and is wanted now, as a rule has changed, is taken in.
         if matches!(judgement, Judgement::Skip(_)) && skipped {
@@ -147,13 +147,13 @@ impl Found {
         shown: &BlobSnapshot,
         look: Look,
         now: OffsetDateTime,
-    ) -> Result<(Seen, u32), Error> {
+    ) -> Result<(Standing, u32), Error> {
         let asking = || during("asking the ledger about a version that was listed");
         let ledger_id = self.ledger.id().await.map_err(asking())?;
         match self.ledger.get(&rule.scoring_id(ledger_id, version)).await {
-            Ok(Some((scoring, _))) => return Ok((Seen::Known(Some(scoring.status)), 1)),
+            Ok(Some((scoring, _))) => return Ok((Standing::Known(Some(scoring.status)), 1)),
             // One that cannot be read is there, and is told of elsewhere.
-            Err(ledger::Error::Unreadable(_)) => return Ok((Seen::Known(None), 1)),
+            Err(ledger::Error::Unreadable(_)) => return Ok((Standing::Known(None), 1)),
             Ok(None) => {}
             Err(error) => return Err(asking()(error)),
         }
@@ -161,12 +161,12 @@ impl Found {
         let may_be_published = self.intake.driver().may_have_published(now).await;
         let owner = own_outputs::owner_of(&self.ledger, version, may_be_published).await.map_err(asking())?;
         if forgotten || owner.is_some() {
-            return Ok((Seen::Own, 2));
+            return Ok((Standing::Own, 2));
         }
         let of_path = self.of_path(rule, version).await.map_err(asking())?;
         let requests = 2 + RECEIVED_REQUESTS;
         if let Some(status) = of_path.joined {
-            return Ok((Seen::Known(Some(status)), requests));
+            return Ok((Standing::Known(Some(status)), requests));
         }
         let upload = PendingUpload::found(rule, blob.clone(), shown, (of_path.taken, self.by.clone()), now);
         let shown = with_index_tags(&*self.blobs, blob, shown.clone(), [rule]).await;
@@ -174,7 +174,7 @@ impl Found {
             Look::Noted => self.intake.judge(upload, Ok(Some(&shown)), now).await?,
             Look::Preview => self.intake.preview(upload, &shown, now).await?,
         };
-        Ok((Seen::New { judgement, skipped: of_path.skipped }, requests))
+        Ok((Standing::New { judgement, skipped: of_path.skipped }, requests))
     }
 
     async fn of_path(&self, rule: &Rule, version: &BlobVersion) -> Result<OfPath, ledger::Error> {

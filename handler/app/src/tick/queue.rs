@@ -169,7 +169,7 @@ mod tests {
         for n in 10..20 {
             queue.add(of(slots(Some(3)), n));
         }
-        queue.add(of(Origin::Swept, 30));
+        queue.add(of(Origin::FoundBySweep, 30));
         queue.add(of(Origin::Told, 31));
         queue.add(InFlight { expedited: true, ..of(slots(Some(3)), 32) });
         queue.add(InFlight { origin: slots(None), ..queued("b", 40) });

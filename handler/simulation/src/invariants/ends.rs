@@ -73,9 +73,10 @@ impl Invariants {
         });
         // Of a path that was overwritten, an older scoring may find the mark of a newer content that was scored already, and
         // knows nothing of that one's MD5: at most three an hour of a path (RELIABILITY).
-        // Who starts a scoring by a key here asks for one more, whatever the ETag has become.
-        let is_one_more = next.start_key().is_some();
-        if !is_one_more && cloud.inputs.has_md5(&blob.url, &blob.etag) && !cloud.inputs.was_overwritten(&blob.url) {
+        if !self.is_one_more(next)
+            && cloud.inputs.has_md5(&blob.url, &blob.etag)
+            && !cloud.inputs.was_overwritten(&blob.url)
+        {
             let key = (next.rule.clone(), blob.url.clone(), named, next.generation);
             // Two marks of an upload that was not on record yet, because its acceptance was lost, may both be scored: nothing in
             // the ledger knows their content. They are at most three an hour of a path. An upload that was scored is known.
@@ -91,6 +92,14 @@ impl Invariants {
                 format!("the same content was scored as {other} before")
             });
         }
+    }
+
+    /// Whether somebody asked for it by a key, or for one that it is scored in place of: starts here ask for one more, whatever the
+    /// ETag has become.
+    pub(super) fn is_one_more(&self, scoring: &Scoring) -> bool {
+        let before = |scoring: &&Scoring| Some(&self.tracked.get(scoring.in_place_of.as_ref()?)?.scoring);
+        let mut chain = std::iter::successors(Some(scoring), before).take(self.tracked.len() + 1);
+        chain.any(|scoring| scoring.start_key().is_some())
     }
 
     /// No path is left without a scoring for what it holds: what has ended as not being there is not, or its content has another
