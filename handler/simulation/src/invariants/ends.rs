@@ -73,7 +73,7 @@ impl Invariants {
         });
         // Of a path that was overwritten, an older scoring may find the mark of a newer content that was scored already, and
         // knows nothing of that one's MD5: at most three an hour of a path (RELIABILITY).
-        if !self.is_one_more(next)
+        if !self.was_started(next)
             && cloud.inputs.has_md5(&blob.url, &blob.etag)
             && !cloud.inputs.was_overwritten(&blob.url)
         {
@@ -94,12 +94,12 @@ impl Invariants {
         }
     }
 
-    /// Whether somebody asked for it by a key, or for one that it is scored in place of: starts here ask for one more, whatever the
-    /// ETag has become.
-    pub(super) fn is_one_more(&self, scoring: &Scoring) -> bool {
-        let before = |scoring: &&Scoring| Some(&self.tracked.get(scoring.in_place_of.as_ref()?)?.scoring);
-        let mut chain = std::iter::successors(Some(scoring), before).take(self.tracked.len() + 1);
-        chain.any(|scoring| scoring.start_key().is_some())
+    /// Whether somebody started a scoring of its blob by a key: starts here ask for one more, whatever the versions of the path are,
+    /// and what that one gives way to is one more as well.
+    pub(super) fn was_started(&self, scoring: &Scoring) -> bool {
+        let same = |other: &Scoring| other.rule == scoring.rule && other.blob.url == scoring.blob.url;
+        let started = |other: &Scoring| same(other) && other.start_key().is_some();
+        started(scoring) || self.tracked.values().any(|known| started(&known.scoring))
     }
 
     /// No path is left without a scoring for what it holds: what has ended as not being there is not, or its content has another
