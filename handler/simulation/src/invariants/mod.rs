@@ -608,8 +608,9 @@ impl Invariants {
     /// Where the latest version alone is wanted, no job is asked for of an earlier one when a later one has been on record for
     /// longer than a decision may take. What a look has shown is there, whatever the order of the events.
     fn latest(&mut self, next: &Scoring, now: OffsetDateTime) {
-        if self.overwrites(&next.rule) != Overwrites::LatestOnly || next.in_place_of.is_some() || self.was_started(next)
-        {
+        // Who has a version scored once more means that one.
+        let is_ordered = next.generation > 0 || self.was_started(next);
+        if self.overwrites(&next.rule) != Overwrites::LatestOnly || next.in_place_of.is_some() || is_ordered {
             return;
         }
         let later = self.tracked.values().map(|known| &known.scoring).find(|other| {
