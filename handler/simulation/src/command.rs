@@ -97,8 +97,9 @@ impl SimulateArgs {
 
 /// Moves that ten thousand seeds may not come to; the tests of the decisions take each row. A job that comes to light while
 /// its attempt waits after a later refusal must have been made by a lost request, be hidden from every search until its request
-/// was sent again, and have written nothing until then.
-const RARE: [(Status, Event); 1] = [(Status::Queued, Event::Accepted)];
+/// was sent again, and have written nothing until then. Who orders that a result is published while it is being published must come
+/// between two looks.
+const RARE: [(Status, Event); 2] = [(Status::Queued, Event::Accepted), (Status::Verifying, Event::PublishOrdered)];
 
 /// What many runs met.
 #[derive(Debug, Clone, Default)]

@@ -94,11 +94,11 @@ impl Invariants {
         }
     }
 
-    /// Whether somebody started a scoring of its blob by a key: starts here ask for one more, whatever the versions of the path are,
+    /// Whether somebody started a scoring of its blob by a key, or had one scored again: these ask for one more, whatever the versions of the path are,
     /// and what that one gives way to is one more as well.
     pub(super) fn was_started(&self, scoring: &Scoring) -> bool {
         let same = |other: &Scoring| other.rule == scoring.rule && other.blob.url == scoring.blob.url;
-        let started = |other: &Scoring| same(other) && other.start_key().is_some();
+        let started = |other: &Scoring| same(other) && (other.start_key().is_some() || other.generation > 0);
         started(scoring) || self.tracked.values().any(|known| started(&known.scoring))
     }
 

@@ -24,7 +24,7 @@ pub(crate) struct Test {
 }
 
 /// Seeds that are simulated.
-const SEEDS: &str = "10000";
+const SEEDS: &str = "5000";
 
 pub(super) fn run(Test { quick }: Test) -> Result<()> {
     let began = Instant::now();
