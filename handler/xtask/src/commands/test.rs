@@ -23,7 +23,7 @@ pub(crate) struct Test {
     quick: bool,
 }
 
-/// Seeds that are simulated.
+/// Seeds that are simulated: the short form of `scorekeeper simulate --seeds 10000 --every-move`, of which seed 8091 is open.
 const SEEDS: &str = "5000";
 
 pub(super) fn run(Test { quick }: Test) -> Result<()> {
