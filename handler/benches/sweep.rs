@@ -43,7 +43,8 @@ fn page(count: u32, from: Option<&str>, max: usize) -> BlobPage {
     let last = count.min(first.saturating_add(u32::try_from(max).expect("a page")));
     let shown = |number: u32| BlobSnapshot {
         etag: "0x8DC0000000000".to_owned(),
-        size: u64::from(number),
+        // One of no bytes would wait to be looked at again.
+        size: u64::from(number) + 1,
         content_type: Some("text/csv".to_owned()),
         kind: BlobKind::Block,
         archived: false,
