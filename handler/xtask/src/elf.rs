@@ -23,9 +23,12 @@ pub(crate) enum Unfit {
     /// Asks for a loader, thus for a C library of at least some version.
     #[error("it is dynamically linked; build it for x86_64-unknown-linux-musl")]
     Dynamic,
+    /// A fifth more bytes that nothing reads.
+    #[error("it carries a symbol table; set `strip = true` in the profile it is built with, and in that of its own package")]
+    Symbols,
 }
 
-/// Refuses all but static (or static-pie) x86-64 executables.
+/// Refuses all but static (or static-pie) x86-64 executables without a symbol table.
 pub(crate) fn require_static_x86_64(bytes: &[u8]) -> Result<(), Unfit> {
     let file = ElfFile64::<LittleEndian>::parse(bytes).map_err(|_| Unfit::NotElf64)?;
     // A static-pie executable is a shared object to ELF. Nothing to load: an object that nobody can start.
@@ -37,7 +40,10 @@ pub(crate) fn require_static_x86_64(bytes: &[u8]) -> Result<(), Unfit> {
         return Err(Unfit::OtherMachine(file.architecture()));
     }
     let mut segments = file.elf_program_headers().iter();
-    if segments.any(|segment| segment.p_type(LittleEndian) == PT_INTERP) { Err(Unfit::Dynamic) } else { Ok(()) }
+    if segments.any(|segment| segment.p_type(LittleEndian) == PT_INTERP) {
+        return Err(Unfit::Dynamic);
+    }
+    if file.symbols().next().is_some() { Err(Unfit::Symbols) } else { Ok(()) }
 }
 
 /// The smallest header that says `kind`, `machine` and these segments; for tests of everything that reads one.
@@ -77,7 +83,7 @@ mod tests {
         let bytes = std::fs::read(std::env::current_exe().unwrap()).unwrap();
         let expected = match (cfg!(target_arch = "x86_64"), cfg!(target_env = "gnu")) {
             (true, true) => Err(Unfit::Dynamic),
-            (true, false) => Ok(()),
+            (true, false) => Err(Unfit::Symbols),
             (false, _) => return,
         };
         assert_eq!(require_static_x86_64(&bytes), expected);
