@@ -269,14 +269,10 @@ async fn what_was_marked_since_is_scored_once_more_as_the_generation_that_was_or
     assert_eq!((times, world.jobs().len()), (2, 2), "{by_generation:?}");
 }
 
-/// One process looked at version 1 and fell asleep, another one found the marked version and took it in; then the first went on.
-#[tokio::test]
-async fn a_version_that_a_look_took_in_is_not_scored_if_its_content_is_after_all() {
-    let world = World::new();
-    let app = world.app();
-    let id = running(&world, &app).await;
-    let scoring = world.get(&app, &id).await;
-    let seen = SeenVersion { etag: mark(&world), content: scoring.input.clone().unwrap() };
+/// What is at the path of a scoring by a mark of its upload, taken in by a look or a replay that knew nothing of its content.
+async fn taken_in_beside(world: &World, app: &App, id: &str) -> Scoring {
+    let scoring = world.get(app, id).await;
+    let seen = SeenVersion { etag: mark(world), content: scoring.input.clone().unwrap() };
     let ledger = app.ledger();
     let rules = Rules::read(RULE).unwrap();
     let rule = rules.iter().next().unwrap();
@@ -286,10 +282,42 @@ async fn a_version_that_a_look_took_in_is_not_scored_if_its_content_is_after_all
         .accept(&marked, &[marked.accepted_entry("a look found it".to_owned())], &app::ledger::Announced::default())
         .await
         .unwrap();
+    marked
+}
+
+/// One process looked at version 1 and fell asleep, another one found the marked version and took it in; then the first went on.
+#[tokio::test]
+async fn a_version_that_a_look_took_in_is_not_scored_if_its_content_is_after_all() {
+    let world = World::new();
+    let app = world.app();
+    let id = running(&world, &app).await;
+    let marked = taken_in_beside(&world, &app, &id).await;
     tick(&world, &app).await;
     let marked = world.get(&app, &marked.id).await;
-    assert_eq!((marked.status, &marked.replaced_by), (Status::Superseded, &Some(scoring.id)));
+    assert_eq!(
+        (marked.status, marked.replaced_by.as_ref().map(ScoringId::as_str)),
+        (Status::Superseded, Some(id.as_str()))
+    );
     assert_eq!(world.jobs().len(), 1);
+}
+
+/// What is marked once more before the first mark was looked at: nothing is known of the content of either.
+#[tokio::test]
+async fn a_mark_of_a_mark_is_not_scored_if_the_upload_was() {
+    let world = World::new();
+    let app = world.app();
+    let id = running(&world, &app).await;
+    end(&world, &app, JobStatus::Completed).await;
+    let first = taken_in_beside(&world, &app, &id).await;
+    let again = mark(&world);
+    world.uploaded(|uploaded| uploaded.put_version(&UnversionedBlob::read(URL).unwrap(), &again, 12));
+    world.tick_until_final(&app, 6).await;
+    let scorings = all(&app).await;
+    let ends: Vec<_> = by_etag(&scorings);
+    assert_eq!(ends, [("1", Status::Scored), (&first.blob.etag, Status::Superseded), (&again, Status::Superseded)]);
+    let by = |at: usize| scorings[at].replaced_by.as_ref().map(ScoringId::as_str);
+    assert_eq!((by(1), by(2)), (Some(scorings[2].id.as_str()), Some(id.as_str())));
+    assert_eq!(world.jobs().len(), 1, "the content was scored as the upload");
 }
 
 #[tokio::test]

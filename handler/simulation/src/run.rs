@@ -325,7 +325,11 @@ impl Run {
         };
         let scorings = || invariants.iter().flat_map(Invariants::scorings);
         let violation = state.violation();
-        let about = violation.and_then(|violation| violation.scoring.as_ref());
+        // Of a path, what became of one version is seldom told without the others.
+        let about = violation.and_then(|violation| violation.scoring.as_ref()).map(|id| {
+            let of_path = invariants.iter().flat_map(|invariants| invariants.beside(id)).map(|s| s.id.clone());
+            of_path.chain([id.clone()]).collect::<BTreeSet<ScoringId>>()
+        });
         let taken = |row: usize| invariants.iter().map(|invariants| invariants.taken[row]).sum();
         Outcome {
             violation: violation.cloned(),
@@ -342,7 +346,7 @@ impl Run {
             ends: scorings().map(|s| (name(&s.id), end(s))).collect(),
             published: cloud.publications.all().map(|(uri, _)| (uri.to_owned(), held(cloud, uri))).collect(),
             fingerprint: trace.fingerprint,
-            trace: trace.lines(about, &names),
+            trace: trace.lines(about.as_ref(), &names),
         }
     }
 

@@ -1,6 +1,6 @@
 //! What happened, told line by line, and a fingerprint by which two runs are compared.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use lifecycle::ScoringId;
@@ -48,10 +48,17 @@ impl Trace {
         }
     }
 
-    /// The story, of one scoring and of what concerns all if `about` is given. Ids are replaced by `names`.
-    pub(super) fn lines(&self, about: Option<&ScoringId>, names: &BTreeMap<ScoringId, String>) -> Vec<String> {
+    /// The story, of some scorings and of what concerns all if `about` is given. Ids are replaced by `names`.
+    pub(super) fn lines(
+        &self,
+        about: Option<&BTreeSet<ScoringId>>,
+        names: &BTreeMap<ScoringId, String>,
+    ) -> Vec<String> {
         let all = self.lines.as_deref().unwrap_or_default();
-        let of = |line: &&Line| about.is_none() || line.scoring.is_none() || line.scoring.as_ref() == about;
+        let of = |line: &&Line| match (about, &line.scoring) {
+            (Some(about), Some(scoring)) => about.contains(scoring),
+            _ => true,
+        };
         let told: Vec<&Line> = all.iter().filter(of).collect();
         let shown = |line: &&Line| {
             let seconds = line.at.whole_milliseconds() / 1_000;

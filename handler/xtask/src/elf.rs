@@ -24,7 +24,9 @@ pub(crate) enum Unfit {
     #[error("it is dynamically linked; build it for x86_64-unknown-linux-musl")]
     Dynamic,
     /// A fifth more bytes that nothing reads.
-    #[error("it carries a symbol table; set `strip = true` in the profile it is built with, and in that of its own package")]
+    #[error(
+        "it carries a symbol table; set `strip = true` in the profile it is built with, and in that of its own package"
+    )]
     Symbols,
 }
 

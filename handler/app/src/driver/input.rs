@@ -67,18 +67,28 @@ impl Driver {
     /// known nothing of its own content; whoever moved that one on meanwhile may. Until it has ended, or is known to have
     /// another content, nothing is sent for this one: the same bytes would be scored twice.
     async fn settle_named(&self, scoring: &Scoring, seen: SeenVersion) -> Result<InputFound, ledger::Error> {
-        let Some(origin) = scoring.in_place_of.as_ref().filter(|_| scoring.status == Status::Queued) else {
+        if scoring.status != Status::Queued {
             return Ok(InputFound::Named(seen));
-        };
-        let Some(before) = self.standing(origin.clone()).await? else { return Ok(InputFound::Named(seen)) };
-        Ok(match before.status {
-            _ if before.id == scoring.id => InputFound::Named(seen),
-            Status::Queued => {
-                InputFound::NotSeen(format!("it takes the place of scoring {}, which has not ended yet", before.id))
+        }
+        let mut origin = scoring.in_place_of.clone();
+        for _ in 0..MAX_REPLACED {
+            let Some(id) = origin else { break };
+            let Some(before) = self.standing(id.clone()).await? else { break };
+            // What has given way to this one never looked at its own content: the one in whose place that was taken in may know it,
+            // as where an operator replays a path that is marked again and again.
+            if before.id == scoring.id {
+                origin = self.ledger.get(&id).await?.and_then(|(given_way, _)| given_way.in_place_of);
+                continue;
             }
-            _ if scores(&before) && before.likeness(&seen) != Likeness::Other => InputFound::SameAs(before.id),
-            _ => InputFound::Named(seen),
-        })
+            return Ok(match before.status {
+                Status::Queued => {
+                    InputFound::NotSeen(format!("it takes the place of scoring {}, which has not ended yet", before.id))
+                }
+                _ if scores(&before) && before.likeness(&seen) != Likeness::Other => InputFound::SameAs(before.id),
+                _ => InputFound::Named(seen),
+            });
+        }
+        Ok(InputFound::Named(seen))
     }
 
     /// The path holds another version: what follows for that one is put on record.

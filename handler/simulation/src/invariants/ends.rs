@@ -89,7 +89,7 @@ impl Invariants {
                 self.contents.insert(key, next.id.clone());
             }
             self.hold(other == next.id, "scored once", &next.id, || {
-                format!("the same content was scored as {other} before")
+                format!("the same content of {} at {} was scored as {other} before", blob.path, blob.etag)
             });
         }
     }

@@ -259,6 +259,12 @@ impl Invariants {
         self.tracked.values().map(|known| &known.scoring)
     }
 
+    /// Every scoring of the path of this one under its rule, as it was last written; none if it is not known here.
+    pub(super) fn beside(&self, id: &ScoringId) -> impl Iterator<Item = &Scoring> {
+        let of = self.tracked.get(id).map(|known| &known.scoring);
+        self.scorings().filter(move |s| of.is_some_and(|of| of.rule == s.rule && of.blob.url == s.blob.url))
+    }
+
     /// What is not settled, for people: not final, not projected, or with a job that nobody knows of. Jobs that another
     /// installation asked for are its own affair.
     /// At rest, what was gone and is looked at once more because its event came again is settled: the next tick finds it gone.
