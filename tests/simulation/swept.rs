@@ -27,9 +27,10 @@ fn faults() -> Faults {
 #[test]
 fn of_lost_events_everything_that_lies_there_is_scored_once() {
     let (mut scored, mut injected) = (0, 0);
-    for (lost, seeds) in [(400, 1..=30), (30, 31..=45)] {
+    // The last with everything else that can go wrong: jobs, the endpoint, operators.
+    for (lost, faults, seeds) in [(400, faults(), 1..=30), (30, faults(), 31..=45), (30, Faults::ALL, 1..=25)] {
         for seed in seeds {
-            let outcome = run_swept(seed, 20, lost, faults(), &Wiring::default());
+            let outcome = run_swept(seed, 20, lost, faults, &Wiring::default());
             assert_eq!(outcome.violation, None, "seed {seed}, {lost} of a thousand lost: {:#?}", outcome.trace);
             scored += outcome.scored.len();
             injected += outcome.injected_faults;

@@ -143,6 +143,19 @@ impl Process {
     }
 }
 
+impl Drop for Process {
+    /// Ended when this returns: whoever starts another one in the same folder finds no lock and no port of this one.
+    fn drop(&mut self) {
+        let Some(pid) = self.child.id().and_then(|id| rustix::process::Pid::from_raw(i32::try_from(id).ok()?)) else {
+            return;
+        };
+        // It may have ended by itself.
+        let _ = self.child.start_kill();
+        let ended = rustix::process::WaitIdOptions::EXITED | rustix::process::WaitIdOptions::NOWAIT;
+        let _ = rustix::process::waitid(rustix::process::WaitId::Pid(pid), ended);
+    }
+}
+
 /// Names a child process that was not waited for yet, so that its id is not another's.
 pub struct ProcessHandle(rustix::process::Pid);
 

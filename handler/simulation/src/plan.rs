@@ -346,6 +346,8 @@ impl Plan {
             "id": "one", "match": { "container": CONTAINERS[0] }, "pollInterval": "PT30S", "outputTimeout": "PT2M",
             "endpoint": { "uri": "https://heart.example/jobs" }, "maxInFlight": draw.pick(&[3, 1_000]),
             "overwrites": draw.pick(&["newVersion", "latestOnly"]), "sweep": "PT5M", "sweepAfter": "PT1M",
+            // What is stuck ends while somebody looks.
+            "jobTimeout": "PT15M", "submitDeadline": "PT1H", "lookupInterval": "PT30S", "resubmitAfter": "PT5M",
         });
         let (mut uploads, mut deliveries) = (Vec::new(), Vec::new());
         let (mut input_changes, mut unseen) = (Vec::new(), BTreeSet::new());

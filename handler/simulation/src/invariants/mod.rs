@@ -86,7 +86,7 @@ struct TrackedScoring {
     adopted: BTreeMap<u32, String>,
     /// Attempts whose output was there before anybody knew of a job: it is not looked for any more.
     proved: BTreeSet<u32>,
-    /// It was gone, and an event or a look has opened it again; nothing else happened since.
+    /// It was gone, and an event or a look has opened it again; its end is not shown yet.
     opened: bool,
     /// When the last search that found none arrived.
     found_none: Option<OffsetDateTime>,
@@ -428,7 +428,7 @@ impl Invariants {
             if event == Some(Event::OutputProved) {
                 known.proved.insert(next.attempt);
             }
-            known.opened = event == Some(Event::SeenAgain) || known.opened && !next.status.is_terminal();
+            known.opened |= event == Some(Event::SeenAgain);
         }
     }
 
@@ -605,6 +605,10 @@ impl Invariants {
             let version = entity.int32("StateVersion").unwrap_or(0);
             let before = self.projected.insert(entity.key.partition.clone(), version);
             let id = ScoringId::read(&entity.key.partition);
+            if let Some(known) = id.as_ref().and_then(|id| self.tracked.get_mut(id)) {
+                let is_its_end = known.scoring.status.is_terminal() && known.scoring.version == i64::from(version);
+                known.opened &= !is_its_end;
+            }
             if before.is_some_and(|before| before > version) {
                 self.broken("projection", id.as_ref(), format!("it went back from {before:?} to {version}"));
             }
