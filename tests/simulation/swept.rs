@@ -28,7 +28,7 @@ fn faults() -> Faults {
 fn of_lost_events_everything_that_lies_there_is_scored_once() {
     let (mut scored, mut injected) = (0, 0);
     // The last with everything else that can go wrong: jobs, the endpoint, operators.
-    for (lost, faults, seeds) in [(400, faults(), 1..=30), (30, faults(), 31..=45), (30, Faults::ALL, 1..=25)] {
+    for (lost, faults, seeds) in [(400, faults(), 1..=30), (30, faults(), 31..=45), (30, Faults::all(), 1..=25)] {
         for seed in seeds {
             let outcome = run_swept(seed, 20, lost, faults, &Wiring::default());
             assert_eq!(outcome.violation, None, "seed {seed}, {lost} of a thousand lost: {:#?}", outcome.trace);
