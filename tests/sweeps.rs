@@ -210,5 +210,5 @@ async fn a_rule_that_nobody_sweeps_is_warned_of() {
     let mut process = Process::spawn(SCOREKEEPER, &["status"], place.root(), &vars);
     process.ended().await;
     let said = process.stdout().join("\n");
-    assert!(said.contains("rule claims is not swept"), "{said}");
+    assert!(said.contains("rule claims is not swept") && said.contains("is not found, since 2"), "{said}");
 }

@@ -235,7 +235,7 @@ impl InBlob {
         known.told = Some((text.clone(), recorded.unwrap_or(now)));
         match recorded {
             Some(_) => News::None,
-            None => News::Problem(RulesProblem { blob: self.blob.url().to_owned(), text, kept, at: now }),
+            None => News::Problem(RulesProblem { blob: self.blob.url().to_owned(), text, kept, since: now, at: now }),
         }
     }
 }

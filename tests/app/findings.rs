@@ -285,11 +285,15 @@ async fn rules_that_cannot_be_used_are_told_as_long_as_somebody_sees_it() {
         blob: "https://acct.blob.core.windows.net/config/rules.json".to_owned(),
         text: "the rules of ETag \"2\" are broken: rules[0].id (line 1, column 3) is missing".to_owned(),
         kept: Some("\"1\"".to_owned()),
-        at: world.now(),
+        since: world.now() - Duration::minutes(9),
+        at: world.now() - Duration::minutes(9),
     };
     app.ledger().record_rules_problem(&problem).await.unwrap();
+    // By another process, which begins now.
+    let problem = RulesProblem { since: world.now(), at: world.now(), ..problem };
+    app.ledger().record_rules_problem(&problem).await.unwrap();
     let found = reports::status(app.ledger(), world.now(), None).await.unwrap().findings;
-    assert_eq!(found[0].kind, FindingKind::RulesUnusable);
+    assert_eq!((found[0].kind, found[0].since), (FindingKind::RulesUnusable, Some(world.now() - Duration::minutes(9))));
     assert!(
         found[0].reason.contains("rules[0].id") && found[0].reason.ends_with("those of ETag \"1\" are kept"),
         "{found:?}"

@@ -1,7 +1,7 @@
 //! Sweeps: what is in a watched place and not in the ledger is found, taken in once, and told as such; all else is left alone.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use app::ports::table_store::Op;
 use app::reports::FindingKind;
@@ -346,6 +346,28 @@ async fn fresh_uploads_go_before_what_a_sweep_found() {
         tick(&world, &app, Duration::minutes(3)).await;
     }
     assert_eq!(order, ["first.csv", "fresh.csv", "lost.csv"]);
+}
+
+/// The world's clock stands still, so that all of the time is waited for.
+#[tokio::test]
+async fn a_sweep_makes_two_hundred_requests_a_second_at_most() {
+    let world = World::new();
+    let app = world.app();
+    begun(&world, &app).await;
+    for number in 0..250 {
+        written(&world, &format!("{number:03}.csv"), "1", Duration::hours(1));
+    }
+    let waited = Arc::new(AtomicU64::new(0));
+    let told = Arc::clone(&waited);
+    let pause: Pause = Arc::new(move |so_long| {
+        told.fetch_add(u64::try_from(so_long.as_millis()).unwrap(), Ordering::Relaxed);
+        Box::pin(async {})
+    });
+    let report = app.sweep(world.now() + Duration::minutes(5), &pause).await.unwrap();
+    assert_eq!((report.listed, report.found, report.ended), (250, 250, 1));
+    // All but those about the place itself: its row, its pages and its claims.
+    let (waited, about_versions) = (waited.load(Ordering::Relaxed), u64::from(report.requests) - 4);
+    assert!(about_versions > 250 * 10 && waited >= about_versions * 1_000 / 200, "{about_versions} in {waited} ms");
 }
 
 #[tokio::test]

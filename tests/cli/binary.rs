@@ -74,7 +74,7 @@ fn completions_and_manual_pages_know_each_command() {
         assert!(printed.contains("expedite") && printed.contains("quarantined"), "{shell}");
     }
     assert!(told(&["man"]).contains("scorekeeper"));
-    assert!(told(&["export", "--help"]).contains("Parquet is not one"));
+    assert!(told(&["export", "--help"]).contains("-o parquet > scorings.parquet"));
     told(&["man", "man1"]);
     let page = std::fs::read_to_string(folder.path().join("man1/scorekeeper-retry.1")).unwrap();
     assert!(page.contains("dry") && page.contains("reason"), "{page}");

@@ -13,6 +13,8 @@ use handler::cli::on_ledger::{ATTENTION, OK};
 use handler::cli::{explain, export, list, show, status};
 use handler::redacting::Redacting;
 use lifecycle::{ScoringId, Status};
+use parquet::file::reader::{FileReader as _, SerializedFileReader};
+use parquet::record::{Row, RowAccessor as _};
 use serde_json::{Value, json};
 use time::Duration;
 
@@ -163,6 +165,17 @@ async fn a_list_is_printed_as_rows_and_an_export_has_all_of_them() {
     let ids: std::collections::BTreeSet<String> =
         all.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["id"].to_string()).collect();
     assert_eq!(ids.len(), 603);
+    let mut file = Vec::new();
+    export::export(app.ledger(), &export(ExportFormat::Parquet), START, &mut file).await.unwrap();
+    let reader = SerializedFileReader::new(bytes::Bytes::from(file)).unwrap();
+    let rows: Vec<Row> = reader.get_row_iter(None).unwrap().map(Result::unwrap).collect();
+    let of_file: std::collections::BTreeSet<String> =
+        rows.iter().map(|row| format!("\"{}\"", row.get_string(0).unwrap())).collect();
+    assert_eq!(of_file, ids, "the same of all of them");
+    let columns: Vec<String> = rows[0].get_column_iter().map(|(name, _)| name.clone()).collect();
+    let at = |name: &str| columns.iter().position(|column| column == name).unwrap();
+    assert!(rows.iter().all(|row| row.get_long(at("attempt")).is_ok()), "{}", rows[0]);
+    assert!(rows.iter().all(|row| row.get_timestamp_micros(at("createdTime")).is_ok()), "{}", rows[0]);
 }
 
 #[tokio::test]

@@ -1,12 +1,10 @@
-//! `scorekeeper export`: every scoring that a filter names, for other tools, page after page: what is in memory is one page.
-//!
-//! Parquet is left out: its writer (`parquet` with `arrow`) would bring a second stack of a hundred crates and some megabytes into
-//! a command that DuckDB, pandas and Spark do without, as all of them read CSV and JSON lines.
+//! `scorekeeper export`: every scoring that a filter names, for other tools, page after page: what is in memory is one page, or one
+//! row group of Parquet.
 
-use std::io::Write;
+use std::io::{self, Write};
 
 use app::ledger::Ledger;
-use app::reports::{self, Filter};
+use app::reports::{self, Filter, ScoringView};
 use lifecycle::Status;
 use time::OffsetDateTime;
 
@@ -14,6 +12,7 @@ use super::filter::FurtherFilter;
 use super::format::{Format, RowWriter};
 use super::list::COLUMNS;
 use super::on_ledger::{ATTENTION, Error, OK};
+use super::parquet_file::{Kind, ParquetFile};
 use super::progress::Progress;
 use super::since::Since;
 use crate::config::WhichLedger;
@@ -42,8 +41,7 @@ pub struct ExportArgs {
     /// What else is asked of them.
     #[command(flatten)]
     pub further: FurtherFilter,
-    /// In which form; Parquet is not one, as its writer would be a second stack of a hundred crates in this command: DuckDB, pandas
-    /// and Spark make it of either
+    /// In which form; a Parquet file is binary, so send it into one: `-o parquet > scorings.parquet`
     #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t = ExportFormat::Csv)]
     pub output: ExportFormat,
 }
@@ -55,6 +53,47 @@ pub enum ExportFormat {
     Csv,
     /// One JSON object on each line
     Jsonl,
+    /// A Parquet file, with numbers and times (UTC, microseconds) as such
+    Parquet,
+}
+
+/// Writes scorings in one of these forms.
+enum Rows<'a> {
+    Lines(RowWriter<'a>),
+    Parquet(ParquetFile<'a>),
+}
+
+impl<'a> Rows<'a> {
+    fn new(format: ExportFormat, columns: &'a [(&'a str, Kind)], out: &'a mut dyn Write) -> io::Result<Self> {
+        Ok(match format {
+            ExportFormat::Csv => Self::Lines(RowWriter::new(Format::Csv, COLUMNS, out)?),
+            ExportFormat::Jsonl => Self::Lines(RowWriter::new(Format::Jsonl, COLUMNS, out)?),
+            ExportFormat::Parquet => Self::Parquet(ParquetFile::new(columns, out)?),
+        })
+    }
+
+    fn write(&mut self, scoring: &ScoringView) -> io::Result<()> {
+        match self {
+            Self::Lines(lines) => lines.write(scoring),
+            Self::Parquet(file) => file.write(scoring),
+        }
+    }
+
+    fn end(self) -> io::Result<()> {
+        match self {
+            Self::Lines(_) => Ok(()),
+            Self::Parquet(file) => file.end(),
+        }
+    }
+}
+
+/// What a column of scorings holds.
+fn kind(column: &str) -> Kind {
+    match column {
+        "attempt" | "outputBytes" => Kind::Number,
+        _ if column.ends_with("Time") => Kind::Time,
+        _ => Kind::Text,
+    }
 }
 
 /// Runs `export`. Rows that cannot be read are not in it; the exit code tells of them.
@@ -66,18 +105,16 @@ pub async fn export(ledger: &Ledger, args: &ExportArgs, now: OffsetDateTime, out
         since: args.since.map(|since| since.before(now)),
         ..args.further.filter(now, PAGE)
     };
-    let format = match args.output {
-        ExportFormat::Csv => Format::Csv,
-        ExportFormat::Jsonl => Format::Jsonl,
-    };
-    let mut writer = RowWriter::new(format, COLUMNS, out)?;
+    let columns: Vec<(&str, Kind)> = COLUMNS.iter().map(|name| (*name, kind(name))).collect();
+    let mut rows = Rows::new(args.output, &columns, out)?;
     let (mut progress, mut whole) = (Progress::new(), true);
     loop {
         let page = reports::newest(ledger, &filter, || progress.count()).await?;
         whole &= page.unreadable.is_empty();
-        page.scorings.iter().try_for_each(|scoring| writer.write(scoring))?;
+        page.scorings.iter().try_for_each(|scoring| rows.write(scoring))?;
         filter.after = page.next;
         if filter.after.is_none() {
+            rows.end()?;
             return Ok(if whole { OK } else { ATTENTION });
         }
     }

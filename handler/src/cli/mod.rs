@@ -65,6 +65,8 @@ pub mod order;
 #[cfg(feature = "cli")]
 pub mod output;
 #[cfg(feature = "cli")]
+mod parquet_file;
+#[cfg(feature = "cli")]
 mod profile;
 #[cfg(feature = "cli")]
 mod progress;

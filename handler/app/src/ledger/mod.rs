@@ -82,6 +82,7 @@ pub use rows::{IN_FLIGHT_PARTS, InFlight, SHARDS, Terminal, Unreadable};
 pub use rules_problem::RulesProblem;
 pub use slots::{Cap, LimitScope, MAX_CLAIM_AGE, ReconciledSlots, SLOT_EXPIRY, Slot};
 pub use starts::{KeptStart, KeyedStart};
+pub use sweeps::NotSwept;
 pub use unannounced::{MAX_UNANNOUNCED, Unannounced};
 
 /// Why the ledger could not do it, by what the caller can do.

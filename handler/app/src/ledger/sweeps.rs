@@ -8,12 +8,22 @@ use crate::ports::table_store::{self, ETag, Entity, IfMatch, Key, Op, Range};
 use lifecycle::RuleId;
 use lifecycle::listing::BlobPrefix;
 use lifecycle::sweep::{Sweep, SweptPlace};
+use time::OffsetDateTime;
 
 const PARTITION: &str = "sweep";
 
 /// Beside the heartbeat, where no place is.
 fn not_swept_key() -> Key {
     Key::new("heartbeat", "not-swept")
+}
+
+/// Rules that are to be swept and are not, as nobody says in which account.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct NotSwept {
+    /// Them.
+    pub rules: Vec<RuleId>,
+    /// Since when there are some.
+    pub since: Option<OffsetDateTime>,
 }
 
 impl Ledger {
@@ -44,18 +54,20 @@ impl Ledger {
         }
     }
 
-    /// Keeps which rules are to be swept and are not, as nobody says in which account.
-    pub async fn record_not_swept(&self, rules: &[RuleId]) -> Result<(), Error> {
+    /// Keeps which rules are to be swept and are not, where `before` was kept.
+    pub async fn record_not_swept(&self, rules: &[RuleId], before: &NotSwept, now: OffsetDateTime) -> Result<(), Error> {
+        let since = before.since.filter(|_| !before.rules.is_empty()).unwrap_or(now);
         let ids: Vec<&str> = rules.iter().map(|rule| &**rule).collect();
-        let row = Entity::new(not_swept_key()).with("SchemaVersion", rows::SCHEMA);
+        let row = Entity::new(not_swept_key()).with("SchemaVersion", rows::SCHEMA).with("Since", since);
         self.upsert_row(row.with("Rules", serde_json::to_string(&ids).unwrap_or_default())).await // texts always serialise
     }
 
     /// The same, as it was kept last.
-    pub async fn not_swept(&self) -> Result<Vec<RuleId>, Error> {
-        let row = self.row(&not_swept_key()).await?;
-        let ids: Option<Vec<String>> = row.and_then(|row| serde_json::from_str(row.entity.string("Rules")?).ok());
-        Ok(ids.unwrap_or_default().into_iter().filter_map(|id| id.parse().ok()).collect())
+    pub async fn not_swept(&self) -> Result<NotSwept, Error> {
+        let Some(row) = self.row(&not_swept_key()).await? else { return Ok(NotSwept::default()) };
+        let ids: Option<Vec<String>> = row.entity.string("Rules").and_then(|text| serde_json::from_str(text).ok());
+        let rules = ids.unwrap_or_default().into_iter().filter_map(|id| id.parse().ok()).collect();
+        Ok(NotSwept { rules, since: row.entity.time("Since") })
     }
 
     /// Forgets a place, as its rule wants it swept no more.

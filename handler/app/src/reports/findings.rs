@@ -20,7 +20,7 @@ use super::limits::LimitView;
 use super::pending::PendingView;
 use super::sweeps::SweepView;
 use super::text::{duration_text, shortened, utc_text};
-use crate::ledger::{DeadLettersLeft, EndCounts, InFlight, Quarantined, RulesProblem, Runs, Unacknowledged};
+use crate::ledger::{DeadLettersLeft, EndCounts, InFlight, NotSwept, Quarantined, RulesProblem, Runs, Unacknowledged};
 use crate::stuck;
 
 /// A reconcile run takes ten minutes at most, and comes every minute.
@@ -140,7 +140,7 @@ pub(super) struct Seen<'a> {
     pub(super) limits: &'a [LimitView],
     pub(super) sweeps: &'a [SweepView],
     /// Rules that are to be swept and are not.
-    pub(super) not_swept: &'a [RuleId],
+    pub(super) not_swept: &'a NotSwept,
     /// As they were seen last, if there were any.
     pub(super) dead_letters: Option<&'a DeadLettersLeft>,
     pub(super) pending: &'a [PendingView],
@@ -275,7 +275,7 @@ impl Seen<'_> {
 
     /// Whether the rules can be used. A problem that lasts is recorded each minute; whoever had an older one is gone.
     fn of_rules(&self) -> Option<Finding> {
-        let RulesProblem { blob, text, kept, at } = self.rules.as_ref()?;
+        let RulesProblem { blob, text, kept, since, at } = self.rules.as_ref()?;
         if self.now - *at > RUN_OVERDUE_AFTER {
             return None;
         }
@@ -284,7 +284,7 @@ impl Seen<'_> {
             None => "every invocation is refused, and events are delivered again".to_owned(),
         };
         let next = format!("scorekeeper rules check {blob}");
-        Some(one(FindingKind::RulesUnusable, 1, None, format!("{text}; {meanwhile}"), &next))
+        Some(one(FindingKind::RulesUnusable, 1, Some(*since), format!("{text}; {meanwhile}"), &next))
     }
 
     fn of_events(&self) -> Option<Finding> {
@@ -300,12 +300,13 @@ impl Seen<'_> {
     fn of_sweeps(&self) -> Vec<Finding> {
         let next = "scorekeeper doctor";
         let mut all = Vec::new();
-        if let [first, more @ ..] = self.not_swept {
+        if let [first, more @ ..] = &*self.not_swept.rules {
             let more = if more.is_empty() { String::new() } else { format!(" and {} more", more.len()) };
             let reason = format!(
                 "rule {first}{more} is not swept: it names no `match.account`, and SCOREKEEPER_WATCHED_ACCOUNTS none; what no event tells of is not found"
             );
-            all.push(one(FindingKind::NotSwept, self.not_swept.len(), None, reason, "scorekeeper config"));
+            let count = self.not_swept.rules.len();
+            all.push(one(FindingKind::NotSwept, count, self.not_swept.since, reason, "scorekeeper config"));
         }
         for view in self.sweeps {
             let SweepView { rule, place, failures, .. } = view;

@@ -213,8 +213,9 @@ impl Sweeper {
         if self.told_not_swept.lock().unwrap_or_else(PoisonError::into_inner).as_ref() == Some(&rules) {
             return Ok(());
         }
-        if !rules.is_empty() || self.ledger.not_swept().await? != rules {
-            self.ledger.record_not_swept(&rules).await?;
+        let before = self.ledger.not_swept().await?;
+        if before.rules != rules {
+            self.ledger.record_not_swept(&rules, &before, self.clock.now()).await?;
         }
         *self.told_not_swept.lock().unwrap_or_else(PoisonError::into_inner) = Some(rules);
         Ok(())

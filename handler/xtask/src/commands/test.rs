@@ -23,8 +23,8 @@ pub(crate) struct Test {
     quick: bool,
 }
 
-/// Seeds that are simulated: the short form of `scorekeeper simulate --seeds 10000 --every-move`, of which seed 8091 is open.
-const SEEDS: &str = "5000";
+/// Seeds that are simulated.
+const SEEDS: &str = "10000";
 
 pub(super) fn run(Test { quick }: Test) -> Result<()> {
     let began = Instant::now();
