@@ -348,6 +348,32 @@ async fn fresh_uploads_go_before_what_a_sweep_found() {
     assert_eq!(order, ["first.csv", "fresh.csv", "lost.csv"]);
 }
 
+/// Its event is of an earlier version than what was found, though it is accepted later.
+#[tokio::test]
+async fn what_a_sweep_found_does_not_give_way_to_an_event_that_comes_late() {
+    let world = ruled(&json!({"overwrites": "latestOnly", "maxInFlight": 1}));
+    let app = world.app();
+    begun(&world, &app).await;
+    world.deliver(&app, &event("first.csv", "1")).await;
+    written(&world, "a.csv", "2", Duration::hours(1));
+    world.change_inputs(|inputs, now| inputs.put(&name("a.csv").url, "2", 2, true, now));
+    assert_eq!(sweep(&world, &app).await.found, 1);
+    let found = id_of(&world, "a.csv", "2");
+    world.later(Duration::MINUTE);
+    world.deliver(&app, &event("a.csv", "1")).await;
+    tick(&world, &app, Duration::MINUTE).await;
+    world.end_jobs(&lifecycle::JobStatus::Completed);
+    for _ in 0..4 {
+        tick(&world, &app, Duration::minutes(3)).await;
+        world.end_jobs(&lifecycle::JobStatus::Completed);
+    }
+    let history = app.ledger().entries(&found).await.unwrap();
+    assert!(history.iter().all(|entry| entry.to != Status::Superseded), "{history:?}");
+    assert_eq!(scoring(&app, &found).await.status, Status::Scored);
+    let earlier = scoring(&app, &id_of(&world, "a.csv", "1")).await;
+    assert_eq!((earlier.status, earlier.replaced_by), (Status::Superseded, Some(found)));
+}
+
 /// The world's clock stands still, so that all of the time is waited for.
 #[tokio::test]
 async fn a_sweep_makes_two_hundred_requests_a_second_at_most() {

@@ -240,10 +240,14 @@ impl Driver {
         }
     }
 
-    /// Whether a scoring gives way to a later version of its path: its rule wants the latest alone, and it only waits. What a look
-    /// has shown is there, whatever the order of events says: only looks end that.
+    /// Whether a scoring gives way to a later version of its path: its rule wants the latest alone, and it only waits. What a look or
+    /// a list has shown is there, whatever the order of events says: only looks end that. An event that comes late is of an earlier
+    /// version, though it is accepted later.
     fn gives_way(&self, scoring: &Scoring) -> bool {
+        let blob = &scoring.blob;
+        let is_told = blob.sequencer.is_some() || blob.event_time.is_some();
         scoring.status == Status::Queued
+            && is_told
             && scoring.in_place_of.is_none()
             && self.rule(scoring).is_some_and(|rule| rule.overwrites == Overwrites::LatestOnly)
     }

@@ -55,7 +55,12 @@ impl Ledger {
     }
 
     /// Keeps which rules are to be swept and are not, where `before` was kept.
-    pub async fn record_not_swept(&self, rules: &[RuleId], before: &NotSwept, now: OffsetDateTime) -> Result<(), Error> {
+    pub async fn record_not_swept(
+        &self,
+        rules: &[RuleId],
+        before: &NotSwept,
+        now: OffsetDateTime,
+    ) -> Result<(), Error> {
         let since = before.since.filter(|_| !before.rules.is_empty()).unwrap_or(now);
         let ids: Vec<&str> = rules.iter().map(|rule| &**rule).collect();
         let row = Entity::new(not_swept_key()).with("SchemaVersion", rows::SCHEMA).with("Since", since);
