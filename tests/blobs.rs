@@ -3,6 +3,7 @@
 //!
 //! What storage's failures are taken for is in `endpoint/blobs.rs`; no emulator injects faults.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 
@@ -11,6 +12,7 @@ use app::ports::{Blobs as _, Inconclusive};
 use app::{App, Parts, Pause};
 use async_trait::async_trait;
 use azure::blobs::AzureBlobs;
+use azure::by_identity::ByIdentity;
 use azure::tokens::Tokens;
 use azure_core::http::{AsyncRawResponse, HttpClient, Request, Transport};
 use futures::{StreamExt as _, stream};
@@ -250,7 +252,7 @@ async fn what_was_written_again_since_it_was_verified_is_not_downloaded(place: E
         (scoring.output_bytes, scoring.output_print) = (Some(bytes), Some(print));
         verified.push(scoring);
     }
-    let source = Source::Storage(Box::new(blobs));
+    let source = Source::Storage(Box::new(ByIdentity::new(Arc::new(blobs), BTreeMap::new())));
     let folder = tempfile::tempdir().unwrap();
     let target = Target { path: folder.path().to_owned(), overwrite: true };
     let fetched = async |scoring: &Scoring| {

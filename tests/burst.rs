@@ -1,11 +1,14 @@
 //! Many processes: four handlers and two timers on one Azurite and one simulated endpoint, all of them real processes,
 //! through a burst of uploads that are told of twice and out of order, while handlers, timers and Azurite are killed.
 //!
+//! And two of them that publish the results of many versions to exact paths, which somebody reads all the time (`published.rs`).
+//!
 //! `SCOREKEEPER_BURST` is the number of uploads; `cargo xtask burst` runs 2,000. The ordinary test run makes do with 200.
 
 mod grid;
 mod kills;
 mod outcome;
+mod published;
 mod stage;
 
 use std::time::{Duration, Instant};

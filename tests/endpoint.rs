@@ -95,6 +95,7 @@ fn address(scoring: &Scoring, name: &str) -> JobAddress {
     JobAddress {
         endpoint: scoring.endpoint.clone(),
         workspace: scoring.workspace.clone(),
+        identity: scoring.identity.clone(),
         job: Job { name: name.parse().unwrap(), id: None, studio: None },
     }
 }

@@ -2,6 +2,7 @@
 
 mod service_principal;
 mod tables;
+mod two_tenants;
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;

@@ -420,7 +420,8 @@ async fn no_answer_of_a_service_and_no_token_shows_or_logs_a_secret() {
         let manager = Arc::new(resource_manager::Client::new(&server.url(""), tokens("t")).unwrap());
         let ml = AzureMl::new(tokens("t"), EndpointHosts::default(), Arc::clone(&manager));
         let job = Job { name: "j".parse().unwrap(), id: None, studio: None };
-        let at = JobAddress { endpoint: server.url("/other/jobs").parse().unwrap(), workspace: None, job };
+        let at =
+            JobAddress { endpoint: server.url("/other/jobs").parse().unwrap(), workspace: None, identity: None, job };
         let failed = ml.job(&at).await.unwrap().value.expect("the job is known");
         let told = failed.error.expect("why it failed");
         assert!(told.starts_with("UserError: "), "{told}");

@@ -3,6 +3,7 @@
 //! Nothing here talks to anybody: clients connect, and tokens are asked for, when first needed. That keeps the cold
 //! start short and lets a handler start while Azure is away.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ use app::ports::{Clock, DeadLetters};
 use app::{App, Parts};
 use azure::batch_endpoint::AzureMl;
 use azure::blobs::AzureBlobs;
+use azure::by_identity::ByIdentity;
 use azure::callbacks::HttpsCallbacks;
 use azure::dead_letters::AzureDeadLetters;
 use azure::management::AzureCloud;
@@ -29,11 +31,14 @@ use azure::tables::{Auth, AzureTables};
 use azure::tokens::{Audience as _, Identity, MachineLearning, ManagedIdentity, ResourceManager, Storage, Tokens};
 #[cfg(feature = "cli")]
 use azure::upload::Upload;
-use doctor::{AppFacts, AppIdentity, Caller, Check, Doctor, Finding, Installation, LedgerNotOpened, UserAssigned};
+use doctor::{
+    AppFacts, AppIdentity, Caller, Check, Cloud, Doctor, Finding, FurtherIdentity, Installation, LedgerNotOpened,
+    UserAssigned,
+};
 #[cfg(feature = "cli")]
 use lifecycle::Rules;
 use lifecycle::storage_hosts::ForeignHost;
-use lifecycle::{LedgerId, StorageHosts};
+use lifecycle::{EndpointHosts, IdentityName, LedgerId, StorageHosts};
 use stores::embedded::EmbeddedStore;
 #[cfg(feature = "cli")]
 use stores::memory::MemoryStore;
@@ -72,20 +77,20 @@ pub fn system_clock() -> Clock {
 pub fn app(config: &Config, clock: Clock) -> Result<CurrentApp, Error> {
     let source = source_of(&config.identity, Caller::App);
     let ledger = ledger(config, Arc::clone(&source), &clock, Access::Write)?;
-    let (manager, ml) = cloud_tokens(&config.resource_manager, &source, &clock);
-    let manager = Arc::new(resource_manager::Client::new(config.resource_manager.as_str(), manager)?);
     let hosts = storage_hosts(config);
-    let endpoint = AzureMl::new(ml, config.endpoint_hosts.clone(), Arc::clone(&manager)).with_logs_on(hosts.clone());
-    let storage = Tokens::new(source, Arc::clone(&clock));
-    let blobs = Arc::new(AzureBlobs::new(Arc::clone(&manager), storage.clone(), hosts.clone()));
+    let clients = by_identity((&config.identity, &config.identities), Caller::App, |who| {
+        Ok(Arc::new(Clients::new(who, (&config.resource_manager, &config.endpoint_hosts, &hosts), &clock)?))
+    })?;
+    let own = clients.own();
     let dead_letters = config.dead_letters.clone().map(|place| {
-        let place = AzureDeadLetters::new(Arc::clone(&blobs), place, hosts.clone(), storage.clone());
+        let place = AzureDeadLetters::new(Arc::clone(&own.blobs), place, hosts.clone(), own.storage.clone());
         Arc::new(place) as Arc<dyn DeadLetters>
     });
+    let storage = own.storage.clone();
     let parts = Parts {
         ledger,
-        endpoint: Arc::new(endpoint),
-        blobs,
+        endpoint: Arc::new(clients.map(|clients| Arc::clone(&clients.endpoint))),
+        blobs: Arc::new(clients.map(|clients| Arc::clone(&clients.blobs))),
         dead_letters,
         callbacks: Some(Arc::new(HttpsCallbacks::new(config.callback_hosts.clone()))),
         rules: config.rules.clone(),
@@ -97,7 +102,58 @@ pub fn app(config: &Config, clock: Clock) -> Result<CurrentApp, Error> {
     let Some(in_blob) = &config.rules_in_blob else { return Ok(App::new(parts).into()) };
     let blob = SmallBlob::new(&in_blob.url, &parts.storage_hosts, storage, MAX_RULES_BYTES)?;
     let allowed = in_blob.allowed(storage_hosts(config));
-    Ok(CurrentApp::in_blob(parts, (blob, allowed, Outputs::new(manager)), in_blob.interval))
+    Ok(CurrentApp::in_blob(
+        parts,
+        (blob, allowed, Outputs::new(clients.map(|clients| Arc::clone(&clients.manager)))),
+        in_blob.interval,
+    ))
+}
+
+/// Somebody who asks: by which source of tokens, and under which name if it is not the app itself.
+struct Who<'a> {
+    source: Arc<dyn TokenCredential>,
+    name: Option<&'a IdentityName>,
+}
+
+/// Something for the app itself, and for each further identity. Whoever is signed in is the same for all.
+fn by_identity<T>(
+    (own, others): (&Identity, &BTreeMap<IdentityName, Identity>),
+    caller: Caller,
+    make: impl Fn(&Who<'_>) -> Result<Arc<T>, Error>,
+) -> Result<ByIdentity<T>, Error> {
+    let own = make(&Who { source: source_of(own, caller), name: None })?;
+    let others = others.iter().map(|(name, identity)| {
+        Ok((name.clone(), make(&Who { source: source_of(identity, caller), name: Some(name) })?))
+    });
+    Ok(ByIdentity::new(own, others.collect::<Result<_, Error>>()?))
+}
+
+/// What asks Azure as one identity: each has tokens of its own.
+struct Clients {
+    manager: Arc<resource_manager::Client>,
+    endpoint: Arc<AzureMl>,
+    blobs: Arc<AzureBlobs>,
+    storage: Tokens<Storage>,
+}
+
+impl Clients {
+    fn new(
+        who: &Who<'_>,
+        (resource_manager, endpoint_hosts, storage_hosts): (&Url, &EndpointHosts, &StorageHosts),
+        clock: &Clock,
+    ) -> Result<Self, Error> {
+        let (manager, ml) = cloud_tokens(resource_manager, who, clock);
+        let manager = Arc::new(resource_manager::Client::new(resource_manager.as_str(), manager)?);
+        let endpoint = AzureMl::new(ml, endpoint_hosts.clone(), Arc::clone(&manager));
+        let storage = storage_tokens(who, clock);
+        let blobs = AzureBlobs::new(Arc::clone(&manager), storage.clone(), storage_hosts.clone());
+        let endpoint = Arc::new(endpoint.with_logs_on(storage_hosts.clone()));
+        Ok(Self { manager, endpoint, blobs: Arc::new(blobs), storage })
+    }
+}
+
+fn storage_tokens(who: &Who<'_>, clock: &Clock) -> Tokens<Storage> {
+    Tokens::of_identity(Arc::clone(&who.source), Arc::clone(clock), Storage::RESOURCE, who.name)
 }
 
 /// Looks at the blob that the rules lie in; `None` if they lie in none.
@@ -123,12 +179,22 @@ fn source_of(identity: &Identity, caller: Caller) -> Arc<dyn TokenCredential> {
 
 /// An examination of what the settings describe, by the app's identity or by whoever is signed in.
 pub fn doctor(config: &Config, caller: Caller, facts: AppFacts, time: Duration, clock: Clock) -> Result<Doctor, Error> {
-    let source = source_of(&config.identity, caller);
-    let (manager, ml) = cloud_tokens(&config.resource_manager, &source, &clock);
-    let storage = (Tokens::new(Arc::clone(&source), Arc::clone(&clock)), storage_hosts(config));
-    let hosts = config.endpoint_hosts.clone();
-    let cloud = AzureCloud::new(config.resource_manager.as_str(), manager, (ml, hosts), storage)?;
-    let ledger = store(&config.ledger, &Tokens::new(source, Arc::clone(&clock)), Access::Write)
+    let clouds = by_identity((&config.identity, &config.identities), caller, |who| {
+        let (manager, ml) = cloud_tokens(&config.resource_manager, who, &clock);
+        let storage = (storage_tokens(who, &clock), storage_hosts(config));
+        let hosts = config.endpoint_hosts.clone();
+        Ok(Arc::new(AzureCloud::new(config.resource_manager.as_str(), manager, (ml, hosts), storage)?))
+    })?;
+    let further = clouds.others().zip(config.identities.values());
+    let others = further.map(|((name, cloud), identity)| FurtherIdentity {
+        name: name.clone(),
+        identity: examined(identity),
+        cloud: Arc::clone(cloud) as Arc<dyn Cloud>,
+    });
+    let others = others.collect();
+    let cloud = Arc::clone(clouds.own());
+    let tokens = Tokens::new(source_of(&config.identity, caller), Arc::clone(&clock));
+    let ledger = store(&config.ledger, &tokens, Access::Write)
         .and_then(|store| Ok((open(Arc::clone(&store), &config.task_hub, config.projection)?, store)))
         .map_err(|error| LedgerNotOpened(Box::new(error)));
     let ledger_account = match &config.ledger {
@@ -161,7 +227,7 @@ pub fn doctor(config: &Config, caller: Caller, facts: AppFacts, time: Duration, 
         warnings: config.warnings.iter().map(settings_warning).collect(),
     };
     let nonce = Uuid::new_v4().simple().to_string();
-    Ok(Doctor { installation, cloud: Arc::new(cloud), ledger, caller, clock, nonce, time })
+    Ok(Doctor { installation, cloud, others, ledger, caller, clock, nonce, time })
 }
 
 /// The app's identity as the doctor looks for it.
@@ -183,15 +249,18 @@ fn settings_warning(warning: &Warning) -> Finding {
 /// Tokens for Resource Manager and for Azure Machine Learning, by the names that these have in the cloud.
 fn cloud_tokens(
     resource_manager: &Url,
-    source: &Arc<dyn TokenCredential>,
+    who: &Who<'_>,
     clock: &Clock,
 ) -> (Tokens<ResourceManager>, Tokens<MachineLearning>) {
     let cloud = AzureCloudFacts::of(resource_manager);
     let manager = cloud.map_or(ResourceManager::RESOURCE, |cloud| cloud.resource_manager);
     let ml = cloud.map_or(MachineLearning::RESOURCE, |cloud| cloud.ml_audience);
-    let of = || (Arc::clone(source), Arc::clone(clock));
-    let ((manager_source, manager_clock), (ml_source, ml_clock)) = (of(), of());
-    (Tokens::of_resource(manager_source, manager_clock, manager), Tokens::of_resource(ml_source, ml_clock, ml))
+    let source = || (Arc::clone(&who.source), Arc::clone(clock));
+    let ((manager_source, manager_clock), (ml_source, ml_clock)) = (source(), source());
+    (
+        Tokens::of_identity(manager_source, manager_clock, manager, who.name),
+        Tokens::of_identity(ml_source, ml_clock, ml, who.name),
+    )
 }
 
 /// What follows `ACCOUNT.blob.` in this cloud: as the ledger's address has it, or that of the public cloud.
@@ -212,13 +281,11 @@ fn storage_hosts(config: &Config) -> StorageHosts {
 }
 
 /// Blobs of outputs, for whoever downloads them.
-pub fn outputs(access: &RulesAccess, caller: Caller, clock: &Clock) -> Result<AzureBlobs, Error> {
-    let source = source_of(&access.identity, caller);
-    let resource =
-        AzureCloudFacts::of(&access.resource_manager).map_or(ResourceManager::RESOURCE, |cloud| cloud.resource_manager);
-    let tokens = Tokens::of_resource(Arc::clone(&source), Arc::clone(clock), resource);
-    let manager = resource_manager::Client::new(access.resource_manager.as_str(), tokens)?;
-    Ok(AzureBlobs::new(Arc::new(manager), Tokens::new(source, Arc::clone(clock)), access.hosts.clone()))
+pub fn outputs(access: &RulesAccess, caller: Caller, clock: &Clock) -> Result<ByIdentity<AzureBlobs>, Error> {
+    by_identity((&access.identity, &access.identities), caller, |who| {
+        let at = (&access.resource_manager, &access.endpoint_hosts, &access.hosts);
+        Ok(Clients::new(who, at, clock)?.blobs)
+    })
 }
 
 /// A blob that a person uploads to.
@@ -240,19 +307,17 @@ pub fn app_of_person<'a>(
     for rule in &rules {
         access.endpoint_hosts.check(rule.endpoint.uri.url())?;
     }
-    let source = source_of(&access.identity, caller);
-    let (manager, ml) = cloud_tokens(&access.resource_manager, &source, clock);
-    let manager = Arc::new(resource_manager::Client::new(access.resource_manager.as_str(), manager)?);
     // The host of each, as nobody says which account it is by name alone.
     let host = |blob: &lifecycle::UnversionedBlob| Url::parse(&blob.url).ok()?.host_str().map(str::to_owned);
     let hosts = blobs.filter_map(host).fold(access.hosts.clone(), |hosts, host| hosts.watching(&host));
-    let endpoint = AzureMl::new(ml, access.endpoint_hosts.clone(), Arc::clone(&manager)).with_logs_on(hosts.clone());
-    let blobs = AzureBlobs::new(manager, Tokens::new(source, Arc::clone(clock)), hosts.clone());
+    let who = Who { source: source_of(&access.identity, caller), name: None };
+    let at = (&access.resource_manager, &access.endpoint_hosts, &hosts);
+    let Clients { endpoint, blobs, .. } = Clients::new(&who, at, clock)?;
     Ok(App::new(Parts {
         dead_letters: None,
         ledger: open(Arc::new(MemoryStore::new()), "Scorekeeper", false)?,
-        endpoint: Arc::new(endpoint),
-        blobs: Arc::new(blobs),
+        endpoint,
+        blobs,
         callbacks: None,
         rules,
         storage_hosts: hosts,

@@ -244,6 +244,7 @@ async fn the_services_own_id_of_each_look_list_and_cancel_is_told() {
     let orphans = ScanTarget {
         endpoint: scoring.endpoint.clone(),
         workspace: scoring.workspace.clone(),
+        identity: None,
         experiments: Some(vec![]),
     };
     let list = json!({ "value": [listed("j", IN_TIME)] });
@@ -366,8 +367,12 @@ async fn only_jobs_with_our_output_or_our_mark_are_found() {
 async fn an_orphan_scan_sees_outputs_and_tags_but_nothing_known_old_or_of_others() {
     let server = Canned::start().await;
     let scoring = scoring(&server);
-    let place =
-        ScanTarget { endpoint: scoring.endpoint.clone(), workspace: WORKSPACE.parse().ok(), experiments: Some(vec![]) };
+    let place = ScanTarget {
+        endpoint: scoring.endpoint.clone(),
+        workspace: WORKSPACE.parse().ok(),
+        identity: None,
+        experiments: Some(vec![]),
+    };
     let mut marked = listed("marked", IN_TIME);
     marked["properties"]["tags"] = json!({ "scorekeeper.scoring": scoring.id.as_str(), "scorekeeper.attempt": "2" });
     server.at("GET /jobs/plain", with_output(&server, "plain", IN_TIME, "azureml://datastores/d/paths/p.csv"));
@@ -634,8 +639,12 @@ async fn an_orphan_scan_looks_once_at_old_pipelines_of_other_experiments() {
     server.at(&arm("GET", ""), canned::json(200, &list));
     server.at("GET /batchEndpoints/claims/jobs/ours", with_output(&server, "ours", old, &output));
     server.at("GET /batchEndpoints/claims/jobs/theirs", canned::text(404, ""));
-    let target =
-        ScanTarget { endpoint: scoring.endpoint, workspace: WORKSPACE.parse().ok(), experiments: Some(vec![]) };
+    let target = ScanTarget {
+        endpoint: scoring.endpoint,
+        workspace: WORKSPACE.parse().ok(),
+        identity: None,
+        experiments: Some(vec![]),
+    };
     let since = datetime!(2026-07-21 09:00 UTC);
     let listing = azure_ml(&server).jobs_created_since(&target, since, &HashSet::new()).await.unwrap();
     assert_eq!(listing.jobs.iter().map(|listed| listed.job.name.as_str()).collect::<Vec<_>>(), ["ours"]);

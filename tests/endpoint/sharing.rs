@@ -289,6 +289,7 @@ async fn an_orphan_scan_that_is_slow_shows_the_newest_jobs_and_does_not_call_the
     let place = ScanTarget {
         endpoint: server.url("/jobs").parse().unwrap(),
         workspace: WORKSPACE.parse().ok(),
+        identity: None,
         experiments: Some(Vec::new()),
     };
     let before = Instant::now();

@@ -15,8 +15,9 @@ const BY_CLIENT_ID: &str = "AZURE_CLIENT_ID names the app's identity";
 const NO_SERVICE_PRINCIPAL: &str = "the app has a managed identity, another one is named in app.settings";
 
 /// Settings of the handler that the templates leave out, with the reason.
-const LEFT_OUT: [(&str, &str); 22] = [
+const LEFT_OUT: [(&str, &str); 24] = [
     ("SCOREKEEPER_IDENTITY", BY_CLIENT_ID),
+    ("SCOREKEEPER_IDENTITIES", "endpoints of other tenants are of whoever has them: named in app.settings"),
     ("AZURE_TENANT_ID", NO_SERVICE_PRINCIPAL),
     ("AZURE_CLIENT_SECRET", NO_SERVICE_PRINCIPAL),
     ("AZURE_CLIENT_SECRET_FILE", NO_SERVICE_PRINCIPAL),
@@ -34,6 +35,7 @@ const LEFT_OUT: [(&str, &str); 22] = [
     ("SCOREKEEPER_RULES_ALLOW_ACCOUNTS", IN_BLOB),
     ("SCOREKEEPER_RULES_ALLOW_DATASTORES", IN_BLOB),
     ("SCOREKEEPER_RULES_ALLOW_WORKSPACES", IN_BLOB),
+    ("SCOREKEEPER_RULES_ALLOW_IDENTITIES", IN_BLOB),
     ("SCOREKEEPER_RULES_INTERVAL", IN_BLOB),
     ("SCOREKEEPER_PROJECTION", "the handler's own default, unless app.settings has it"),
     ("SCOREKEEPER_CALLBACK_HOSTS", "Data Factory's, unless app.settings has it"),

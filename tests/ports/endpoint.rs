@@ -173,6 +173,7 @@ pub async fn jobs_since_a_time_are_those_that_were_made_since_and_are_not_known(
     let target = ScanTarget {
         endpoint: first.endpoint.clone(),
         workspace: first.workspace.clone(),
+        identity: None,
         experiments: Some(Vec::new()),
     };
     let known = HashSet::from([known.name]);
@@ -218,6 +219,7 @@ pub async fn what_cannot_be_looked_at_is_an_error_and_never_none(stage: &dyn Sta
     let target = ScanTarget {
         endpoint: scoring.endpoint.clone(),
         workspace: scoring.workspace.clone(),
+        identity: None,
         experiments: Some(Vec::new()),
     };
     assert!(endpoint.jobs_created_since(&target, stage.now(), &HashSet::new()).await.is_err());

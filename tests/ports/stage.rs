@@ -109,7 +109,8 @@ pub async fn next_attempt(stage: &dyn Stage, scoring: &mut Scoring, ending: Endi
 
 /// Where a job of the scoring is looked at.
 pub fn address(scoring: &Scoring, job: &Job) -> JobAddress {
-    JobAddress { endpoint: scoring.endpoint.clone(), workspace: scoring.workspace.clone(), job: job.clone() }
+    let Scoring { endpoint, workspace, identity, .. } = scoring.clone();
+    JobAddress { endpoint, workspace, identity, job: job.clone() }
 }
 
 /// One rule for the container `claims` and this endpoint.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use simulator::{
     self, Container, Datastore, Deployment, DeploymentKind, Endpoint, Endpoints, Handle, SimulatorOptions, Timing,
+    Workspace,
 };
 
 use super::functions_host::SCOREKEEPER;
@@ -51,6 +52,25 @@ impl Cloud {
     pub async fn with_writable_inbox() -> Self {
         let published = vec![INBOX.to_owned()];
         Self::with(SimulatorOptions { published, ..SimulatorOptions::default() }).await
+    }
+
+    /// Starts one whose jobs take this long and run this command on so many nodes.
+    pub async fn scoring_by(command: &str, timing: Timing, nodes: usize) -> Self {
+        let score_command = Some(command.to_owned());
+        Self::with(SimulatorOptions {
+            score_command,
+            timing,
+            nodes,
+            reads_per_hour: 1_000_000,
+            ..SimulatorOptions::default()
+        })
+        .await
+    }
+
+    /// Starts one whose workspace is in this subscription, where others stand beside it.
+    pub async fn in_subscription(subscription: &str) -> Self {
+        let workspace = Workspace { subscription: subscription.to_owned(), ..Workspace::default() };
+        Self::with(SimulatorOptions { workspace, ..SimulatorOptions::default() }).await
     }
 
     async fn with(of: SimulatorOptions) -> Self {

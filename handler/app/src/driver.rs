@@ -239,6 +239,7 @@ impl Driver {
         let Some((mut scoring, mut etag)) = self.ledger.get(id).await.map_err(during("reading a scoring"))? else {
             return Ok(None);
         };
+        scoring.identity = self.rules.identity_for(&scoring.rule, &scoring.endpoint, scoring.identity.as_ref());
         // Written and not only believed: read again, it would be a moment old each time, and nothing would ever be over.
         if let Some(corrected) = scoring.with_believable_times(self.clock.now()) {
             let written = self.ledger.correct_times(&etag, &corrected).await;

@@ -181,7 +181,13 @@ impl Orphans {
                     let known = scan_target.experiments.take().zip(asked);
                     scan_target.experiments = known.map(|(known, asked)| [known, asked].concat());
                 }
-                None => scan_targets.push(ScanTarget { endpoint: target.uri.clone(), workspace, experiments: asked }),
+                // Rules of one endpoint name one identity.
+                None => scan_targets.push(ScanTarget {
+                    endpoint: target.uri.clone(),
+                    workspace,
+                    identity: target.identity.clone(),
+                    experiments: asked,
+                }),
             }
         }
         scan_targets

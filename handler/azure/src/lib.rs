@@ -2,6 +2,7 @@
 
 pub mod batch_endpoint;
 pub mod blobs;
+pub mod by_identity;
 pub mod callbacks;
 pub mod dead_letters;
 pub mod http;

@@ -45,6 +45,7 @@ use azure_core::credentials::{AccessToken, Secret, TokenCredential, TokenRequest
 use azure_core::error::ErrorKind;
 use futures::FutureExt as _;
 use futures::future::{BoxFuture, Shared};
+use lifecycle::IdentityName;
 use lifecycle::text::{error_chain, one_line};
 use reqwest::Url;
 use reqwest::header::HeaderValue;
@@ -99,7 +100,7 @@ audiences! {
 pub struct TokenError {
     resource: String,
     why: String,
-    remedy: &'static str,
+    remedy: String,
 }
 
 /// A token is not sent to a URL.
@@ -176,9 +177,19 @@ impl<A: Audience> Tokens<A> {
 
     /// As [`Self::new`], with the name that the audience has in another cloud (`https://ml.azure.us`).
     pub fn of_resource(source: Arc<dyn TokenCredential>, clock: Clock, resource: &str) -> Self {
+        Self::of_identity(source, clock, resource, None)
+    }
+
+    /// As [`Self::of_resource`], of an identity that the settings have beside the app's own: errors name it and its settings.
+    pub fn of_identity(
+        source: Arc<dyn TokenCredential>,
+        clock: Clock,
+        resource: &str,
+        identity: Option<&IdentityName>,
+    ) -> Self {
         let resource = resource.trim_end_matches('/').to_owned();
         let scope = format!("{resource}/.default");
-        let cache = Cache { source, clock, resource, scope, state: Mutex::default() };
+        let cache = Cache { source, clock, identity: identity.cloned(), resource, scope, state: Mutex::default() };
         Self { cache: Arc::new(cache), audience: PhantomData }
     }
 
@@ -229,6 +240,8 @@ impl TokenCredential for Tokens<Storage> {
 struct Cache {
     source: Arc<dyn TokenCredential>,
     clock: Clock,
+    /// `None`: the app's own.
+    identity: Option<IdentityName>,
     resource: String,
     scope: String,
     state: Mutex<TokenState>,
@@ -338,7 +351,11 @@ impl Cache {
     }
 
     fn error(&self, why: &str, remedy: &'static str) -> TokenError {
-        TokenError { resource: self.resource.clone(), why: why.to_owned(), remedy }
+        let resource = self.resource.clone();
+        let Some(identity) = &self.identity else {
+            return TokenError { resource, why: why.to_owned(), remedy: remedy.to_owned() };
+        };
+        TokenError { resource, why: format!("as identity `{identity}`: {why}"), remedy: of_identity(remedy, identity) }
     }
 
     fn explain(&self, error: &azure_core::Error) -> TokenError {
@@ -377,6 +394,16 @@ impl Cache {
             }
         }
     }
+}
+
+/// A remedy with the names that the settings of this identity have in place of the app's own.
+fn of_identity(remedy: &str, identity: &IdentityName) -> String {
+    let prefix = format!("SCOREKEEPER_IDENTITY_{}", identity.to_ascii_uppercase());
+    ["TENANT_ID", "CLIENT_", "FEDERATED_TOKEN_FILE", "AUTHORITY_HOST"]
+        .iter()
+        .fold(remedy.replace("SCOREKEEPER_IDENTITY", &prefix), |text, name| {
+            text.replace(&format!("AZURE_{name}"), &format!("{prefix}_{name}"))
+        })
 }
 
 /// It was reached, so an identity is there; a missing one is refused at once.

@@ -23,7 +23,9 @@ const MAX_TOPICS: usize = 50;
 impl Examination {
     /// Everything about the way of events from the watched accounts.
     pub(super) async fn accounts(&self, now: OffsetDateTime) -> Vec<Finding> {
-        let accounts = self.grouped(|rule| Some(rule.matches.account.as_ref().map(|name| name.to_ascii_lowercase())));
+        let accounts = Self::grouped(self.at.rules.iter(), |rule| {
+            Some(rule.matches.account.as_ref().map(|name| name.to_ascii_lowercase()))
+        });
         let one = accounts.iter().map(|(name, rules)| async move {
             match name {
                 Some(name) => self.watched_account(name, rules, now).await,

@@ -34,9 +34,10 @@ enum DeploymentError {
 impl Examination {
     /// Everything about the endpoints and deployments that the rules name.
     pub(super) async fn endpoints(&self) -> Vec<Finding> {
-        let endpoints = self.grouped(|rule| Some((rule.endpoint.uri.clone(), rule.endpoint.workspace.clone())));
+        let endpoints =
+            Self::grouped(self.asking(), |rule| Some((rule.endpoint.uri.clone(), rule.endpoint.workspace.clone())));
         let mut deployments = Vec::<Rule>::new();
-        for rule in self.at.rules.iter().flat_map(Rule::by_deployment) {
+        for rule in self.asking().flat_map(Rule::by_deployment) {
             if !deployments.iter().any(|known| known.endpoint == rule.endpoint) {
                 deployments.push(rule);
             }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use app::ports::management::{Audience, QueryError};
-use lifecycle::Rule;
+use lifecycle::{IdentityName, Rule};
 
 use crate::access::Subject;
 use crate::cloud::CloudQueries;
@@ -14,6 +14,8 @@ use crate::unseen::NotLookedAt;
 /// An examination under way.
 pub(super) struct Examination {
     pub(super) at: Installation,
+    /// As whom it looks, if not as the app itself.
+    pub(super) identity: Option<IdentityName>,
     pub(super) queries: CloudQueries,
     pub(super) subject: Subject,
     pub(super) nonce: String,
@@ -43,10 +45,18 @@ impl Examination {
         }
     }
 
+    /// Rules whose endpoint, and what is behind it, is asked as whoever looks here.
+    pub(super) fn asking(&self) -> impl Iterator<Item = &Rule> {
+        self.at.rules.iter().filter(|rule| rule.endpoint.identity == self.identity)
+    }
+
     /// Rules by something that several of them may share, in the order of the rules.
-    pub(super) fn grouped<K: PartialEq>(&self, key: impl Fn(&Rule) -> Option<K>) -> Vec<(K, Vec<&Rule>)> {
+    pub(super) fn grouped<'r, K: PartialEq>(
+        rules: impl Iterator<Item = &'r Rule>,
+        key: impl Fn(&Rule) -> Option<K>,
+    ) -> Vec<(K, Vec<&'r Rule>)> {
         let mut groups: Vec<(K, Vec<&Rule>)> = Vec::new();
-        for rule in &self.at.rules {
+        for rule in rules {
             let Some(key) = key(rule) else { continue };
             match groups.iter_mut().find(|(known, _)| *known == key) {
                 Some((_, rules)) => rules.push(rule),

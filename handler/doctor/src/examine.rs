@@ -5,8 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt as _;
+use lifecycle::IdentityName;
 
 use crate::access::Subject;
+use crate::app_identity::AppIdentity;
 use crate::cloud::CloudQueries;
 use crate::examination::Examination;
 use crate::finding::{CHECKS, Check, Finding, Report};
@@ -30,6 +32,8 @@ pub struct Doctor {
     pub installation: Installation,
     /// The world.
     pub cloud: Arc<dyn Cloud>,
+    /// The further identities of the settings, as each of whom some rules have their endpoints asked.
+    pub others: Vec<FurtherIdentity>,
     /// The ledger with the store under it, or why it cannot be opened.
     pub ledger: Result<(Ledger, Arc<dyn TableStore>), LedgerNotOpened>,
     /// Who looks.
@@ -40,6 +44,16 @@ pub struct Doctor {
     pub nonce: String,
     /// How long it may take in all.
     pub time: Duration,
+}
+
+/// Somebody else than the app itself as whom rules have their endpoints asked.
+pub struct FurtherIdentity {
+    /// The name that rules have for it.
+    pub name: IdentityName,
+    /// Who it is.
+    pub identity: AppIdentity,
+    /// The world as it sees it.
+    pub cloud: Arc<dyn Cloud>,
 }
 
 impl Doctor {
@@ -72,9 +86,13 @@ impl Doctor {
 
     /// Makes it. Ends within its time.
     pub async fn examine(self) -> Report {
-        let Self { installation, cloud, ledger, caller, clock, nonce, time } = self;
-        let (exam, mut findings) = begun(installation, cloud, (caller, nonce, time)).await;
-        let (rules_blob, ledger, workspaces, endpoints, rules, accounts, sign_in) = futures::join!(
+        let Self { installation, cloud, others, ledger, caller, clock, nonce, time } = self;
+        let others = futures::future::join_all(
+            others.into_iter().map(|other| as_further(other, &installation, (caller, nonce.clone(), time))),
+        );
+        let (exam, mut findings) = begun(installation.clone(), cloud, (caller, nonce.clone(), time)).await;
+        let (others, rules_blob, ledger, workspaces, endpoints, rules, accounts, sign_in) = futures::join!(
+            others,
             exam.rules_blob(),
             exam.ledger(ledger, &clock),
             exam.workspaces(),
@@ -83,7 +101,7 @@ impl Doctor {
             exam.accounts(clock()),
             exam.sign_in(),
         );
-        for more in [rules_blob, ledger, workspaces, endpoints, rules, accounts] {
+        for more in [rules_blob, ledger, workspaces, endpoints, rules, accounts].into_iter().chain(others) {
             findings.extend(more);
         }
         findings.extend([sign_in, clocks(&exam.queries.clocks())]);
@@ -99,14 +117,53 @@ async fn begun(
 ) -> (Examination, Vec<Finding>) {
     let queries = CloudQueries::new(cloud, time);
     let mut findings = settings(&installation);
-    let (tokens, no_token) = tokens(&queries, caller, &installation).await;
+    let (tokens, no_token) = tokens(&queries, caller, &installation.identity_remedy()).await;
     findings.extend(tokens);
     let (management, no_management) = management(&queries, caller, &no_token).await;
     findings.push(management);
     let seen = if no_management.is_none() { installation.site.as_deref() } else { None };
     let (subject, finding) = Subject::find(&queries, caller, &installation, seen).await;
     findings.push(finding);
-    (Examination { at: installation, queries, subject, nonce, no_token, no_management }, findings)
+    (Examination { at: installation, identity: None, queries, subject, nonce, no_token, no_management }, findings)
+}
+
+/// What is behind the rules that have their endpoint asked as somebody else, as that one sees it. A person sees it as themselves at
+/// most, which says nothing of it.
+async fn as_further(
+    FurtherIdentity { name, identity, cloud }: FurtherIdentity,
+    installation: &Installation,
+    (caller, nonce, time): (Caller, String, Duration),
+) -> Vec<Finding> {
+    let about = format!("identity {name}");
+    let at = Installation { identity, rules_blob: None, site: None, ..installation.clone() };
+    if !at.rules.iter().any(|rule| rule.endpoint.identity.as_ref() == Some(&name)) {
+        return vec![
+            Finding::ok(Check::App, format!("no rule has its endpoint asked as {}", at.identity)).about(about),
+        ];
+    }
+    if caller == Caller::Operator {
+        let seen = format!("the rules' endpoints are asked as {}, and somebody else looks", at.identity);
+        return vec![Finding::unknown(Check::App, seen, "run it as the app, with its settings").about(about)];
+    }
+    let queries = CloudQueries::new(cloud, time);
+    let remedy = format!(
+        "correct SCOREKEEPER_IDENTITY_{upper}, or what SCOREKEEPER_IDENTITY_{upper}_… says of it",
+        upper = name.to_ascii_uppercase()
+    );
+    let (mut findings, no_token) = tokens(&queries, caller, &remedy).await;
+    let (management, no_management) = management(&queries, caller, &no_token).await;
+    findings.push(management);
+    let (subject, finding) = Subject::find(&queries, caller, &at, None).await;
+    findings.push(finding);
+    let exam = Examination { at, identity: Some(name), queries, subject, nonce, no_token, no_management };
+    let (workspaces, endpoints, rules) = futures::join!(exam.workspaces(), exam.endpoints(), exam.rules());
+    let findings = [findings, workspaces, endpoints, rules].concat().into_iter();
+    findings
+        .map(|finding| match finding.about.clone() {
+            Some(thing) => finding.about(format!("{thing}, {about}")),
+            None => finding.about(about.clone()),
+        })
+        .collect()
 }
 
 fn settings(installation: &Installation) -> Vec<Finding> {
@@ -115,11 +172,7 @@ fn settings(installation: &Installation) -> Vec<Finding> {
     findings
 }
 
-async fn tokens(
-    queries: &CloudQueries,
-    caller: Caller,
-    installation: &Installation,
-) -> (Vec<Finding>, BTreeSet<Audience>) {
+async fn tokens(queries: &CloudQueries, caller: Caller, remedy: &str) -> (Vec<Finding>, BTreeSet<Audience>) {
     const ALL: [(Audience, Check); 3] = [
         (Audience::Storage, Check::TokenStorage),
         (Audience::MachineLearning, Check::TokenMl),
@@ -144,7 +197,7 @@ async fn tokens(
         } else {
             let cause =
                 if none { "the identity gets no token at all" } else { "the identity gets tokens, but not this one" };
-            Finding::fault(check, error.to_string(), cause, installation.identity_remedy())
+            Finding::fault(check, error.to_string(), cause, remedy)
         });
         missing.insert(audience);
     }

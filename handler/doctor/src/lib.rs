@@ -40,7 +40,7 @@ mod workspace;
 
 pub use app::ports::management::{Audience, Cloud, QueryError, ResourceList};
 pub use app_identity::{AppIdentity, UserAssigned};
-pub use examine::Doctor;
+pub use examine::{Doctor, FurtherIdentity};
 pub use finding::{CHECKS, Check, Finding, Report, Verdict};
 pub use installation::{AppFacts, Caller, Installation};
 pub use ledger::LedgerNotOpened;

@@ -27,14 +27,30 @@ impl Examination {
     /// Everything about what single rules read and write.
     pub(super) async fn rules(&self) -> Vec<Finding> {
         let one = self.at.rules.iter().map(|rule| async move {
-            let by_deployment = rule.by_deployment();
-            let computes = futures::future::join_all(by_deployment.iter().map(|rule| self.compute(rule)));
-            let (input, outputs, computes) = futures::join!(self.input(rule), self.outputs(rule), computes);
-            let stored = self.stored_credentials(rule).await;
-            let published = self.publishes(rule).await;
-            [vec![input], self.index_tags(rule).await, outputs, published, stored, computes.concat()].concat()
+            // Uploads are looked at as the app itself, whoever asks the endpoint.
+            let inputs = async {
+                if self.identity.is_some() {
+                    return Vec::new();
+                }
+                [vec![self.input(rule).await], self.index_tags(rule).await].concat()
+            };
+            let (inputs, behind) = futures::join!(inputs, self.behind(rule));
+            [inputs, behind].concat()
         });
         futures::future::join_all(one).await.concat()
+    }
+
+    /// What is behind the endpoint of a rule that is asked as whoever looks here.
+    async fn behind(&self, rule: &Rule) -> Vec<Finding> {
+        if rule.endpoint.identity != self.identity {
+            return Vec::new();
+        }
+        let by_deployment = rule.by_deployment();
+        let computes = futures::future::join_all(by_deployment.iter().map(|rule| self.compute(rule)));
+        let (outputs, computes) = futures::join!(self.outputs(rule), computes);
+        let stored = self.stored_credentials(rule).await;
+        let published = self.publishes(rule).await;
+        [outputs, published, stored, computes.concat()].concat()
     }
 
     /// A datastore: what is shown of it, `None` if it is not there, or why that is not known.

@@ -30,7 +30,7 @@ impl Examination {
     /// and into the containers that the app has for itself.
     pub(super) async fn beside_rules(&self) -> Vec<Finding> {
         let mut stores = BTreeSet::new();
-        for written in self.at.rules.iter().flat_map(lifecycle::Rule::written_datastores) {
+        for written in self.asking().flat_map(lifecycle::Rule::written_datastores) {
             stores.insert(Store { workspace: written.workspace.map(|id| id.to_string()), name: written.name });
         }
         let mut findings = Vec::new();

@@ -50,7 +50,7 @@ impl CloudQueries {
 impl Examination {
     /// Subscriptions in which accounts and topics may lie: those of what is named first, then whatever can be seen.
     pub(super) async fn subscriptions(&self) -> Vec<String> {
-        let workspaces = self.at.rules.iter().filter_map(|rule| rule.endpoint.workspace.as_deref());
+        let workspaces = self.asking().filter_map(|rule| rule.endpoint.workspace.as_deref());
         let named = self.at.site.as_deref().into_iter().chain(workspaces);
         let mut all: Vec<String> =
             named.filter_map(ResourceId::read).map(|id| id.subscription.to_ascii_lowercase()).collect();

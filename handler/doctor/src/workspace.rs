@@ -21,14 +21,15 @@ pub(super) const PAGES: usize = 10;
 impl Examination {
     /// Everything about the workspaces that the rules name.
     pub(super) async fn workspaces(&self) -> Vec<Finding> {
-        let named = self.grouped(|rule| rule.endpoint.workspace.as_ref().map(|id| id.to_ascii_lowercase()));
+        let named =
+            Self::grouped(self.asking(), |rule| rule.endpoint.workspace.as_ref().map(|id| id.to_ascii_lowercase()));
         let one = named.iter().map(|(_, rules)| async {
             // As it is written in the first rule: commands show it.
             let id = rules[0].endpoint.workspace.as_deref().unwrap_or_default();
             self.workspace(id).await
         });
         let mut findings = futures::future::join_all(one).await.concat();
-        for rule in self.at.rules.iter().filter(|rule| rule.endpoint.workspace.is_none()) {
+        for rule in self.asking().filter(|rule| rule.endpoint.workspace.is_none()) {
             findings.push(
                 Finding::unknown(
                     Check::Workspace,

@@ -10,9 +10,9 @@ mod workspace;
 pub use endpoint::{EndpointKey, EndpointUri, InvalidEndpointUri, InvalidKey};
 pub use ledger::{InvalidLedgerId, LedgerId};
 pub use name::{
-    AccountName, ContainerName, DatastoreName, DeploymentName, InvalidAccountName, InvalidContainerName,
-    InvalidDatastoreName, InvalidDeploymentName, InvalidJobName, InvalidRuleId, InvalidServiceRequestId, JobName,
-    RuleId, ServiceRequestId,
+    AccountName, ContainerName, DatastoreName, DeploymentName, IdentityName, InvalidAccountName, InvalidContainerName,
+    InvalidDatastoreName, InvalidDeploymentName, InvalidIdentityName, InvalidJobName, InvalidRuleId,
+    InvalidServiceRequestId, JobName, RuleId, ServiceRequestId,
 };
 pub use scoring::{InvalidScoringId, ScoringId};
 pub use workspace::{InvalidWorkspaceId, WorkspaceId, workspace_of};

@@ -63,7 +63,8 @@ pub use decide::{
 pub use endpoint_hosts::{EndpointHosts, MlDomains};
 pub use failure::FailureCause;
 pub use id::{
-    DeploymentName, EndpointKey, EndpointUri, JobName, LedgerId, RuleId, ScoringId, ServiceRequestId, WorkspaceId,
+    DeploymentName, EndpointKey, EndpointUri, IdentityName, JobName, LedgerId, RuleId, ScoringId, ServiceRequestId,
+    WorkspaceId,
 };
 pub use input::{InputContent, InputFound, InputSnapshot, Likeness, SeenVersion};
 pub use job::{

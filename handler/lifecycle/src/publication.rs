@@ -12,7 +12,7 @@ use time::format_description::well_known::Rfc3339;
 use time::{OffsetDateTime, UtcOffset};
 
 use crate::digest::{digest, is_digest};
-use crate::id::{LedgerId, ScoringId, WorkspaceId};
+use crate::id::{IdentityName, LedgerId, ScoringId, WorkspaceId};
 use crate::scoring::Scoring;
 
 /// Metadata that names the ledger.
@@ -196,13 +196,19 @@ pub struct BlobPlace {
     pub uri: String,
     /// ARM id of the workspace that has the datastore, where the URI does not name it.
     pub workspace: Option<WorkspaceId>,
+    /// Who reads and writes there; `None`: the app itself.
+    pub identity: Option<IdentityName>,
 }
 
 impl BlobPlace {
     /// A path on a datastore of the workspace that the scoring's endpoint is in, as its rule or its job tells it.
     pub fn of(scoring: &Scoring, uri: impl Into<String>) -> Self {
         let of_job = || scoring.job.as_ref().and_then(|job| job.id.as_deref()).and_then(WorkspaceId::of_resource);
-        Self { uri: uri.into(), workspace: scoring.workspace.clone().or_else(of_job) }
+        Self {
+            uri: uri.into(),
+            workspace: scoring.workspace.clone().or_else(of_job),
+            identity: scoring.identity.clone(),
+        }
     }
 }
 

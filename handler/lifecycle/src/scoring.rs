@@ -7,7 +7,9 @@ use time::{OffsetDateTime, UtcOffset};
 
 use crate::blob::BlobVersion;
 use crate::failure::{self, FailureCause};
-use crate::id::{DeploymentName, EndpointUri, JobName, LedgerId, RuleId, ScoringId, ServiceRequestId, WorkspaceId};
+use crate::id::{
+    DeploymentName, EndpointUri, IdentityName, JobName, LedgerId, RuleId, ScoringId, ServiceRequestId, WorkspaceId,
+};
 use crate::input::{InputContent, Likeness, SeenVersion};
 use crate::job::{Job, MAX_SUBMISSION_UNITS, OutputPrint, Submission, units_of_json};
 use crate::origin::Origin;
@@ -45,6 +47,8 @@ pub struct Scoring {
     pub deployment: Option<DeploymentName>,
     /// ARM id of the workspace, when it is known: needed to list and cancel.
     pub workspace: Option<WorkspaceId>,
+    /// Who asks for it; `None`: the app itself. See [`Rules::identity_for`](crate::Rules::identity_for).
+    pub identity: Option<IdentityName>,
     /// What its start said, where one did that said more than the blob. Boxed, as most have none and a scoring is moved about.
     pub start: Option<Box<StartOf>>,
 
@@ -240,6 +244,7 @@ impl Scoring {
             deployment: rule.deployment_for(&blob).cloned(),
             blob,
             workspace: rule.endpoint.workspace.clone(),
+            identity: rule.endpoint.identity.clone(),
             start: None,
             status: Status::Queued,
             since: now,

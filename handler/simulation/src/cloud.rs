@@ -500,7 +500,7 @@ impl Cloud {
         let behind = uris.into_iter().filter(|uri| from.is_none_or(|from| *uri > from));
         let mut parts: Vec<CopySource> = behind
             .filter_map(|uri| {
-                let at = BlobPlace { uri: uri.to_owned(), workspace: folder.workspace.clone() };
+                let at = BlobPlace { uri: uri.to_owned(), ..folder.clone() };
                 let PublishedBlob { etag, len, .. } = self.published(&at, now)?;
                 Some(CopySource { at, etag, len })
             })

@@ -11,10 +11,11 @@ use std::path::{Component, Path, PathBuf};
 
 use app::ports::{Blobs as _, Inconclusive};
 use azure::blobs::{AzureBlobs, OutputFile};
+use azure::by_identity::ByIdentity;
 use lifecycle::datastore::DatastorePath;
 use lifecycle::job::{Output, OutputKind};
 use lifecycle::text::visible;
-use lifecycle::{OutputPrint, Scoring};
+use lifecycle::{IdentityName, OutputPrint, Scoring};
 use time::{Duration, OffsetDateTime};
 
 use super::on_ledger::{ATTENTION, OK};
@@ -29,7 +30,7 @@ const SHOWN: usize = 10;
 #[derive(Debug)]
 pub enum Source {
     /// In storage accounts.
-    Storage(Box<AzureBlobs>),
+    Storage(Box<ByIdentity<AzureBlobs>>),
     /// In folders that stand for datastores, by their names in lower case.
     Folders(BTreeMap<String, PathBuf>),
 }
@@ -85,7 +86,8 @@ struct Part {
 }
 
 enum From {
-    Blob(OutputFile),
+    /// Read as this identity, `None` for the app's own.
+    Blob(OutputFile, Option<IdentityName>),
     File(PathBuf),
 }
 
@@ -185,12 +187,13 @@ impl Source {
         match self {
             Self::Storage(blobs) => {
                 let unread = |source| Error::Storage { blob: path(&scoring.blob), source: Box::new(source) };
+                let blobs = blobs.of(scoring.identity.as_ref()).map_err(|none| unread(none.into()))?;
                 let files = blobs.output_files(scoring, output).await.map_err(unread)?;
                 let part = |file: OutputFile| Part {
                     name: file.name.clone(),
                     bytes: file.bytes,
                     modified: file.modified,
-                    from: From::Blob(file),
+                    from: From::Blob(file, scoring.identity.clone()),
                 };
                 Ok(files.into_iter().map(part).collect())
             }
@@ -242,8 +245,9 @@ impl Source {
     async fn copy(&self, part: &Part, to: &mut File, shown: &Path) -> Result<(), Error> {
         let unwritten = || file_error("cannot write", shown);
         match (self, &part.from) {
-            (Self::Storage(blobs), From::Blob(file)) => {
+            (Self::Storage(blobs), From::Blob(file, identity)) => {
                 let unread = |source| Error::Storage { blob: part.name.clone(), source: Box::new(source) };
+                let blobs = blobs.of(identity.as_ref()).map_err(|none| unread(none.into()))?;
                 let mut at = 0;
                 while let Some(bytes) = blobs.read(file, at).await.map_err(unread)? {
                     to.write_all(&bytes).map_err(unwritten())?;
@@ -259,7 +263,7 @@ impl Source {
                     ));
                 }
             }
-            (Self::Folders(_), From::Blob(file)) => return Err(Error::Name(file.name.clone())),
+            (Self::Folders(_), From::Blob(file, _)) => return Err(Error::Name(file.name.clone())),
         }
         to.sync_all().map_err(unwritten())
     }

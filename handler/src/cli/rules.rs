@@ -13,8 +13,8 @@ use lifecycle::blob::InvalidBlob;
 use lifecycle::intake::{self, Classification};
 use lifecycle::job::{Input, OutputKind};
 use lifecycle::payload::TooManyEvents;
-use lifecycle::rule::{Allowed, IfExists};
-use lifecycle::{BlobVersion, LedgerId, Payload, Rule, Rules, Scoring};
+use lifecycle::rule::{Allowed, IfExists, Warning};
+use lifecycle::{BlobVersion, IdentityName, LedgerId, Payload, Rule, Rules, Scoring};
 use time::OffsetDateTime;
 
 use super::json::{self, JsonArgs};
@@ -22,7 +22,7 @@ use super::json::{self, JsonArgs};
 use super::rules_deployed::DeployedArgs;
 use super::{one_thread, working_directory};
 use crate::compose;
-use crate::config::identity::is_app;
+use crate::config::identity::{further_identities, is_app};
 use crate::config::{ProcessVars, RulesAccess, RulesText, Vars as _, given_blob, is_url, watched_output_warnings};
 use crate::redacting::Redacting;
 
@@ -322,7 +322,8 @@ pub(super) fn check(
     out: &mut dyn Write,
 ) -> Result<u8, json::Error> {
     let read = allowed.map_or_else(|| Rules::read(text), |allowed| Rules::read_allowed(text, allowed));
-    let of_rules = |rules: &Rules| [rules.warnings(), watched_output_warnings(rules)].concat();
+    let of_rules =
+        |rules: &Rules| [rules.warnings(), watched_output_warnings(rules), unnamed_identities(rules)].concat();
     let warnings = read.as_ref().map(of_rules).unwrap_or_default();
     let problems: Vec<_> = read.as_ref().err().into_iter().flatten().collect();
     let count = read.as_ref().map_or(0, |rules| rules.iter().filter(|rule| rule.shadow_of.is_none()).count());
@@ -340,6 +341,10 @@ pub(super) fn check(
             many => writeln!(out, "{shown}: {many} problems")?,
         }
         problems.iter().try_for_each(|problem| writeln!(out, "{problem}"))?;
+        for rule in read.iter().flatten() {
+            let Some(identity) = &rule.endpoint.identity else { continue };
+            writeln!(out, "rule {} has its endpoint asked as the identity {identity}", rule.id)?;
+        }
         warnings.iter().try_for_each(|warning| writeln!(out, "warning: {warning}"))?;
         #[cfg(feature = "cli")]
         if let Some(deployed) = deployed {
@@ -348,6 +353,25 @@ pub(super) fn check(
     }
     let fits = deployed.is_none_or(|deployed| deployed.findings.iter().all(|one| one.verdict != Verdict::Fault));
     Ok(if problems.is_empty() && fits { 0 } else { ATTENTION })
+}
+
+/// Identities that rules name and the settings here do not. They may be those of another machine than the app's.
+fn unnamed_identities(rules: &Rules) -> Vec<Warning> {
+    let named = further_identities(&ProcessVars);
+    let without = rules.iter().filter_map(|rule| Some((rule, rule.endpoint.identity.as_ref()?)));
+    let unnamed = without.filter(|(_, identity)| !named.contains(identity));
+    let warning = |(rule, identity): (&Rule, &IdentityName)| Warning {
+        seen: format!(
+            "rule `{}` has its endpoint asked as the identity `{identity}`, which SCOREKEEPER_IDENTITIES does not name here",
+            rule.id
+        ),
+        cause: "an app with such settings refuses the rules".to_owned(),
+        remedy: format!(
+            "name it in the app's settings and say who it is (SCOREKEEPER_IDENTITY_{})",
+            identity.to_ascii_uppercase()
+        ),
+    };
+    unnamed.map(warning).collect()
 }
 
 /// Prints what each rule makes of the blob.
@@ -381,6 +405,9 @@ fn sent(rule: &Rule, blob: &BlobVersion, now: OffsetDateTime, out: &mut dyn Writ
     writeln!(out, "rule {} wants it{asks}", rule.id)?;
     let deployment = scoring.deployment.as_deref().unwrap_or("(the endpoint's default)");
     writeln!(out, "  endpoint    {}\n  deployment  {deployment}", rule.endpoint.uri)?;
+    if let Some(identity) = &rule.endpoint.identity {
+        writeln!(out, "  identity    {identity}")?;
+    }
     if let Some(split) = &rule.endpoint.deployments {
         writeln!(out, "              for this URL, of {split}")?;
     }

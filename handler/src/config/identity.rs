@@ -5,18 +5,25 @@
 //! 3. The managed identity: user-assigned by `AZURE_CLIENT_ID`, else the system-assigned one. For a command of a person, where no
 //!    platform provides one: whoever is signed in.
 //!
+//! Further identities, for rules whose endpoints are in other tenants, are named by `SCOREKEEPER_IDENTITIES`; who each is, the same
+//! settings say under names of its own.
+//!
 //! A service principal of which a part is missing is a problem. It would be taken for a managed identity silently else, and the
 //! token would be that of somebody with other rights.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use azure::tokens::{Identity, ManagedIdentity, Proof, ServicePrincipal};
+use lifecycle::{IdentityName, Rules};
 use url::Url;
 
 use super::problems::Refused;
-use super::{AzureCloudFacts, Reader, Source, Vars};
+use super::{AzureCloudFacts, Problem, Reader, Setting, Source, Vars};
 
 pub(super) const NAME: &str = "SCOREKEEPER_IDENTITY";
+/// Names of further identities, for rules.
+pub(super) const FURTHER: &str = "SCOREKEEPER_IDENTITIES";
 const CLOUD: &str = "AZURE_CLOUD";
 const AUTHORITY: &str = "AZURE_AUTHORITY_HOST";
 const TENANT: &str = "AZURE_TENANT_ID";
@@ -31,6 +38,42 @@ pub(crate) const ALL: [&str; 9] =
     [NAME, CLOUD, AUTHORITY, TENANT, CLIENT, SECRET, SECRET_FILE, CERTIFICATE, TOKEN_FILE];
 /// What a service principal proves itself with.
 const PROOFS: [&str; 4] = [SECRET, SECRET_FILE, CERTIFICATE, TOKEN_FILE];
+/// Those that say who somebody is, of the app itself.
+const OF_ONE: [&str; 8] = [NAME, AUTHORITY, TENANT, CLIENT, SECRET, SECRET_FILE, CERTIFICATE, TOKEN_FILE];
+
+/// A setting of the app's own identity as a further one has it: `AZURE_TENANT_ID` is `SCOREKEEPER_IDENTITY_PARTNER_TENANT_ID`.
+fn of_further(setting: &str, identity: &IdentityName) -> String {
+    let rest = setting.strip_prefix("AZURE").filter(|_| setting != NAME).unwrap_or_default();
+    format!("{NAME}_{}{rest}", identity.to_ascii_uppercase())
+}
+
+/// Names of further identities, as far as they can be read.
+pub(crate) fn further_identities(vars: &dyn Vars) -> Vec<IdentityName> {
+    let listed = vars.get(FURTHER).unwrap_or_default();
+    listed.split(',').filter_map(|name| name.trim().parse().ok()).collect()
+}
+
+/// Whether a setting says who one of them is.
+pub(super) fn is_of_further(setting: &str, vars: &dyn Vars) -> bool {
+    further_identities(vars).iter().any(|name| OF_ONE.iter().any(|one| of_further(one, name) == setting))
+}
+
+/// The settings as those of the app's own identity would be, if it were a further one.
+struct AsFurther<'a> {
+    vars: &'a dyn Vars,
+    identity: &'a IdentityName,
+}
+
+impl Vars for AsFurther<'_> {
+    fn get(&self, name: &str) -> Option<String> {
+        // What is said of the app itself says nothing of another; the cloud is one for all.
+        if OF_ONE.contains(&name) { self.vars.get(&of_further(name, self.identity)) } else { self.vars.get(name) }
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.vars.names()
+    }
+}
 
 /// What `SCOREKEEPER_IDENTITY` says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -137,6 +180,84 @@ impl Reader<'_> {
         {
             self.understood(NAME, identity.to_string(), source);
         }
+        identity
+    }
+
+    /// Identities beside the app's own, by the names that rules have for them, and whether each rule names one of them.
+    pub(super) fn further_identities(
+        &mut self,
+        resource_manager: &Url,
+        rules: Option<&Rules>,
+    ) -> BTreeMap<IdentityName, Identity> {
+        let names: Vec<IdentityName> = self.read(FURTHER, "", |text| {
+            let entries = text.split(',').map(str::trim).filter(|entry| !entry.is_empty());
+            let name = |entry: &str| {
+                entry.parse().map_err(|why: lifecycle::id::InvalidIdentityName| {
+                    Refused::new(format!("names with commas between ({why})"), "rules name them in `endpoint.identity`")
+                })
+            };
+            entries.map(name).collect()
+        });
+        for rule in rules.into_iter().flatten() {
+            let Some(name) = rule.endpoint.identity.as_ref().filter(|name| !names.contains(name)) else { continue };
+            let expected =
+                format!("in `endpoint.identity` of the rule `{}` one of those that {FURTHER} names", rule.id);
+            let remedy = format!("name it there and say who it is ({}), or correct the rule", of_further(NAME, name));
+            self.problem(super::rules::NAME, Some(name.as_str()), Refused::new(expected, remedy));
+        }
+        let read = names.into_iter().filter_map(|name| {
+            let identity = self.further(&name, resource_manager)?;
+            Some((name, identity))
+        });
+        read.collect()
+    }
+
+    fn further(&mut self, name: &IdentityName, resource_manager: &Url) -> Option<Identity> {
+        let vars = AsFurther { vars: self.vars, identity: name };
+        if !OF_ONE.iter().any(|one| vars.get(one).is_some_and(|value| !value.trim().is_empty())) {
+            let expected = format!("who the identity is that {FURTHER} names");
+            let remedy = format!(
+                "write it as {NAME} would have it; or {}, {} and one of {}",
+                of_further(TENANT, name),
+                of_further(CLIENT, name),
+                PROOFS.map(|proof| of_further(proof, name)).join(", ")
+            );
+            self.problem(&of_further(NAME, name), None, Refused::new(expected, remedy));
+            return None;
+        }
+        let mut reader = Reader { vars: &vars, problems: Vec::new(), settings: Vec::new() };
+        let identity = reader.identity(resource_manager, RunBy::Host);
+        let Reader { problems, settings, .. } = reader;
+        let renamed = |text: &str| {
+            OF_ONE.iter().skip(1).fold(text.replace(NAME, &of_further(NAME, name)), |text, one| {
+                // A name that begins another one's is not that other one.
+                let parts: Vec<&str> = text.split(one).collect();
+                let mut renamed = parts[0].to_owned();
+                for part in &parts[1..] {
+                    let is_longer = part.starts_with(|next: char| next == '_' || next.is_ascii_uppercase());
+                    renamed += if is_longer { one } else { "" };
+                    renamed += &(if is_longer { String::new() } else { of_further(one, name) });
+                    renamed += part;
+                }
+                renamed
+            })
+        };
+        self.problems.extend(problems.into_iter().map(|problem| Problem {
+            name: renamed(&problem.name),
+            expected: renamed(&problem.expected),
+            remedy: renamed(&problem.remedy),
+            ..problem
+        }));
+        // What is the same for all by default is shown once, of the app itself.
+        let told = settings.into_iter().filter(|it| it.name == NAME || matches!(it.source, Source::Variable(_)));
+        self.settings.extend(told.map(|Setting { name, value, source }| {
+            let source = match source {
+                Source::Variable(variable) => Source::Variable(renamed(&variable)),
+                Source::Default(Some(why)) => Source::Default(Some(renamed(&why))),
+                other => other,
+            };
+            Setting { name: renamed(&name).into(), value, source }
+        }));
         identity
     }
 
@@ -410,5 +531,93 @@ mod tests {
             shown.contains(&format!("{NAME} managed identity, system-assigned (default (no other is named))")),
             "{shown}"
         );
+    }
+
+    fn further(
+        vars: &[(&str, &str)],
+        rules: Option<&str>,
+    ) -> Result<(BTreeMap<IdentityName, Identity>, String), String> {
+        let vars: BTreeMap<String, String> = vars.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
+        let mut reader = Reader { vars: &vars, problems: Vec::new(), settings: Vec::new() };
+        let manager = reader.resource_manager();
+        let rules = rules.map(|identity| {
+            Rules::read(&format!(
+                r#"{{"rules": [{{"id": "claims", "match": {{"container": "con"}}, "endpoint": {{"uri": "https://e.example/jobs", "identity": "{identity}"}}}}]}}"#
+            ))
+            .expect("good rules")
+        });
+        let identities = reader.further_identities(&manager, rules.as_ref());
+        if !reader.problems.is_empty() {
+            return Err(Problems(reader.problems).to_string());
+        }
+        let shown = reader.settings.iter().map(|it| format!("{} {} ({})\n", it.name, it.value, it.source));
+        Ok((identities, shown.collect()))
+    }
+
+    #[test]
+    fn a_further_identity_is_read_from_settings_of_its_own_and_shown_by_them() {
+        let vars = [
+            (CLIENT, "99999999-2222-3333-4444-555555555555"),
+            (SECRET, "PLANTED~app"),
+            (FURTHER, "partner, lab"),
+            ("SCOREKEEPER_IDENTITY_PARTNER_TENANT_ID", "partner.example"),
+            ("SCOREKEEPER_IDENTITY_PARTNER_CLIENT_ID", ID),
+            ("SCOREKEEPER_IDENTITY_PARTNER_CLIENT_SECRET", "PLANTED~partner"),
+            ("SCOREKEEPER_IDENTITY_LAB", "clientId=11111111-2222-3333-4444-555555555555"),
+        ];
+        let (identities, shown) = further(&vars, Some("partner")).expect("good");
+        let Identity::ServicePrincipal(principal) = &identities["partner"] else { panic!("{identities:?}") };
+        assert_eq!((principal.tenant.as_str(), principal.client_id.as_str()), ("partner.example", ID));
+        assert_eq!(principal.proof, Proof::Secret("PLANTED~partner".into()));
+        assert_eq!(identities["lab"], Identity::Managed(ManagedIdentity::ClientId(ID.into())));
+        assert!(!shown.contains("PLANTED"), "{shown}");
+        assert!(
+            shown.contains("SCOREKEEPER_IDENTITY_PARTNER service principal 11111111-2222-3333-4444-555555555555 of tenant partner.example, by a secret (default (SCOREKEEPER_IDENTITY_PARTNER_CLIENT_SECRET is set))"),
+            "{shown}"
+        );
+        assert!(shown.contains("SCOREKEEPER_IDENTITY_LAB managed identity, user-assigned"), "{shown}");
+        assert!(is_of_further("SCOREKEEPER_IDENTITY_PARTNER_TENANT_ID", &vars_of(&vars)));
+        assert!(!is_of_further("SCOREKEEPER_IDENTITY_OTHER_TENANT_ID", &vars_of(&vars)));
+    }
+
+    fn vars_of(vars: &[(&str, &str)]) -> BTreeMap<String, String> {
+        vars.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect()
+    }
+
+    #[test]
+    fn a_further_identity_that_is_not_whole_is_a_problem_by_the_names_of_its_settings() {
+        for (vars, rules, parts) in [
+            // Nothing of the app's own is taken for it.
+            (
+                vec![(FURTHER, "partner"), (TENANT, "contoso.com"), (CLIENT, ID), (SECRET, "PLANTED")],
+                None,
+                vec!["`SCOREKEEPER_IDENTITY_PARTNER` is not set", "SCOREKEEPER_IDENTITY_PARTNER_CLIENT_SECRET_FILE"],
+            ),
+            (
+                vec![(FURTHER, "partner"), ("SCOREKEEPER_IDENTITY_PARTNER_CLIENT_SECRET", "PLANTED")],
+                None,
+                vec![
+                    "`SCOREKEEPER_IDENTITY_PARTNER_TENANT_ID` is not set",
+                    "`SCOREKEEPER_IDENTITY_PARTNER_CLIENT_ID` is not set",
+                    "or SCOREKEEPER_IDENTITY_PARTNER=managedIdentity",
+                ],
+            ),
+            (vec![(FURTHER, "Partner")], None, vec!["`SCOREKEEPER_IDENTITIES` is `Partner`", "lower-case"]),
+            (
+                vec![(FURTHER, "lab"), ("SCOREKEEPER_IDENTITY_LAB", "managedIdentity")],
+                Some("partner"),
+                vec!["`SCOREKEEPER_RULES` is `partner`", "rule `claims`", "SCOREKEEPER_IDENTITY_PARTNER"],
+            ),
+            (vec![], Some("partner"), vec!["one of those that SCOREKEEPER_IDENTITIES names"]),
+        ] {
+            let said = further(&vars, rules).expect_err("a problem");
+            for part in parts {
+                assert!(said.contains(part), "{part}: {said}");
+            }
+            assert!(
+                !said.contains("PLANTED") && !said.contains("AZURE_TENANT") && !said.contains("AZURE_CLIENT"),
+                "{said}"
+            );
+        }
     }
 }

@@ -14,8 +14,10 @@
 //! | `SCOREKEEPER_RULES_ALLOW_ACCOUNTS` | – | with rules in a blob: names of the storage accounts whose blobs they may watch (`match.account`) and read, with commas between |
 //! | `SCOREKEEPER_RULES_ALLOW_DATASTORES` | `workspaceblobstore` | with rules in a blob: names of the datastores that inputs and outputs may name, with commas between |
 //! | `SCOREKEEPER_RULES_ALLOW_WORKSPACES` | – | with rules in a blob: ARM ids of the workspaces that they may name in `endpoint.workspace`, which each of them must, with commas between |
+//! | `SCOREKEEPER_RULES_ALLOW_IDENTITIES` | – | with rules in a blob: which of `SCOREKEEPER_IDENTITIES` they may name in `endpoint.identity`, with commas between |
 //! | `SCOREKEEPER_RULES_INTERVAL` | `PT1M` | with rules in a blob: ISO 8601 duration from `PT0S` to `PT5M`: for how long the rules that were read are believed before the blob is asked whether they have changed |
 //! | `SCOREKEEPER_IDENTITY` | what the next six settings say, else the managed identity | `managedIdentity`, `servicePrincipal`, `workloadIdentity`, `signedIn` (whoever is signed in with the Azure CLI), or a user-assigned identity: `clientId=ID`, `objectId=ID`, `resourceId=/subscriptions/…/userAssignedIdentities/NAME` |
+//! | `SCOREKEEPER_IDENTITIES` | – | names of further identities, with commas between: rules name them in `endpoint.identity`, for endpoints in other tenants. A name is a letter, then letters and digits, all lower-case. Who `partner` is, `SCOREKEEPER_IDENTITY_PARTNER` says as `SCOREKEEPER_IDENTITY` does of the app, and `SCOREKEEPER_IDENTITY_PARTNER_TENANT_ID`, `…_CLIENT_ID`, `…_CLIENT_SECRET`, `…_CLIENT_SECRET_FILE`, `…_CLIENT_CERTIFICATE_PATH`, `…_FEDERATED_TOKEN_FILE` and `…_AUTHORITY_HOST` as the next seven do |
 //! | `AZURE_CLIENT_ID` | the system-assigned identity | client id of a user-assigned managed identity, or of a service principal |
 //! | `AZURE_TENANT_ID` | – | of a service principal: id or domain of its tenant |
 //! | `AZURE_CLIENT_SECRET` | – | of a service principal: its secret; a Key Vault reference keeps it out of the settings |
@@ -59,6 +61,8 @@ mod rules;
 mod rules_in_blob;
 mod vars;
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -68,7 +72,7 @@ use lifecycle::duration::IsoDuration;
 use lifecycle::redact::redacted;
 use lifecycle::text::one_line;
 use lifecycle::watched_output::watched_outputs;
-use lifecycle::{BlobPrefix, EndpointHosts, Rules};
+use lifecycle::{BlobPrefix, EndpointHosts, IdentityName, Rules};
 use time::Duration;
 use tracing_subscriber::filter::Targets;
 use url::Url;
@@ -104,6 +108,8 @@ pub struct Config {
     pub rules_in_blob: Option<RulesInBlob>,
     /// Who the app is to Azure.
     pub identity: Identity,
+    /// Who else rules may have an endpoint asked as.
+    pub identities: BTreeMap<IdentityName, Identity>,
     /// Azure Resource Manager.
     pub resource_manager: Url,
     /// Hosts that blobs may lie on beside the cloud's, and where an emulator stands for one.
@@ -164,7 +170,7 @@ pub enum LogFormat {
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Setting {
     /// Its name.
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// Its value, cut and without secrets.
     pub value: String,
     /// Where the value came from.
@@ -212,7 +218,9 @@ const OURS: &[&str] = &[
     rules_in_blob::DATASTORES,
     rules_in_blob::WORKSPACES,
     rules_in_blob::INTERVAL,
+    rules_in_blob::IDENTITIES,
     identity::NAME,
+    identity::FURTHER,
     "SCOREKEEPER_RESOURCE_MANAGER",
     "SCOREKEEPER_STORAGE_HOSTS",
     "SCOREKEEPER_WATCHED_ACCOUNTS",
@@ -263,6 +271,7 @@ impl AtStart {
         };
         let resource_manager = reader.resource_manager();
         let identity = reader.identity(&resource_manager, RunBy::Host);
+        let identities = reader.further_identities(&resource_manager, rules.as_ref());
         let storage_hosts = reader.read("SCOREKEEPER_STORAGE_HOSTS", "", hosts::read);
         let watched_accounts = reader.read("SCOREKEEPER_WATCHED_ACCOUNTS", "", hosts::read_accounts);
         let dead_letters = reader.read("SCOREKEEPER_DEAD_LETTERS", "", hosts::read_container);
@@ -306,6 +315,7 @@ impl AtStart {
                 rules,
                 rules_in_blob,
                 identity,
+                identities,
                 resource_manager,
                 storage_hosts,
                 watched_accounts,
@@ -350,6 +360,10 @@ impl Config {
                 one_line(&rule.matches.exclude.to_string(), MAX_SHOWN)
             );
         }
+        for rule in &self.rules {
+            let Some(identity) = &rule.endpoint.identity else { continue };
+            let _ = writeln!(text, "rule {} has its endpoint asked as the identity {identity}", rule.id);
+        }
         for warning in self.all_warnings() {
             let _ = writeln!(text, "warning: {warning}");
         }
@@ -360,7 +374,11 @@ impl Config {
     pub fn json(&self) -> serde_json::Value {
         let rule = |rule: &lifecycle::Rule| {
             let left_out = one_line(&rule.matches.exclude.to_string(), MAX_SHOWN);
-            serde_json::json!({ "id": rule.id, "leavesOut": left_out })
+            let mut shown = serde_json::json!({ "id": rule.id, "leavesOut": left_out });
+            if let Some(identity) = &rule.endpoint.identity {
+                shown["identity"] = serde_json::json!(identity);
+            }
+            shown
         };
         let rules: Vec<_> = self.rules.iter().map(rule).collect();
         let warnings: Vec<_> = self.all_warnings().collect();
@@ -392,7 +410,7 @@ impl Config {
 fn unknown_settings(vars: &dyn Vars) -> impl Iterator<Item = Warning> {
     // Of whoever works at a terminal; no app has one.
     let is_profile = |name: &str| cfg!(feature = "cli") && name == "SCOREKEEPER_PROFILE";
-    let is_ours = move |name: &str| OURS.contains(&name) || is_profile(name);
+    let is_ours = move |name: &str| OURS.contains(&name) || is_profile(name) || identity::is_of_further(name, vars);
     let unknown = move |name: &String| name.starts_with("SCOREKEEPER_") && !is_ours(name);
     vars.names().into_iter().filter(unknown).map(|name| Warning {
         seen: format!("`{}` is not a setting and was ignored", redacted(&name)),
@@ -466,9 +484,9 @@ impl Reader<'_> {
         self.vars.get(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
     }
 
-    fn understood(&mut self, name: &'static str, value: impl AsRef<str>, source: Source) {
+    fn understood(&mut self, name: impl Into<Cow<'static, str>>, value: impl AsRef<str>, source: Source) {
         // Also a value that was taken may hold a secret: a path, a URL, the name of a file.
-        self.settings.push(Setting { name, value: one_line(value.as_ref(), MAX_SHOWN), source });
+        self.settings.push(Setting { name: name.into(), value: one_line(value.as_ref(), MAX_SHOWN), source });
     }
 
     fn problem(&mut self, name: &str, value: Option<&str>, refused: Refused) {

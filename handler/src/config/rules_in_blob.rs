@@ -1,5 +1,6 @@
 //! Rules that lie in a blob: which one, and what those may name who write it.
 
+use std::collections::BTreeMap;
 use std::str::FromStr;
 
 use azure::tokens::Identity;
@@ -8,7 +9,7 @@ use lifecycle::UnversionedBlob;
 use lifecycle::duration::IsoDuration;
 use lifecycle::id::{AccountName, DatastoreName};
 use lifecycle::rule::Allowed;
-use lifecycle::{EndpointUri, StorageHosts, WorkspaceId};
+use lifecycle::{EndpointUri, IdentityName, StorageHosts, WorkspaceId};
 use time::Duration;
 use url::Url;
 
@@ -26,6 +27,7 @@ pub(super) const ENDPOINTS: &str = "SCOREKEEPER_RULES_ALLOW_ENDPOINTS";
 pub(super) const ACCOUNTS: &str = "SCOREKEEPER_RULES_ALLOW_ACCOUNTS";
 pub(super) const DATASTORES: &str = "SCOREKEEPER_RULES_ALLOW_DATASTORES";
 pub(super) const WORKSPACES: &str = "SCOREKEEPER_RULES_ALLOW_WORKSPACES";
+pub(super) const IDENTITIES: &str = "SCOREKEEPER_RULES_ALLOW_IDENTITIES";
 pub(super) const INTERVAL: &str = "SCOREKEEPER_RULES_INTERVAL";
 
 /// The blob that the rules lie in, and what they may name.
@@ -43,6 +45,8 @@ pub struct RulesInBlob {
     pub datastores: Vec<DatastoreName>,
     /// Workspaces.
     pub workspaces: Vec<WorkspaceId>,
+    /// Identities beside the app's own.
+    pub identities: Vec<IdentityName>,
     /// For how long rules that were read are believed.
     pub interval: Duration,
     /// Storage accounts that the app has for itself.
@@ -52,8 +56,8 @@ pub struct RulesInBlob {
 impl RulesInBlob {
     /// What its rules may name, where blobs lie on these hosts.
     pub fn allowed(&self, hosts: StorageHosts) -> Allowed {
-        let Self { blob, endpoints, accounts, datastores, workspaces, own, .. } = self.clone();
-        Allowed { endpoints, accounts, datastores, workspaces, hosts, blob, own }
+        let Self { blob, endpoints, accounts, datastores, workspaces, identities, own, .. } = self.clone();
+        Allowed { endpoints, accounts, datastores, workspaces, identities, hosts, blob, own }
     }
 }
 
@@ -62,6 +66,8 @@ impl RulesInBlob {
 pub struct RulesAccess {
     /// Who the app is to Azure.
     pub identity: Identity,
+    /// Who else rules may have an endpoint asked as.
+    pub identities: BTreeMap<IdentityName, Identity>,
     /// Hosts that blobs may lie on.
     pub hosts: StorageHosts,
     /// Azure Resource Manager.
@@ -78,6 +84,7 @@ impl RulesAccess {
         let mut reader = Reader { vars, problems: Vec::new(), settings: Vec::new() };
         let manager = reader.resource_manager();
         let identity = reader.identity(&manager, RunBy::Person);
+        let identities = reader.further_identities(&manager, None);
         let cloud = AzureCloudFacts::of(&manager).map(|cloud| StorageHosts::of_cloud(cloud.storage_domain));
         let named = reader.read("SCOREKEEPER_STORAGE_HOSTS", "", hosts::read);
         let hosts =
@@ -86,7 +93,7 @@ impl RulesAccess {
         let in_blob = reader.blob_of_rules().and_then(|url| reader.rules_in_blob(&url));
         match identity {
             Some(identity) if reader.problems.is_empty() => {
-                Ok(Self { identity, hosts, resource_manager: manager, endpoint_hosts, in_blob })
+                Ok(Self { identity, identities, hosts, resource_manager: manager, endpoint_hosts, in_blob })
             }
             _ => Err(Problems(reader.problems)),
         }
@@ -144,10 +151,11 @@ impl Reader<'_> {
         let accounts = self.some(ACCOUNTS, "ACCOUNT", one);
         let datastores = self.read(DATASTORES, "workspaceblobstore", |text| list(text, "DATASTORE"));
         let workspaces = self.some(WORKSPACES, "/subscriptions/…/workspaces/NAME", one);
+        let identities = self.read(IDENTITIES, "", |text| list(text, "NAME"));
         let interval = self.read(INTERVAL, "PT1M", interval);
         let (url, blob) = named?;
         let own = self.own_accounts();
-        Some(RulesInBlob { url, blob, endpoints, accounts, datastores, workspaces, interval, own })
+        Some(RulesInBlob { url, blob, endpoints, accounts, datastores, workspaces, identities, interval, own })
     }
 
     /// A list that must not be empty.

@@ -4,12 +4,12 @@
 //! version is looked at before it holds; while nobody can tell, the rules before it are kept.
 
 use std::fmt;
-use std::sync::Arc;
 
 use app::ports::Inconclusive;
+use azure::by_identity::ByIdentity;
 use azure::resource_manager::Client;
-use lifecycle::Rules;
 use lifecycle::rule::{Allowed, WrittenDatastore, is_apps_own};
+use lifecycle::{Rule, Rules};
 
 /// An output that must not be written where it goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,29 +46,32 @@ impl fmt::Display for BadOutput {
 
 /// Looks outputs' datastores up.
 pub struct Outputs {
-    manager: Arc<Client>,
+    managers: ByIdentity<Client>,
 }
 
 impl Outputs {
-    /// By this Resource Manager.
-    pub fn new(manager: Arc<Client>) -> Self {
-        Self { manager }
+    /// By this Resource Manager, asked as each rule's identity.
+    pub fn new(managers: ByIdentity<Client>) -> Self {
+        Self { managers }
     }
 
     /// The outputs of rules that must not be written. A datastore that is not there is none that anybody writes to.
     pub async fn bad(&self, rules: &Rules, allowed: &Allowed) -> Result<Vec<BadOutput>, Inconclusive> {
-        let mut asked = Vec::<(WrittenDatastore, &str)>::new();
+        let mut asked = Vec::<(WrittenDatastore, &Rule)>::new();
         for rule in rules {
             for written in rule.written_datastores() {
-                if !asked.iter().any(|(known, _)| *known == written) {
-                    asked.push((written, &rule.id));
+                let is_same = |known: &Rule| known.endpoint.identity == rule.endpoint.identity;
+                if !asked.iter().any(|(known, by)| *known == written && is_same(by)) {
+                    asked.push((written, rule));
                 }
             }
         }
         let looks = asked.into_iter().map(async |(WrittenDatastore { workspace, name }, rule)| {
             // Rules from a blob name it.
-            let Some(workspace) = workspace else { return Ok(None) };
-            let Some((account, container)) = self.manager.container_of(&workspace, &name).await? else {
+            let Some(workspace) = workspace else { return Ok::<_, Inconclusive>(None) };
+            let manager = self.managers.of(rule.endpoint.identity.as_ref())?;
+            let rule = rule.id.as_str();
+            let Some((account, container)) = manager.container_of(&workspace, &name).await? else {
                 return Ok(None);
             };
             let whose = if account == allowed.blob.account && container == allowed.blob.container {

@@ -174,5 +174,6 @@ fn not_sent(text: String) -> Answered<Observation> {
 }
 
 fn address(scoring: &Scoring, job: Job) -> JobAddress {
-    JobAddress { endpoint: scoring.endpoint.clone(), workspace: scoring.workspace.clone(), job }
+    let Scoring { endpoint, workspace, identity, .. } = scoring.clone();
+    JobAddress { endpoint, workspace, identity, job }
 }

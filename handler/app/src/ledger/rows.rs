@@ -36,7 +36,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use lifecycle::digest::digest;
-use lifecycle::id::{DeploymentName, EndpointUri, JobName, RuleId, WorkspaceId};
+use lifecycle::id::{DeploymentName, EndpointUri, IdentityName, JobName, RuleId, WorkspaceId};
 use lifecycle::publishing::Publishing;
 use lifecycle::scoring::{OutputSeen, StartOf};
 use lifecycle::{
@@ -101,6 +101,8 @@ pub struct InFlight {
     pub deployment: Option<DeploymentName>,
     /// ARM id of the workspace, if known.
     pub workspace: Option<WorkspaceId>,
+    /// Who asks for it; `None`: the app itself.
+    pub identity: Option<IdentityName>,
     /// The job that it adopted; `None` before one was made, and while nobody knows of one.
     pub job: Option<Job>,
     /// The job's status when last recorded.
@@ -371,6 +373,7 @@ pub fn to_scoring_row(s: &Scoring, op: &str) -> Entity {
         .with("Endpoint", s.endpoint.as_str())
         .with_some("Deployment", s.deployment.as_deref())
         .with_some("Workspace", s.workspace.as_deref())
+        .with_some("Identity", s.identity.as_deref())
         .with_some("Parameters", s.start.as_ref().and_then(|start| by_name(&start.parameters)))
         .with_some("StartKey", s.start_key())
         .with("State", s.status.name())
@@ -461,6 +464,7 @@ pub fn from_scoring_row(row: &Entity) -> Result<Scoring, Unreadable> {
         endpoint: read.parsed("Endpoint")?,
         deployment: read.parsed_if_there("Deployment")?,
         workspace: read.parsed_if_there("Workspace")?,
+        identity: read.parsed_if_there("Identity")?,
         start: StartOf { key: row.string("StartKey").map(str::to_owned), parameters: read.by_name("Parameters")? }
             .boxed(),
         status: read.status()?,
@@ -522,6 +526,7 @@ pub fn to_in_flight_row(s: &Scoring) -> Entity {
         .with("Endpoint", s.endpoint.as_str())
         .with_some("Deployment", s.deployment.as_deref())
         .with_some("Workspace", s.workspace.as_deref())
+        .with_some("Identity", s.identity.as_deref())
         .with_some("JobName", s.job.as_ref().map(|job| job.name.as_str()))
         .with_some("JobId", s.job.as_ref().and_then(|job| job.id.as_deref()))
         .with_some("JobStatus", s.job_status.as_deref())
@@ -552,6 +557,7 @@ pub fn from_in_flight_row(row: &Entity) -> Result<InFlight, Unreadable> {
         endpoint: read.parsed("Endpoint")?,
         deployment: read.parsed_if_there("Deployment")?,
         workspace: read.parsed_if_there("Workspace")?,
+        identity: read.parsed_if_there("Identity")?,
         job: read.job(),
         job_status: row.string("JobStatus").map(str::to_owned),
         missing: row.boolean("Missing").unwrap_or(false),

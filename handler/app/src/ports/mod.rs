@@ -11,7 +11,7 @@ pub use answered::Answered;
 use async_trait::async_trait;
 pub use dead_letters::{DeadLetter, DeadLetters};
 use lifecycle::callback::CallbackUri;
-use lifecycle::id::{EndpointUri, JobName, WorkspaceId};
+use lifecycle::id::{EndpointUri, IdentityName, JobName, WorkspaceId};
 use lifecycle::text::error_chain;
 use lifecycle::{
     Answer, BlobPlace, BlobPrefix, BlobSnapshot, BlobVersion, Candidate, CopySource, IndexTags, InputSnapshot, Job,
@@ -124,6 +124,8 @@ pub struct JobAddress {
     pub endpoint: EndpointUri,
     /// ARM id of the workspace, if known.
     pub workspace: Option<WorkspaceId>,
+    /// Who asks; `None`: the app itself.
+    pub identity: Option<IdentityName>,
     /// The job.
     pub job: Job,
 }
@@ -135,6 +137,8 @@ pub struct ScanTarget {
     pub endpoint: EndpointUri,
     /// ARM id of the workspace, if known.
     pub workspace: Option<WorkspaceId>,
+    /// Who asks; `None`: the app itself.
+    pub identity: Option<IdentityName>,
     /// Experiments that rules ask for; without such a wish a job is in the experiment of its endpoint's name. `None`: a rule
     /// names one by what it scores, so that a job may be in any.
     pub experiments: Option<Vec<String>>,

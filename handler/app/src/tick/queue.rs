@@ -104,6 +104,7 @@ mod tests {
             endpoint: "https://e.example/jobs".parse().expect("a URI"),
             deployment: None,
             workspace: None,
+            identity: None,
             job: None,
             job_status: None,
             missing: false,

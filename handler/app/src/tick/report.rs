@@ -185,6 +185,7 @@ mod tests {
             endpoint: "https://e.example/jobs".parse().unwrap(),
             deployment: None,
             workspace: None,
+            identity: None,
             job: None,
             job_status: None,
             missing: false,

@@ -254,8 +254,12 @@ impl Walk {
             // By the index row alone, as most jobs are as they were: the scoring is read when its job has changed.
             // One whose times lie ahead is read all the same, which corrects them.
             (Status::Running | Status::Cancelling, Some(job)) if !is_ahead(row.since, self.clock.now()) => {
-                let at =
-                    JobAddress { endpoint: row.endpoint.clone(), workspace: row.workspace.clone(), job: job.clone() };
+                let at = JobAddress {
+                    endpoint: row.endpoint.clone(),
+                    workspace: row.workspace.clone(),
+                    identity: self.rules.identity_for(&row.rule, &row.endpoint, row.identity.as_ref()),
+                    job: job.clone(),
+                };
                 let before = self.clock.now();
                 let seen = self.services.observe_job(&at).await;
                 if let Observation::CannotLook(why) = &seen.value {

@@ -154,6 +154,21 @@ name! {
 }
 
 name! {
+    /// The name of an identity that the app's settings define beside the app's own: part of names of settings, which have it in
+    /// capitals.
+    IdentityName
+    /// A text that is no [`IdentityName`].
+    #[error("`{0}` is an invalid name of an identity; it takes a lower-case letter, then lower-case letters and digits, 24 in all")]
+    InvalidIdentityName
+
+    if |text| {
+        (1..=24).contains(&text.len())
+            && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+            && text.as_bytes()[0].is_ascii_lowercase()
+    }
+}
+
+name! {
     /// The name of a storage account.
     AccountName
     /// A text that is no [`AccountName`].
@@ -231,6 +246,16 @@ mod tests {
         }
         for bad in ["", "ab", "Claims", "a--b", "-ab", "ab-", "a_b", "a/b", "$logs", &"a".repeat(64)] {
             assert!(bad.parse::<ContainerName>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_identity_is_named_so_that_settings_can_hold_the_name() {
+        for good in ["p", "partner", "tenant2", &"a".repeat(24)] {
+            assert!(good.parse::<IdentityName>().is_ok(), "{good}");
+        }
+        for bad in ["", "Partner", "2nd", "my-partner", "a_b", "clientId=x", &"a".repeat(25)] {
+            assert!(bad.parse::<IdentityName>().is_err(), "{bad}");
         }
     }
 

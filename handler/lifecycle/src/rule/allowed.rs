@@ -14,7 +14,7 @@ use super::reading::Rules;
 use super::template::{Template, Values};
 use crate::blob::BlobVersion;
 use crate::datastore::DatastorePath;
-use crate::id::{AccountName, DatastoreName, EndpointUri, LedgerId, ScoringId, WorkspaceId};
+use crate::id::{AccountName, DatastoreName, EndpointUri, IdentityName, LedgerId, ScoringId, WorkspaceId};
 use crate::redact::redacted;
 use crate::storage_hosts::StorageHosts;
 use crate::unversioned::UnversionedBlob;
@@ -30,6 +30,8 @@ pub struct Allowed {
     pub datastores: Vec<DatastoreName>,
     /// Workspaces that they may name.
     pub workspaces: Vec<WorkspaceId>,
+    /// Identities that they may name.
+    pub identities: Vec<IdentityName>,
     /// Hosts that blobs may lie on.
     pub hosts: StorageHosts,
     /// Where the rules themselves lie.
@@ -42,6 +44,7 @@ const ENDPOINTS: &str = "SCOREKEEPER_RULES_ALLOW_ENDPOINTS";
 const ACCOUNTS: &str = "SCOREKEEPER_RULES_ALLOW_ACCOUNTS";
 const DATASTORES: &str = "SCOREKEEPER_RULES_ALLOW_DATASTORES";
 const WORKSPACES: &str = "SCOREKEEPER_RULES_ALLOW_WORKSPACES";
+const IDENTITIES: &str = "SCOREKEEPER_RULES_ALLOW_IDENTITIES";
 
 impl Rules {
     /// Reads a rules file that lies in a blob. All problems are found in one go, what is not allowed among them.
@@ -106,6 +109,11 @@ impl Check<'_> {
         }
         if let (Some(node), Some(id)) = (target.peek("workspace"), &self.rule.endpoint.workspace) {
             self.workspace(&node, id);
+        }
+        if let (Some(node), Some(name)) = (target.peek("identity"), &self.rule.endpoint.identity)
+            && !self.allowed.identities.contains(name)
+        {
+            node.refuse(not_allowed("an identity", IDENTITIES));
         }
     }
 
@@ -245,6 +253,7 @@ mod tests {
             accounts: vec!["uploads".parse().expect("a name"), "ststate".parse().expect("a name")],
             datastores: vec!["workspaceblobstore".parse().expect("a name")],
             workspaces: vec![workspace("w").parse().expect("an id")],
+            identities: vec!["partner".parse().expect("a name")],
             hosts: StorageHosts::of_cloud("core.windows.net"),
             blob: UnversionedBlob::read("https://uploads.blob.core.windows.net/config/rules.json").expect("a blob"),
             own: vec!["ststate".parse().expect("a name")],
@@ -273,6 +282,7 @@ mod tests {
         let output = |uri: &str| json!({"outputs": {"x": {"type": "UriFile", "uri": format!("{uri}/paths/{{scoring.id}}/{{attempt}}")}}});
         for good in [
             json!({}),
+            json!({"endpoint": {"uri": &allowed().endpoints[0], "workspace": workspace("w"), "identity": "partner"}}),
             input("{blob.url}"),
             input("https://uploads.blob.core.windows.net/claims/{blob.path}"),
             input("https://{blob.account}.dfs.core.windows.net/{blob.path}"),
@@ -287,6 +297,11 @@ mod tests {
         for (bad, place, setting) in [
             (json!({"endpoint": {"uri": evil, "workspace": workspace("w")}}), "rules[0].endpoint.uri", ENDPOINTS),
             (json!({"endpoint": {"uri": uri}}), "rules[0].endpoint ", WORKSPACES),
+            (
+                json!({"endpoint": {"uri": uri, "workspace": workspace("w"), "identity": "other"}}),
+                "rules[0].endpoint.identity",
+                IDENTITIES,
+            ),
             (
                 json!({"endpoint": {"uri": uri, "workspace": workspace("other")}}),
                 "rules[0].endpoint.workspace",

@@ -12,7 +12,9 @@ use super::sweep_schedule::SweepSchedule;
 use super::template::Template;
 use super::upload::{Api, Complete, MediaType, Overwrites, Renames};
 use crate::blob::BlobVersion;
-use crate::id::{AccountName, ContainerName, DeploymentName, EndpointUri, LedgerId, RuleId, ScoringId, WorkspaceId};
+use crate::id::{
+    AccountName, ContainerName, DeploymentName, EndpointUri, IdentityName, LedgerId, RuleId, ScoringId, WorkspaceId,
+};
 use crate::job::{InputMode, OutputKind, OutputMode};
 
 /// Where results go when a rule names no output: the workspace's default datastore, one path per attempt.
@@ -184,6 +186,9 @@ pub struct Target {
     /// ARM id of the workspace (`/subscriptions/…/workspaces/NAME`). Without it a submission whose answer was lost
     /// before any job of the endpoint was seen cannot be looked for, and waits.
     pub workspace: Option<WorkspaceId>,
+    /// By whom the endpoint, its jobs and its workspace are asked: one of the identities that the app's setting
+    /// `SCOREKEEPER_IDENTITIES` names; absent: the app's own. For an endpoint in another tenant.
+    pub identity: Option<IdentityName>,
 }
 
 /// An input whose texts are templates.

@@ -20,6 +20,7 @@ const PLACES: &[&str] = &[
     "endpoint.deployments",
     "endpoint.shadow",
     "endpoint.workspace",
+    "endpoint.identity",
     "outputs.NAME.publish",
     "outputs.NAME.publish.ifExists",
     "complete.unchangedFor",

@@ -11,7 +11,9 @@ use super::split::Split;
 use super::template::{PLACEHOLDERS, Template};
 use super::upload::{MarkerName, MediaType};
 use crate::duration::IsoDuration;
-use crate::id::{AccountName, ContainerName, DatastoreName, DeploymentName, EndpointUri, RuleId, WorkspaceId};
+use crate::id::{
+    AccountName, ContainerName, DatastoreName, DeploymentName, EndpointUri, IdentityName, RuleId, WorkspaceId,
+};
 
 /// Inputs and outputs go by names that a deployment can have.
 pub(super) fn named(schema: &mut Schema) {
@@ -167,6 +169,7 @@ text!(AccountName, "^[a-z0-9]{3,24}$");
 text!(ContainerName, r"^(\$root|\$web|(?=.{3,63}$)[a-z0-9]+(-[a-z0-9]+)*)$");
 text!(DeploymentName, RESOURCE);
 text!(DatastoreName, RESOURCE);
+text!(IdentityName, "^[a-z][a-z0-9]{0,23}$");
 text!(
     WorkspaceId,
     format!(

@@ -8,7 +8,8 @@ use super::template::{self, Template};
 use super::upload::{Api, InvalidMarker, InvalidMediaType, MarkerName, MediaType};
 use crate::duration::{InvalidDuration, IsoDuration};
 use crate::id::{
-    AccountName, ContainerName, DatastoreName, DeploymentName, EndpointUri, InvalidEndpointUri, RuleId, WorkspaceId,
+    AccountName, ContainerName, DatastoreName, DeploymentName, EndpointUri, IdentityName, InvalidEndpointUri, RuleId,
+    WorkspaceId,
 };
 
 impl Read for RuleId {
@@ -79,6 +80,17 @@ impl Read for DatastoreName {
             Refused::new(
                 "a datastore's name: a letter or digit, then letters, digits, `-` or `_`, 255 at most",
                 "write its name alone",
+            )
+        })
+    }
+}
+
+impl Read for IdentityName {
+    fn read(node: &Node<'_>) -> Option<Self> {
+        node.parsed(|_, _| {
+            Refused::new(
+                "the name of an identity: a lower-case letter, then lower-case letters and digits, 24 at most",
+                "write one of those that SCOREKEEPER_IDENTITIES names, or leave it out for the app's own; what the identity is, the settings say",
             )
         })
     }

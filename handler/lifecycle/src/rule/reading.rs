@@ -1,6 +1,6 @@
 //! All rules of a file, read and checked together.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::definition::{OutputTemplate, Rule};
 use super::document::{self, Node, Read, Refused};
@@ -9,7 +9,7 @@ use super::problem::Problems;
 use super::shadow::SUFFIX;
 use crate::blob::BlobVersion;
 use crate::breaker::BreakerSettings;
-use crate::id::{EndpointKey, EndpointUri, RuleId};
+use crate::id::{EndpointKey, EndpointUri, IdentityName, RuleId};
 use crate::job::OutputKind;
 
 /// All rules, in the order of the file, and what is said of endpoints as such.
@@ -66,6 +66,18 @@ impl Rules {
         self.endpoint(uri).map_or_else(BreakerSettings::default, |settings| settings.breaker)
     }
 
+    /// Who asks for a scoring of a rule at an endpoint: whom the rule names now, as that may have been corrected; `recorded`, whom it
+    /// named when the scoring was accepted, where the rule is gone or has another endpoint.
+    pub fn identity_for(
+        &self,
+        rule: &RuleId,
+        endpoint: &EndpointUri,
+        recorded: Option<&IdentityName>,
+    ) -> Option<IdentityName> {
+        let now = self.get(rule).filter(|rule| rule.endpoint.uri == *endpoint);
+        now.map_or(recorded, |rule| rule.endpoint.identity.as_ref()).cloned()
+    }
+
     /// The rules in the order of the file, which is the order in which they are asked.
     pub fn iter(&self) -> std::slice::Iter<'_, Rule> {
         self.rules.iter()
@@ -117,6 +129,7 @@ impl Read for Rules {
         members.end();
         let (rules, endpoints) = (rules.unwrap_or_default(), endpoints.unwrap_or_default());
         check_ids(&rules);
+        check_identities(&rules);
         // Of rules that have problems too: those are no reason to complain of the endpoint.
         let used: BTreeSet<EndpointKey> = rules
             .iter()
@@ -156,6 +169,24 @@ fn check_ids(rules: &[Node<'_>]) {
             id.refuse(Refused::new(
                 "an id of its own for each rule: ids name scorings, and this one is used twice",
                 "rename one of the two rules",
+            ));
+        }
+    }
+}
+
+/// Rules of one endpoint that name two identities are noted: its jobs are listed, found and stopped by one.
+fn check_identities(rules: &[Node<'_>]) {
+    let mut seen = BTreeMap::<EndpointKey, Option<&str>>::new();
+    for endpoint in rules.iter().filter_map(|rule| rule.peek("endpoint")) {
+        let Some(key) = endpoint.peek("uri").and_then(|uri| Some(EndpointKey::of(uri.text()?))) else { continue };
+        let node = endpoint.peek("identity").filter(|node| !node.is_null());
+        let identity = node.as_ref().and_then(Node::text);
+        let first = *seen.entry(key).or_insert(identity);
+        if first != identity {
+            let other = first.map_or_else(|| "the app's own".to_owned(), |name| format!("`{name}`"));
+            node.unwrap_or(endpoint).refuse(Refused::new(
+                format!("one identity for each endpoint; a rule above asks this one as {other}"),
+                "name the same in all rules of the endpoint",
             ));
         }
     }

@@ -54,8 +54,11 @@ fn of_rule(rule: &Node<'_>, redirect: &Redirect<'_>) -> Vec<Edit> {
     let endpoint = rule.peek("endpoint");
     let workspace = endpoint.as_ref().and_then(|endpoint| endpoint.peek("workspace")).filter(|id| id.text().is_some());
     let workspace = workspace.map(|id| (id.range(), quoted(redirect.workspace)));
+    // Whoever it is, no token of theirs is asked for.
+    let identity =
+        endpoint.as_ref().and_then(|endpoint| endpoint.peek("identity")).map(|it| (it.range(), "null".to_owned()));
     let address = endpoint.and_then(|endpoint| address(&endpoint, redirect));
-    [Some(interval), workspace, address].into_iter().flatten().collect()
+    [Some(interval), workspace, identity, address].into_iter().flatten().collect()
 }
 
 fn address(of: &Node<'_>, redirect: &Redirect<'_>) -> Option<Edit> {
@@ -80,7 +83,7 @@ mod tests {
     { "id": "a", "match": {"container": "con"}, "pollInterval": "PT2M", // slow
       "endpoint": {"uri": "https://heart.westeurope.inference.ml.azure.com/jobs", "workspace": "/subscriptions/s/resourceGroups/g/providers/Microsoft.MachineLearningServices/workspaces/w"},
       "inputs": {"n": {"type": "Literal", "value": 1e5}}, },
-    { "id": "b", "match": {"container": "con"}, "endpoint": {"uri": "https://e.example/jobs", "workspace": null} } ],
+    { "id": "b", "match": {"container": "con"}, "endpoint": {"uri": "https://e.example/jobs", "workspace": null, "identity": "partner"} } ],
   "endpoints": [{"uri": "https://e.example/jobs/", "maxInFlight": 1}] }"#;
         let there = |from: &str, name: &str| (from.parse().expect("a URI"), format!("http://127.0.0.1:1/{name}/jobs"));
         let heart = there("https://heart.westeurope.inference.ml.azure.com/jobs", "heart");
@@ -99,6 +102,7 @@ mod tests {
         for rule in &rules {
             assert_eq!(rule.policy.poll_interval.to_string(), "PT1S");
             assert!(rule.endpoint.workspace.as_deref().is_none_or(|id| id == redirect.workspace));
+            assert_eq!(rule.endpoint.identity, None);
         }
         assert!(Rules::redirected("{}", &redirect).is_err());
     }

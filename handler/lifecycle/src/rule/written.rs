@@ -313,7 +313,8 @@ impl Read for NotEmpty {
 
 impl Read for Target {
     fn read(node: &Node<'_>) -> Option<Self> {
-        let mut members = node.object("`uri`, perhaps `deployment` or `deployments`, `shadow` and `workspace`")?;
+        let mut members =
+            node.object("`uri`, perhaps `deployment` or `deployments`, `shadow`, `workspace` and `identity`")?;
         let uri = members.required(
             "uri",
             Refused::new("the batch endpoint's invoke URI", "copy its REST endpoint, which ends in /jobs"),
@@ -332,8 +333,9 @@ impl Read for Target {
             members.refuse("shadow", Refused::new(expected, "name the one to compare with, or leave it out"));
         }
         let workspace = members.optional("workspace");
+        let identity = members.optional("identity");
         members.end();
-        Some(Self { uri: uri?, deployment, deployments, shadow, workspace })
+        Some(Self { uri: uri?, deployment, deployments, shadow, workspace, identity })
     }
 }
 

@@ -291,6 +291,7 @@ impl Case {
             warnings: Vec::new(),
         };
         let doctor = Doctor {
+            others: Vec::new(),
             installation,
             cloud: Arc::new(self.cloud),
             ledger: Ok((ledger, store)),
