@@ -178,3 +178,146 @@ async fn under_a_rule_the_app_scores_what_a_person_orders_and_the_order_stands_i
     let dry = ran(folder.path(), &vars, &["--rule", "claims", BLOB, "--dry-run"]).await;
     assert!(dry.code == 0 && dry.out.starts_with("POST "), "{}{}", dry.out, dry.errors);
 }
+
+/// A transcript of `run` in each way in which it ends, with its exit code.
+struct Transcript(String);
+
+impl Transcript {
+    fn add(&mut self, typed: &str, ran: &Ran, uri: &str) {
+        let told = without_names(&format!("{}{}", ran.out, ran.errors));
+        // Ports and folders are those of one run.
+        let origin = uri.split_once("/endpoints").map_or(uri, |(origin, _)| origin);
+        let told = told.replace(origin, "http://ENDPOINT");
+        self.0.extend(["$ scorekeeper run ", typed, "\n", told.trim_end()]);
+        self.0.extend([format!("\n(exit code {})\n\n", ran.code)]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_outcome_of_a_run_is_told_as_the_transcript_has_it_with_its_exit_code() {
+    let cloud = Cloud::with_writable_inbox().await;
+    let mut vars = of_a_person(&cloud);
+    vars.insert("SCOREKEEPER_LOG".to_owned(), "off".to_owned());
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("mine.csv"), "x,y\n1,2\n").unwrap();
+    let (uri, workspace) = (cloud.simulator.scoring_uri("heart"), cloud.simulator.workspace_id());
+    let fault = |kind, path: &str| simulator::Fault::new(simulator::Route::Invoke, kind).matching(path);
+    let failed = simulator::FaultKind::Failed { by: simulator::JobFailure::PackageMissing };
+    cloud
+        .simulator
+        .set_faults(vec![fault(failed, "fails.csv"), fault(simulator::FaultKind::Stuck, "stuck.csv")])
+        .unwrap();
+    for path in ["fails.csv", "stuck.csv", "stopped.csv"] {
+        cloud.upload(path, "x\n1\n");
+    }
+    let at = ["--endpoint", &uri, "--workspace", &workspace];
+    let blob = |path: &str| format!("https://acct.blob.core.windows.net/inbox/{path}");
+    let mut transcript = Transcript(String::new());
+    let (uploaded, fails, stuck, none) = (blob("a.csv"), blob("fails.csv"), blob("stuck.csv"), blob("none.csv"));
+    for (typed, args) in [
+        (
+            "--endpoint URI --upload mine.csv --download out BLOB",
+            vec![uploaded.as_str(), "--upload", "mine.csv", "--download", "out"],
+        ),
+        ("--endpoint URI --wait BLOB", vec![fails.as_str(), "--wait"]),
+        ("--endpoint URI --wait --timeout 2s BLOB", vec![stuck.as_str(), "--wait", "--timeout", "2s"]),
+        ("--endpoint URI --wait BLOB", vec![none.as_str(), "--wait"]),
+        ("--endpoint URI --upload none.csv BLOB", vec![uploaded.as_str(), "--upload", "none.csv"]),
+    ] {
+        let ran = ran(folder.path(), &vars, &[&at[..], &args].concat()).await;
+        transcript.add(typed, &ran, &uri);
+    }
+    // Somebody stops its job in the studio.
+    let stopped = blob("stopped.csv");
+    cloud.simulator.set_faults(vec![fault(simulator::FaultKind::Stuck, "stopped.csv")]).unwrap();
+    let running = [&at[..], &[stopped.as_str(), "--wait"]].concat();
+    let running = ran(folder.path(), &vars, &running);
+    let stop = async {
+        let is_it = |job: &simulator::JobView| job.inputs.values().any(|uri| uri.ends_with("stopped.csv"));
+        let jobs = cloud.simulator.until(|jobs| jobs.iter().any(is_it)).await;
+        let name = jobs.iter().find(|job| is_it(job)).unwrap().name.clone();
+        let token = token(&vars, "https://management.azure.com").await;
+        let url = format!("{}{workspace}/jobs/{name}/cancel?api-version=2025-12-01", cloud.simulator.origin());
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        client.post(url).bearer_auth(token).send().await.unwrap().error_for_status().unwrap();
+    };
+    let (stopped, ()) = tokio::join!(running, stop);
+    transcript.add("--endpoint URI --wait BLOB", &stopped, &uri);
+    // What is uploaded meanwhile, or taken away, is not what was to be scored.
+    for (path, newer) in [("changed.csv", Some("x\n1\n2\n")), ("taken.csv", None)] {
+        cloud.upload(path, "x\n1\n");
+        let blob = blob(path);
+        let running = [&at[..], &[blob.as_str(), "--wait"]].concat();
+        let meanwhile = async {
+            let is_it = |job: &simulator::JobView| job.inputs.values().any(|uri| uri.ends_with(path));
+            cloud.simulator.until(|jobs| jobs.iter().any(is_it)).await;
+            match newer {
+                Some(newer) => cloud.upload(path, newer),
+                None => std::fs::remove_file(cloud.root().join("in").join(path)).unwrap(),
+            }
+        };
+        let (ran, ()) = tokio::join!(ran(folder.path(), &vars, &running), meanwhile);
+        transcript.add("--endpoint URI --wait BLOB", &ran, &uri);
+    }
+    let golden = include_str!("cli/transcript-of-runs.txt").replace("\r\n", "\n");
+    if transcript.0 != golden {
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("transcript-of-runs.txt");
+        std::fs::write(&path, &transcript.0).unwrap();
+        panic!("{}\nIf it is right as it is now: cp {} tests/cli/transcript-of-runs.txt", transcript.0, path.display());
+    }
+}
+
+/// A token for this audience, as the simulator's identity endpoint gives one.
+async fn token(vars: &BTreeMap<String, String>, audience: &str) -> String {
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let url = format!("{}?api-version=2019-08-01&resource={audience}", vars["IDENTITY_ENDPOINT"]);
+    let answer = client.get(url).header("X-IDENTITY-HEADER", &vars["IDENTITY_HEADER"]).send().await.unwrap();
+    let answer: Value = answer.error_for_status().unwrap().json().await.unwrap();
+    answer["access_token"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_person_runs_is_asked_as_whoever_is_signed_in_with_either_of_azures_command_lines() {
+    for tool in ["az", "azd"] {
+        let cloud = Cloud::start().await;
+        let mut vars = of_a_person(&cloud);
+        let folder = tempfile::tempdir().unwrap();
+        let tools = folder.path().join("tools");
+        std::fs::create_dir(&tools).unwrap();
+        for (name, audience) in [
+            ("ml", "https://ml.azure.com"),
+            ("storage", "https://storage.azure.com"),
+            ("manager", "https://management.azure.com"),
+        ] {
+            let token = token(&vars, audience).await;
+            let answer = match tool {
+                "az" => json!({ "accessToken": token, "expires_on": 4_000_000_000_u64, "tokenType": "Bearer" }),
+                _ => json!({ "token": token, "expiresOn": "2096-10-02T07:06:40Z" }),
+            };
+            std::fs::write(tools.join(name), answer.to_string()).unwrap();
+        }
+        let tools_at = tools.display();
+        let script = format!(
+            "#!/bin/sh\necho \"$*\" >> {tools_at}/asked\ncase \"$*\" in\n  *ml.azure.com*) cat {tools_at}/ml ;;\n  \
+             *storage.azure.com*) cat {tools_at}/storage ;;\n  *) cat {tools_at}/manager ;;\nesac\n"
+        );
+        crate::support::executable::script(&script, &tools.join(tool));
+        // Nothing gives this process an identity of its own.
+        vars.retain(|name, _| !name.starts_with("IDENTITY_"));
+        vars.insert("PATH".to_owned(), format!("{tools_at}:/usr/bin:/bin"));
+        cloud.upload("a.csv", "x,y\n1,2\n");
+        let (uri, workspace) = (cloud.simulator.scoring_uri("heart"), cloud.simulator.workspace_id());
+        let at = ["--endpoint", uri.as_str(), "--workspace", &workspace, BLOB, "--download", "out"];
+        let done = ran(folder.path(), &vars, &at).await;
+        assert_eq!(done.code, 0, "{tool}: {}{}", done.out, done.errors);
+        assert!(folder.path().join("out/predictions.csv").is_file());
+        let asked = std::fs::read_to_string(tools.join("asked")).unwrap();
+        for audience in ["https://ml.azure.com/.default", "https://storage.azure.com/.default"] {
+            assert!(asked.contains(audience), "{tool}: {asked}");
+        }
+        // Signed out, nobody else is asked in their place.
+        crate::support::executable::script("#!/bin/sh\necho 'run az login' >&2\nexit 1\n", &tools.join(tool));
+        let out = ran(folder.path(), &vars, &[&at[..5], &["--wait", "--timeout", "2s"]].concat()).await;
+        assert!(out.code != 0 && cloud.simulator.jobs().len() == 1, "{tool}: {}{}", out.out, out.errors);
+    }
+}

@@ -298,6 +298,24 @@ async fn where_they_are_not_switched_on_they_answer_nobody() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_doctor_says_whether_they_are_switched_on_and_which_setting_does_it() {
+    let cloud = Cloud::with_pipeline(Timing::default()).await;
+    let mut vars = vars(&cloud, "ledger");
+    for (set, said) in [
+        (Some("on"), "HTTP functions on (SCOREKEEPER_HTTP)"),
+        (Some("off"), "HTTP functions off (SCOREKEEPER_HTTP=on switches them on)"),
+        (None, "HTTP functions off (SCOREKEEPER_HTTP=on switches them on)"),
+    ] {
+        vars.remove("SCOREKEEPER_HTTP");
+        vars.extend(set.map(|set| ("SCOREKEEPER_HTTP".to_owned(), set.to_owned())));
+        let report = cloud.told(&vars, &["doctor"]).await;
+        let settings = report["findings"].as_array().unwrap().iter().filter(|finding| finding["check"] == "settings");
+        let seen: Vec<&str> = settings.filter_map(|finding| finding["seen"].as_str()).collect();
+        assert!(seen.iter().any(|seen| seen.ends_with(said)), "{set:?}: {seen:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn scorings_are_listed_by_pages_cancelled_and_tried_again_and_each_order_may_come_twice() {
     let cloud = Cloud::with_pipeline(Timing { running: Duration::from_secs(600), ..Timing::default() }).await;
     let vars = vars(&cloud, "ledger");

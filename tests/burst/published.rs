@@ -33,7 +33,8 @@ fn path(blob: usize) -> String {
 
 /// The result of one version of a blob: each line names both, and its number.
 fn result(blob: usize, version: usize) -> String {
-    (0..LINES).map(|line| format!("{blob:02},{version:05},{line:05}\n")).collect()
+    let lines: Vec<String> = (0..LINES).map(|line| format!("{blob:02},{version:05},{line:05}\n")).collect();
+    lines.concat()
 }
 
 /// Which version of the blob this is the whole result of.

@@ -176,6 +176,40 @@ const LINES: &[&str] = &[
     "status",
 ];
 
+/// One whose result could not be published, as another one's file lies there, and whose place is swept.
+async fn unpublished() -> (World, App) {
+    let rules = |if_exists: &str| {
+        json!({"rules": [{"id": "claims", "match": {"account": "uploads", "container": "claims"},
+            "endpoint": {"uri": "https://heart.example/jobs"},
+            "outputs": {"score": {"type": "UriFile", "uri": "azureml://datastores/out/paths/{scoring.id}/{attempt}/p",
+                "publish": {"uri": "azureml://datastores/out/paths/latest/{blob.stem}.csv", "ifExists": if_exists}}}}]})
+        .to_string()
+    };
+    let mut world = World::with_rules(&rules("refuse"));
+    let app = world.app();
+    world.publications(|all| all.put_foreign("azureml://datastores/out/paths/latest/a.csv", 3));
+    world.deliver(&app, &event("eu/a.csv", "1")).await;
+    world.tick_until_final(&app, 3).await;
+    for _ in 0..7 {
+        world.later(Duration::minutes(2));
+        app.tick(world.now() + Duration::minutes(1)).await.unwrap();
+    }
+    let no_pause: app::Pause = Arc::new(|_| Box::pin(async {}));
+    app.sweep(world.now() + Duration::minutes(5), &no_pause).await.unwrap();
+    world.rules = lifecycle::Rules::read(&rules("replace")).unwrap();
+    let app = world.app();
+    (world, app)
+}
+
+/// What is typed there.
+const UNPUBLISHED: &[&str] = &[
+    "publish eu/a.csv --reason 'ours goes there'",
+    "publish eu/a.csv --reason 'ours goes there'",
+    "publish eu/none.csv --reason 'ours goes there'",
+    "sweep",
+    "sweep --rule claims",
+];
+
 /// Every command on a ledger, as `--help` names it.
 fn verbs() -> Vec<String> {
     let all = LedgerCommand::augment_subcommands(clap::Command::new("scorekeeper"));
@@ -213,6 +247,11 @@ async fn every_verb_good_and_bad_on_each_terminal_is_as_the_transcript_has_it() 
         piped.push(said.clone());
         print(None, line, said);
         world.later(Duration::SECOND);
+    }
+    let (unpublished_world, unpublished_app) = unpublished().await;
+    for line in UNPUBLISHED {
+        print(None, line, typed(unpublished_app.ledger(), &unpublished_world, None, line).await);
+        unpublished_world.later(Duration::SECOND);
     }
     // A terminal changes nothing of what is no table, so that these stand there once. Orders change what the next ones find:
     // each terminal has its own installation.

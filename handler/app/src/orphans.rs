@@ -224,7 +224,7 @@ impl Orphans {
     /// Holds each listed job against its scoring. All are looked at, also after one of them failed.
     async fn check_jobs(&self, scan_target: &ScanTarget, jobs: Vec<ListedJob>) -> Result<Checked, ScanError> {
         let mut looks = stream::iter(jobs)
-            .map(|listed| async move { (self.check_job(scan_target, &listed).await, listed) })
+            .map(|listed| async move { (Box::pin(self.check_job(scan_target, &listed)).await, listed) })
             .buffer_unordered(MAX_CONCURRENT_CHECKS);
         let (mut outcomes, mut busy) = (Vec::new(), Vec::new());
         while let Some((outcome, listed)) = looks.next().await {
@@ -235,7 +235,7 @@ impl Orphans {
         }
         // Jobs of one scoring got into each other's way: one after the other.
         for listed in busy {
-            outcomes.push((self.check_job(scan_target, &listed).await, listed.job.name));
+            outcomes.push((Box::pin(self.check_job(scan_target, &listed)).await, listed.job.name));
         }
         let (mut checked, mut failure) = (Checked::default(), None);
         for (outcome, name) in outcomes {
