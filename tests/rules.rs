@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use lifecycle::Rules;
+use lifecycle::{EndpointUri, IdentityName, Rules};
 use serde_json::{Value, json};
 
 const SCHEMA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/rules.schema.json");
@@ -258,5 +258,47 @@ fn the_schema_has_the_members_that_are_read_and_no_other() {
         read.sort();
         known.sort();
         assert_eq!(read, known, "{path:?}");
+    }
+}
+
+fn asked_as(rules: &[(&str, &str, Option<&str>)]) -> Result<Rules, String> {
+    let rule = |(id, endpoint, identity): &(&str, &str, Option<&str>)| {
+        json!({ "id": id, "match": { "container": "con" },
+            "endpoint": { "uri": format!("https://{endpoint}.example/jobs"), "identity": identity } })
+    };
+    let rules: Vec<_> = rules.iter().map(rule).collect();
+    Rules::read(&json!({ "rules": rules }).to_string()).map_err(|problems| problems.to_string())
+}
+
+#[test]
+fn rules_of_one_endpoint_name_one_identity_and_others_each_their_own() {
+    assert!(asked_as(&[("a", "e", Some("partner")), ("b", "e", Some("partner")), ("c", "f", None)]).is_ok());
+    for (second, place) in [(None, "rules[1].endpoint "), (Some("lab"), "rules[1].endpoint.identity")] {
+        // However the URI is written.
+        let said = asked_as(&[("a", "e", Some("partner")), ("b", "E", second)]).unwrap_err();
+        assert!(said.starts_with(place) && said.contains("as `partner`"), "{said}");
+    }
+    let said = asked_as(&[("a", "e", None), ("b", "e", Some("lab"))]).unwrap_err();
+    assert!(said.contains("as the app's own"), "{said}");
+    let said = asked_as(&[("a", "e", Some("AZURE_CLIENT_SECRET=x"))]).unwrap_err();
+    assert!(said.contains("SCOREKEEPER_IDENTITIES"), "{said}");
+}
+
+#[test]
+fn a_corrected_identity_holds_for_what_is_in_flight_and_that_of_a_rule_that_is_gone_is_kept() {
+    let rules = asked_as(&[("a", "e", Some("partner")), ("b", "f", None)]).unwrap();
+    let name = |text: &str| text.parse::<IdentityName>().unwrap();
+    let endpoint = |text: &str| format!("https://{text}.example/jobs").parse::<EndpointUri>().unwrap();
+    for (rule, at, recorded, expected) in [
+        ("a", "e", None, Some("partner")),
+        ("a", "e", Some("lab"), Some("partner")),
+        ("b", "f", Some("lab"), None),
+        // The rule has another endpoint by now, or is gone.
+        ("a", "old", Some("lab"), Some("lab")),
+        ("gone", "e", Some("lab"), Some("lab")),
+        ("gone", "e", None, None),
+    ] {
+        let told = rules.identity_for(&rule.parse().unwrap(), &endpoint(at), recorded.map(name).as_ref());
+        assert_eq!(told.as_deref(), expected, "{rule} at {at}, recorded {recorded:?}");
     }
 }

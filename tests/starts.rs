@@ -220,6 +220,10 @@ async fn what_a_start_may_not_say_is_refused_with_its_status_and_nothing_is_star
         assert_eq!(start(&host, mode, None, &large).await.status, 413);
         let page = Request::post("/api/scorings", Some(&start_of("a.csv"))).with("Origin", "https://evil.example");
         assert_eq!(page.by(mode, &host).await.status, 403);
+        // A pipeline that means to fail must not go on because of a misspelt word.
+        let flag = "/api/scorings?returnInternalServerErrorOnFailure=yes";
+        let misspelt = Request::post(flag, Some(&start_of("a.csv"))).by(mode, &host).await;
+        assert_eq!((misspelt.status, misspelt.code()), (400, "BadRequest"));
         let verb = Request { method: Method::DELETE, ..Request::get("/api/scorings/x") };
         assert_eq!(verb.by(mode, &host).await.status, 405);
         for id in ["x", "0123456789abcdef0123456789abcdef", "..%2f..%2fa", "%ff"] {

@@ -3,6 +3,8 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use lifecycle::callback::CallbackHosts;
+use lifecycle::start::{StartKey, StartRequest};
 use lifecycle::{JobStatus, Resolution, Scoring, Status};
 use serde_json::{Value, json};
 use time::Duration;
@@ -32,7 +34,7 @@ async fn versions(app: &app::App) -> Vec<(String, Status)> {
     };
     app.ledger().scorings(each).await.unwrap();
     all.retain(|scoring| scoring.blob.url == URL);
-    all.sort_by(|a, b| a.blob.etag.cmp(&b.blob.etag));
+    all.sort_by(|a, b| (&a.blob.etag, a.generation).cmp(&(&b.blob.etag, b.generation)));
     all.into_iter().map(|scoring| (scoring.blob.etag, scoring.status)).collect()
 }
 
@@ -126,6 +128,58 @@ async fn where_the_latest_version_alone_is_wanted_queued_earlier_ones_end_supers
         let expected = [("1", Status::Superseded), ("2", Status::Superseded), ("3", Status::Scored)];
         assert_eq!(shown(&versions(&app).await), expected, "{order:?}");
         assert_eq!(jobs(&world), ["a.csv", "before.csv"], "{order:?}");
+    }
+}
+
+fn start(again: bool) -> StartRequest {
+    let body = json!({ "rule": "claims", "blob": "claims/a.csv", "again": again }).to_string();
+    StartRequest::read(&body, &CallbackHosts::data_factory()).unwrap()
+}
+
+/// As whoever looks at the path sees it.
+fn shows(world: &World, etag: &str) {
+    let blob = lifecycle::UnversionedBlob::read(URL).unwrap();
+    world.uploaded(|uploaded| uploaded.put_version(&blob, etag, 7));
+    put(world, etag, 7);
+}
+
+#[tokio::test]
+async fn a_version_that_is_started_once_more_ends_what_is_queued_of_earlier_ones() {
+    let world = ruled(&json!({ "overwrites": "latestOnly", "maxInFlight": 1, "maxAttempts": 1 }));
+    let app = world.app();
+    shows(&world, "2");
+    world.deliver(&app, &version("2", "2")).await;
+    world.fail_jobs("ValueError: column age is missing");
+    tick(&world, &app, Duration::minutes(3)).await;
+    world.deliver(&app, &event("before.csv", "0")).await;
+    // The event of the first version comes late: the second one has failed, and takes no place.
+    world.deliver(&app, &version("1", "1")).await;
+    assert_eq!(shown(&versions(&app).await), [("1", Status::Queued), ("2", Status::Failed)]);
+    // No event told of what is started: it is later by when it came.
+    world.later(Duration::SECOND);
+    let key = StartKey::read("run-1").unwrap();
+    let (started, submissions) = app.start(&start(true), Some(&key), "HTTP").await.unwrap();
+    submissions.send().await;
+    assert_eq!(started.scoring.generation, 1, "once more");
+    let expected = [("1", Status::Superseded), ("2", Status::Failed), ("2", Status::Queued)];
+    assert_eq!(shown(&versions(&app).await), expected);
+}
+
+#[tokio::test]
+async fn what_was_started_by_a_key_is_not_ended_by_the_event_of_a_later_version() {
+    for by_key in [true, false] {
+        let world = ruled(&json!({ "overwrites": "latestOnly", "maxInFlight": 1 }));
+        let app = world.app();
+        world.deliver(&app, &event("before.csv", "0")).await;
+        shows(&world, "1");
+        let key = StartKey::read("run-1").unwrap();
+        let (_, submissions) = app.start(&start(false), by_key.then_some(&key), "HTTP").await.unwrap();
+        submissions.send().await;
+        // Told of, and not there when anybody looks.
+        world.later(Duration::SECOND);
+        world.deliver(&app, &version("2", "2")).await;
+        let first = if by_key { Status::Queued } else { Status::Superseded };
+        assert_eq!(shown(&versions(&app).await), [("1", first), ("2", Status::Queued)], "by a key: {by_key}");
     }
 }
 

@@ -1,15 +1,20 @@
 //! Starts that nobody uploads for: one key is one scoring whatever dies between its rows, and who asked to be told is told of the end.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use app::ledger::{KeptStart, KeyedStart};
 use app::ports::{CallFailed, CallbackCaller};
 use app::{App, CallbackToKeep, StartError, StartRefused};
 use async_trait::async_trait;
+use handler::functions::{HttpAccess, HttpRequest, scorings};
+use lambda_runtime::{Context, LambdaEvent};
 use lifecycle::callback::{CallbackHosts, CallbackUri};
+use lifecycle::pending_order::StartOrder;
 use lifecycle::start::{StartKey, StartRequest};
 use lifecycle::{JobStatus, Scoring, Status, UnversionedBlob};
 use time::Duration;
+use tower::ServiceExt as _;
 
 use crate::support::world::{Fault, World, event};
 
@@ -202,4 +207,111 @@ async fn of_what_ended_without_a_result_the_orchestrators_activity_fails() {
     let told = caller.told.lock().unwrap().clone();
     let body: serde_json::Value = serde_json::from_str(&told[0].1).unwrap();
     assert_eq!((&body["StatusCode"], &body["Error"]["ErrorCode"]), (&"500".into(), &"cancelled".into()));
+}
+
+/// A start holds its place until its job was asked for, which may take the endpoint a minute.
+#[tokio::test(start_paused = true)]
+async fn more_starts_at_work_than_there_are_places_for_are_told_to_come_again() {
+    const PLACES: usize = 64;
+    let slow = std::time::Duration::from_secs(60);
+    let world = World::new();
+    for n in 0..=PLACES {
+        let blob = UnversionedBlob::read(&format!("https://uploads.blob.core.windows.net/claims/{n}.csv")).unwrap();
+        world.uploaded(|uploaded| uploaded.put_version(&blob, "0x1", 7));
+    }
+    world.posts_take(slow);
+    let access = HttpAccess { on: true, signed_in: false, callback_hosts: CallbackHosts::data_factory() };
+    let function = scorings(world.app(), access);
+    let start = async |n: usize| {
+        let body = format!(r#"{{"rule":"claims","blob":"claims/{n}.csv"}}"#);
+        let (url, method) = ("/api/scorings".to_owned(), "POST".to_owned());
+        let request = HttpRequest { url, method, body: Some(body), ..HttpRequest::default() };
+        function.clone().oneshot(LambdaEvent::new(request, Context::default())).await.unwrap()
+    };
+    for n in 0..PLACES {
+        assert_eq!(start(n).await.status_code, 202, "{n}");
+    }
+    let refused = start(PLACES).await;
+    assert_eq!((refused.status_code, refused.headers.get("Retry-After").map(String::as_str)), (429, Some("30")));
+    tokio::time::sleep(2 * slow).await;
+    assert_eq!(start(PLACES).await.status_code, 202);
+    tokio::time::sleep(2 * slow).await;
+    assert_eq!(world.jobs().len(), PLACES + 1);
+}
+
+#[tokio::test]
+async fn a_shadow_is_not_started_as_it_is_scored_beside_its_rule() {
+    let rules = r#"{"rules":[{"id":"claims","match":{"container":"claims"},
+        "endpoint":{"uri":"https://heart.example/jobs","shadow":"v2"}}]}"#;
+    let world = World::with_rules(rules);
+    let blob = UnversionedBlob::read("https://uploads.blob.core.windows.net/claims/a.csv").unwrap();
+    world.uploaded(|uploaded| uploaded.put_version(&blob, "0x1", 7));
+    let start = async |rule: &str| {
+        let request = StartRequest { rule: rule.to_owned(), again: false, ..again() };
+        world.app().start(&request, Some(&key("k")), "HTTP").await.map(|(started, _)| started)
+    };
+    let refused = start("claims-shadow").await.unwrap_err();
+    assert!(matches!(refused, StartError::Refused(StartRefused::NoSuchRule(..))), "{refused}");
+    assert!(start("claims").await.is_ok());
+}
+
+fn put(world: &World, url: &str, etag: &str) -> UnversionedBlob {
+    let blob = UnversionedBlob::read(url).unwrap();
+    world.uploaded(|uploaded| uploaded.put_version(&blob, etag, 7));
+    blob
+}
+
+async fn start_of(app: &App, path: &str) -> Result<Scoring, StartError> {
+    let request = StartRequest { path: path.to_owned(), again: false, ..again() };
+    let (started, submissions) = app.start(&request, None, "HTTP").await?;
+    submissions.send().await;
+    Ok(*started.scoring)
+}
+
+#[tokio::test]
+async fn an_output_of_ours_is_not_started() {
+    let world = world();
+    let app = world.app();
+    let scoring = start_of(&app, "a.csv").await.unwrap();
+    let path = scoring.output_uri().unwrap().split_once("/paths/").unwrap().1.to_owned();
+    put(&world, &format!("https://uploads.blob.core.windows.net/claims/{path}"), "0x9");
+    let refused = start_of(&app, &path).await.unwrap_err();
+    let StartError::Refused(StartRefused::NotAccepted { why, .. }) = &refused else { panic!("{refused:?}") };
+    assert_eq!(*why, format!("it is an output of scoring {}", scoring.id));
+    assert_eq!(world.jobs().len(), 1);
+}
+
+#[tokio::test]
+async fn where_overwrites_are_ignored_a_start_of_a_further_version_is_not_taken_for_the_first_one() {
+    let rules = r#"{"rules":[{"id":"claims","match":{"container":"claims"},"overwrites":"ignore",
+        "endpoint":{"uri":"https://heart.example/jobs"}}]}"#;
+    let world = World::with_rules(rules);
+    let app = world.app();
+    let url = "https://uploads.blob.core.windows.net/claims/a.csv";
+    put(&world, url, "0x1");
+    let first = start_of(&app, "a.csv").await.unwrap();
+    assert_eq!(start_of(&app, "a.csv").await.unwrap().id, first.id);
+    put(&world, url, "0x2");
+    let refused = start_of(&app, "a.csv").await.unwrap_err();
+    assert!(matches!(&refused, StartError::Refused(StartRefused::Other { id, .. }) if *id == first.id), "{refused}");
+    assert!(refused.to_string().contains("overwrites is ignore"), "{refused}");
+}
+
+#[tokio::test]
+async fn an_order_for_a_blob_of_a_foreign_host_is_not_even_looked_at() {
+    let world = World::new();
+    let app = world.app();
+    for (host, jobs) in [("uploads.blob.evil.example", 0), ("uploads.blob.core.windows.net", 1)] {
+        let blob = put(&world, &format!("https://{host}/claims/a.csv"), "0x1");
+        let start = StartOrder {
+            rule: "claims".parse().unwrap(),
+            parameters: BTreeMap::new(),
+            again: false,
+            key: key(&format!("k-{jobs}")),
+        };
+        app::order_start(app.ledger(), blob, start, "ann", "scorekeeper run", world.now()).await.unwrap();
+        world.later(Duration::minutes(1));
+        app.tick(world.now() + Duration::minutes(5)).await.unwrap();
+        assert_eq!(world.jobs().len(), jobs, "{host}");
+    }
 }

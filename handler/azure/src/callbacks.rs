@@ -223,8 +223,11 @@ mod tests {
         let (address, _) = answering("HTTP/1.1 503 Busy\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").await;
         let url = Url::parse(&format!("http://pinned.invalid:{}/cb?ptoken=SECRET", address.port())).unwrap();
         assert!(matches!(post(&url, &[address], "{}", false).await, Err(CallFailed::NotReached(_))));
-        // Not by https.
+        // Not by https: it is not even sent.
+        let (address, seen) = answering("HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").await;
+        let url = Url::parse(&format!("http://pinned.invalid:{}/cb?ptoken=SECRET", address.port())).unwrap();
         let failed = post(&url, &[address], "{}", true).await.unwrap_err();
         assert!(matches!(&failed, CallFailed::NotReached(why) if !why.contains("SECRET")), "{failed:?}");
+        assert!(seen.lock().unwrap().is_empty());
     }
 }

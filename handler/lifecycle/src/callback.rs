@@ -154,6 +154,12 @@ mod tests {
         ] {
             assert!(CallbackUri::read(bad, &hosts).is_err(), "{bad}");
         }
+        // No address, whatever hosts there are; and nothing that would not fit into a row.
+        for address in ["https://127.0.0.1/", "https://[::1]/", "https://2130706433/"] {
+            assert!(matches!(CallbackUri::from_row(address), Err(InvalidCallback::Host(_))), "{address}");
+        }
+        let long = format!("https://x.svc.datafactory.azure.com/{}", "x".repeat(MAX_URI));
+        assert_eq!(CallbackUri::read(&long, &hosts), Err(InvalidCallback::NoUri));
     }
 
     #[test]

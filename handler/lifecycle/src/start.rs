@@ -323,6 +323,9 @@ mod tests {
             "c/",
             "c?x/y",
             "\\\\host/share",
+            "c/x\u{7}.csv",
+            "c\n/x.csv",
+            &format!("c/{}", "x".repeat(MAX_PATH + 1)),
         ] {
             let error = read(&json!({"rule": "r", "blob": blob}).to_string()).unwrap_err();
             assert!(matches!(error, InvalidStart::Blob(_)), "{blob}: {error:?}");

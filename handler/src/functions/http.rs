@@ -158,4 +158,17 @@ mod tests {
         assert_eq!((read.header("x").as_deref(), read.header("z"), read.header("w")), (Some("y"), None, None));
         assert_eq!(format!("{read:?}"), "HttpRequest(…)");
     }
+
+    #[test]
+    fn no_answer_shows_a_secret_whatever_it_is_made_of() {
+        let signed = "https://a.blob.core.windows.net/c/x?sv=1&sig=SECRETSECRETSECRET";
+        for answer in [HttpAnswer::json(200, &json!({ "uri": signed })), HttpAnswer::problem(400, "BadRequest", signed)]
+        {
+            assert!(
+                answer.body.contains("blob.core.windows.net") && !answer.body.contains("SECRET"),
+                "{}",
+                answer.body
+            );
+        }
+    }
 }

@@ -242,23 +242,26 @@ impl Driver {
 
     /// Whether a scoring gives way to a later version of its path: its rule wants the latest alone, and it only waits. What a look or
     /// a list has shown is there, whatever the order of events says: only looks end that. An event that comes late is of an earlier
-    /// version, though it is accepted later.
+    /// version, though it is accepted later. And only looks end what somebody started by a key: it is an order, and an upload drops
+    /// none.
     fn gives_way(&self, scoring: &Scoring) -> bool {
         let blob = &scoring.blob;
         let is_told = blob.sequencer.is_some() || blob.event_time.is_some();
         scoring.status == Status::Queued
             && is_told
             && scoring.in_place_of.is_none()
+            && scoring.start_key().is_none()
             && self.rule(scoring).is_some_and(|rule| rule.overwrites == Overwrites::LatestOnly)
     }
 
     /// The later version of its path that is scored in the place of one that [gives way](Self::gives_way). A decision that the later
     /// one ends, made before, is made to fail, as [`show`](Self::show) does: two versions must not give way to each other.
     async fn later_version(&self, scoring: &Scoring) -> Result<Option<Scoring>, ledger::Error> {
+        // Of a later generation too: somebody has had that version scored once more.
+        let takes_its_place =
+            |later: &Scoring| scores(later) && later.generation >= scoring.generation && later.is_later_than(scoring);
         for (later, etag) in self.versions_beside(scoring).await? {
-            if let Some(later) =
-                self.holding(later, etag, &|later| scores(later) && later.is_later_than(scoring)).await?
-            {
+            if let Some(later) = self.holding(later, etag, &takes_its_place).await? {
                 return Ok(Some(later));
             }
         }
@@ -286,7 +289,7 @@ impl Driver {
         Err(keeps_changing(&scoring.id))
     }
 
-    /// Scorings of other versions of its path under its rule, the newest first.
+    /// Scorings of other versions of its path under its rule, of any generation, the newest first.
     async fn versions_beside(&self, scoring: &Scoring) -> Result<Vec<(Scoring, ETag)>, ledger::Error> {
         let received = self.ledger.received(&scoring.blob.container, &scoring.blob.path, MAX_VERSIONS).await?;
         let mut versions = Vec::new();
@@ -297,8 +300,8 @@ impl Driver {
             }
             if let Some((other, etag)) = self.ledger.get(&row.id).await?
                 && other.rule == scoring.rule
-                && other.generation == scoring.generation
                 && other.blob.url == scoring.blob.url
+                && other.blob.etag != scoring.blob.etag
             {
                 versions.push((other, etag));
             }
@@ -309,7 +312,8 @@ impl Driver {
     /// The newest other version of its path that is scored, or will be.
     pub(crate) async fn latest_beside(&self, scoring: &Scoring) -> Result<Option<ScoringId>, ledger::Error> {
         let beside = self.versions_beside(scoring).await?;
-        Ok(beside.into_iter().find(|(other, _)| scores(other)).map(|(other, _)| other.id))
+        let is_it = |other: &Scoring| scores(other) && other.generation == scoring.generation;
+        Ok(beside.into_iter().find(|(other, _)| is_it(other)).map(|(other, _)| other.id))
     }
 
     /// Of a rule that wants the latest version alone: a version has come to be on record, so that what is queued of its path and

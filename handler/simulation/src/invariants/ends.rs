@@ -73,10 +73,9 @@ impl Invariants {
         });
         // Of a path that was overwritten, an older scoring may find the mark of a newer content that was scored already, and
         // knows nothing of that one's MD5: at most three an hour of a path (RELIABILITY).
-        if !self.was_started(next)
-            && cloud.inputs.has_md5(&blob.url, &blob.etag)
-            && !cloud.inputs.was_overwritten(&blob.url)
-        {
+        // Who starts one by a key, or has one scored again, asks for one more.
+        let is_one_more = next.start_key().is_some() || next.generation > 0;
+        if !is_one_more && cloud.inputs.has_md5(&blob.url, &blob.etag) && !cloud.inputs.was_overwritten(&blob.url) {
             let key = (next.rule.clone(), blob.url.clone(), named, next.generation);
             // Two marks of an upload that was not on record yet, because its acceptance was lost, may both be scored: nothing in
             // the ledger knows their content. They are at most three an hour of a path. An upload that was scored is known.
@@ -92,14 +91,6 @@ impl Invariants {
                 format!("the same content of {} at {} was scored as {other} before", blob.path, blob.etag)
             });
         }
-    }
-
-    /// Whether somebody started a scoring of its blob by a key, or had one scored again: these ask for one more, whatever the versions of the path are,
-    /// and what that one gives way to is one more as well.
-    pub(super) fn was_started(&self, scoring: &Scoring) -> bool {
-        let same = |other: &Scoring| other.rule == scoring.rule && other.blob.url == scoring.blob.url;
-        let started = |other: &Scoring| same(other) && (other.start_key().is_some() || other.generation > 0);
-        started(scoring) || self.tracked.values().any(|known| started(&known.scoring))
     }
 
     /// No path is left without a scoring for what it holds: what has ended as not being there is not, or its content has another

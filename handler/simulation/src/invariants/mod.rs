@@ -618,8 +618,8 @@ impl Invariants {
     /// Where the latest version alone is wanted, no job is asked for of an earlier one when a later one has been on record for
     /// longer than a decision may take. What a look has shown is there, whatever the order of the events.
     fn latest(&mut self, next: &Scoring, now: OffsetDateTime) {
-        // Who has a version scored once more means that one.
-        let is_ordered = next.generation > 0 || self.was_started(next);
+        // Who has a version scored once more, or starts one by a key, means that one.
+        let is_ordered = next.generation > 0 || next.start_key().is_some();
         if self.overwrites(&next.rule) != Overwrites::LatestOnly || next.in_place_of.is_some() || is_ordered {
             return;
         }
