@@ -95,7 +95,7 @@ fn rule(id: &str, container: &str, cloud: &Cloud, identity: Option<&str>) -> Val
             "uri": "azureml://datastores/workspaceblobstore/paths/attempts/{scoring.id}/{attempt}/p.csv",
             "publish": { "uri": "azureml://datastores/workspaceblobstore/paths/latest/{blob.stem}.csv" } } },
         "pollInterval": "PT0.05S", "submitTimeout": "PT2S", "lookupInterval": "PT0.1S", "resubmitAfter": "PT4S",
-        "retryBackOff": "PT0.1S", "outputTimeout": "PT5S", "jobTimeout": "PT3S", "maxAttempts": 1, "verifyInput": false, "sweep": "off"
+        "retryBackOff": "PT0.1S", "outputTimeout": "PT60S", "jobTimeout": "PT10S", "maxAttempts": 1, "verifyInput": false, "sweep": "off"
     });
     if let Some(identity) = identity {
         rule["endpoint"]["identity"] = json!(identity);
@@ -174,7 +174,12 @@ async fn each_rules_endpoint_is_asked_with_the_tokens_of_its_own_tenant_alone() 
         assert_eq!(of("stuck.csv").status, Status::Failed, "{rule}: {:?}", of("stuck.csv"));
     }
     for cloud in [&own, &partner] {
-        assert!(cloud.root().join("scores/latest/good.csv").is_file(), "published with its tenant's token");
+        let is_published = cloud.root().join("scores/latest/good.csv").is_file();
+        assert!(
+            is_published,
+            "with its tenant's token: {:?}",
+            all.iter().map(|it| (&it.blob.path, &it.publishing)).collect::<Vec<_>>()
+        );
     }
     // Resource Manager was asked about each subscription with tokens that were never sent about the other, and refused none.
     let asked = front.asked();
