@@ -176,11 +176,12 @@ async fn every_line_on_stdout_is_a_record_and_those_of_an_invocation_carry_its_i
         host.invoke("BlobCreated", id, "event", &event(blob)).await.value();
         let of_blob = |line: &str| line.contains(blob) && line.contains("submitting -> running");
         let line = host.process().until_logged(of_blob).await;
-        let span = &record(&line)["spans"][0];
-        assert_eq!((&span["invocation_id"], &span["trace_id"]), (&json!(id), &told), "{line}");
-        assert_eq!(span["function"], json!("BlobCreated"));
+        let record_of_it = record(&line);
+        let ids = (&record_of_it["invocation_id"], &record_of_it["trace_id"]);
+        assert_eq!(ids, (&json!(id), &told), "{line}");
+        assert_eq!(record_of_it["function"], json!("BlobCreated"));
         let all: Vec<Value> = host.process().stdout().iter().map(|line| record(line)).collect();
-        let of_event = all.iter().filter(|record| record["spans"][0]["invocation_id"] == id);
+        let of_event = all.iter().filter(|record| record["invocation_id"] == id);
         assert_eq!(of_event.count(), 1, "one record for each event: {all:?}");
     }
 }

@@ -127,7 +127,7 @@ async fn a_scored_event_costs_three_records_and_an_idle_minute_one() {
     let mut moves = Vec::new();
     for line in &said {
         let record: Value = serde_json::from_str(line).expect("JSON under a host");
-        let function = record["spans"][0]["function"].as_str().unwrap_or_default().to_owned();
+        let function = record["function"].as_str().unwrap_or_default().to_owned();
         let text = record["message"].as_str().unwrap();
         let is_move = record["to"].is_string();
         *counts.entry((function, text.starts_with("reconcile run ended"), is_move)).or_insert(0) += 1;

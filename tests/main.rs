@@ -42,4 +42,5 @@ mod starts;
 mod supervised_host;
 mod support;
 mod sweeps;
+mod telemetry;
 mod wrong_settings;

@@ -126,6 +126,8 @@ fn no_setting_shows_a_secret_to_any_command() {
         "SCOREKEEPER_CALLBACK_HOSTS",
         "SCOREKEEPER_LOG",
         "SCOREKEEPER_LOG_FORMAT",
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        "OTEL_EXPORTER_OTLP_HEADERS",
         "SCOREKEEPER_IDENTITY",
         "AZURE_CLIENT_ID",
         "AZURE_TENANT_ID",

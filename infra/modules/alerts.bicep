@@ -67,15 +67,15 @@ var always = [
   }
   {
     name: 'held'
-    resolves: false
+    resolves: true
     title: 'scorings wait for a decision'
     severity: 2
     query: '${records}\n${loadTextContent('../queries/alert-held.kql')}'
     operator: 'GreaterThan'
     threshold: 0
-    frequency: 'PT15M'
-    window: 'PT15M'
-    lookBack: ''
+    frequency: 'PT30M'
+    window: 'PT1H'
+    lookBack: 'P2D'
   }
   {
     name: 'stuck'

@@ -41,7 +41,7 @@ var charts = [
   }
   {
     name: 'duration'
-    title: 'Minutes from intake to scored, half and 95 of 100'
+    title: 'Minutes from accepted to scored, p50 and p95'
     view: 'table'
     query: '${records}\n${loadTextContent('../queries/workbook-duration.kql')}'
   }

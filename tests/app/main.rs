@@ -50,6 +50,7 @@ mod load;
 mod metadata_and_tags;
 mod moves;
 mod no_outputs;
+mod nobody_traces;
 mod orders;
 mod orphaned_jobs;
 mod overwrites;

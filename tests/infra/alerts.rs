@@ -55,12 +55,19 @@ impl Records {
 /// A scoring's move, as the driver tells of it.
 fn moved(scoring: &str, from: &str, to: &str) -> Value {
     json!({ "level": "INFO", "message": format!("{scoring} {from} -> {to}"), "scoring": scoring, "rule": "claims", "from": from, "to": to,
-        "reason": "why", "attempt": 1, "blob": "https://st.blob.core.windows.net/c/a.csv", "spans": [{ "invocation_id": "6a5b0c6e" }] })
+        "reason": "why", "attempt": 1, "blob": "https://st.blob.core.windows.net/c/a.csv", "invocation_id": "6a5b0c6e" })
 }
 
 fn run_ended(stuck: u64, whole: bool) -> Value {
-    json!({ "level": "INFO", "message": "reconcile run ended", "whole": whole, "in_flight": 9, "queued": 1, "unconfirmed": 1, "held": 1,
-        "stuck": stuck, "oldest_seconds": 99, "failed": 0, "duration_ms": 12 })
+    json!({ "level": "INFO", "message": "reconcile run ended", "whole": whole, "in_flight": 9, "queued": 1, "unconfirmed": 1, "held": 0,
+        "stuck": stuck, "oldest_seconds": 99, "oldest_queued_seconds": 9, "failed": 0, "duration_ms": 12 })
+}
+
+/// A run that read all, and found so many in this state.
+fn run_found(state: &str, count: u64) -> Value {
+    let mut ended = run_ended(0, true);
+    ended[state] = json!(count);
+    ended
 }
 
 fn sweep_ended(unaccounted: u64, not_swept: u64) -> Value {
@@ -118,9 +125,18 @@ fn cases() -> Vec<Case> {
         },
         Case {
             alert: "held",
-            resolves: false,
-            fires: vec![none().logged(3, &moved("s1", "unknown", "held"))],
-            silent: vec![none().logged(3, &moved("s1", "held", "running"))],
+            resolves: true,
+            fires: vec![
+                none().logged(1, &run_found("held", 2)),
+                // For as long as it lasts, however long ago it began.
+                none().logged(day, &run_found("held", 2)),
+                none().logged(2, &run_found("held", 2)).logged(1, &run_ended(0, false)),
+            ],
+            silent: vec![
+                none(),
+                none().logged(2, &run_found("held", 2)).logged(1, &run_found("held", 0)),
+                none().logged(3, &moved("s1", "unknown", "held")).logged(1, &run_found("held", 0)),
+            ],
         },
         Case {
             alert: "stuck",

@@ -14,6 +14,8 @@ const IN_BLOB: &str = "rules in a blob are named in app.settings, and with them 
 const BY_CLIENT_ID: &str = "AZURE_CLIENT_ID names the app's identity";
 const NO_SERVICE_PRINCIPAL: &str = "the app has a managed identity, another one is named in app.settings";
 
+/// Why nothing says where telemetry goes.
+const COLLECTOR: &str = "nothing is sent to a collector, unless app.settings names one";
 /// Settings of the handler that the templates leave out, with the reason.
 const LEFT_OUT: [(&str, &str); 24] = [
     ("SCOREKEEPER_IDENTITY", BY_CLIENT_ID),
@@ -40,6 +42,8 @@ const LEFT_OUT: [(&str, &str); 24] = [
     ("SCOREKEEPER_PROJECTION", "the handler's own default, unless app.settings has it"),
     ("SCOREKEEPER_CALLBACK_HOSTS", "Data Factory's, unless app.settings has it"),
     ("SCOREKEEPER_LOG", "the handler's own default, unless app.settings has it"),
+    ("OTEL_EXPORTER_OTLP_ENDPOINT", COLLECTOR),
+    ("OTEL_EXPORTER_OTLP_HEADERS", COLLECTOR),
 ];
 
 /// Settings that are sent only where something asks for them, and what.

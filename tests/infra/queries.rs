@@ -12,12 +12,12 @@ use super::project::{Files, Project};
 use super::snapshot::{Resource, list};
 
 /// Members of every record of the handler's log, whatever is said: the JSON formatter of tracing-subscriber.
-const OF_EVERY_RECORD: [&str; 5] = ["level", "message", "spans", "target", "timestamp"];
+const OF_EVERY_RECORD: [&str; 4] = ["level", "message", "target", "timestamp"];
 const PRELUDE: &str = "infra/queries/records.kql";
 
 pub fn check(project: &Project) -> Vec<String> {
     let mut findings = Vec::new();
-    let (fields, of_spans) = logged(&project.files);
+    let fields = logged(&project.files);
     let names = |group: &str| -> BTreeSet<&str> {
         project.contract(group).as_object().into_iter().flat_map(Map::values).filter_map(Value::as_str).collect()
     };
@@ -28,7 +28,6 @@ pub fn check(project: &Project) -> Vec<String> {
             findings.extend(unknown.map(|text| format!("{path}: {}", wrong.replace("{}", &format!("`{text}`")))));
         };
         expect(members(query, "record"), &|name| fields.contains(name), "no record of the log has {}");
-        expect(members(query, "invocation"), &|name| of_spans.contains(name), "no span of the log has {}");
         expect(members(query, "customDimensions"), &|name| name == "Category", "the host writes no dimension {}");
         let is_status = |text: &str| lifecycle::Status::ALL.iter().any(|status| status.name() == text);
         for column in ["became", "was"] {
@@ -153,10 +152,9 @@ fn said(files: &Files, text: &str) -> bool {
     files.all("handler/", ".rs").any(|(_, source)| source.contains(&format!("\"{text}")))
 }
 
-/// Members that records can have, and those of their spans.
-fn logged(files: &Files) -> (BTreeSet<String>, BTreeSet<String>) {
+/// Members that records can have: those of events, and beside them those of the spans around them.
+fn logged(files: &Files) -> BTreeSet<String> {
     let mut fields: BTreeSet<String> = OF_EVERY_RECORD.map(str::to_owned).into();
-    let mut of_spans: BTreeSet<String> = ["name".to_owned()].into();
     for (_, source) in files.all("handler/", ".rs") {
         for level in ["error", "warn", "info", "debug"] {
             for call in source.split(&format!("tracing::{level}!(")).skip(1) {
@@ -165,10 +163,10 @@ fn logged(files: &Files) -> (BTreeSet<String>, BTreeSet<String>) {
             }
         }
         for call in source.split("tracing::info_span!(").skip(1) {
-            of_spans.extend(arguments(call).into_iter().skip(1).filter_map(|argument| field(&argument)));
+            fields.extend(arguments(call).into_iter().skip(1).filter_map(|argument| field(&argument)));
         }
     }
-    (fields, of_spans)
+    fields
 }
 
 /// `name = value`, `%name`, `?name` or `name`.

@@ -3,6 +3,7 @@
 pub mod azurite;
 pub mod canned;
 pub mod cloud;
+pub mod collector;
 pub mod emulator;
 pub mod executable;
 pub mod functions_host;

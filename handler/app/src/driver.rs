@@ -13,6 +13,7 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use futures::TryFutureExt as _;
 use lifecycle::{Answer, Effect, Entry, Event, Observation, Rule, Rules, Scoring, ScoringId, Status, Step};
 use time::OffsetDateTime;
 use tokio::time::Instant;
@@ -23,6 +24,7 @@ use crate::error::{Error, during, error_chain};
 use crate::ledger::{self, Acceptance, Announced, Ledger, Recorded};
 use crate::ports::table_store::{self, ETag};
 use crate::ports::{Answered, Clock};
+use crate::{measures, spans};
 
 mod driven;
 mod input;
@@ -135,9 +137,27 @@ impl Driver {
         self.decide(scoring, observation, now)
     }
 
+    /// [`Self::take_in`] as a span, below which everything belongs that is done for the scoring later. Not an `async fn`, for the
+    /// same reason as [`Self::drive_from`].
+    pub(crate) fn traced_take_in<'a>(
+        &'a self,
+        mut queued: Scoring,
+        reason: String,
+        announced: &'a Announced<'_>,
+        by: ShownBy,
+        now: OffsetDateTime,
+    ) -> impl Future<Output = Result<TakenIn, Error>> + Send + 'a {
+        let span = spans::taking_in(&queued);
+        if !span.is_disabled() {
+            // With its first row: who moves it later may be another process.
+            queued.trace = span.in_scope(spans::current);
+        }
+        spans::within(span, self.take_in(queued, reason, announced, by, now))
+    }
+
     /// Takes a new scoring in and, if it may go at once, records the intent of its first attempt in the same transaction.
     /// **Durable once `Ok`.** An error says that the ledger did not take it, or that nobody knows: deliver the event again.
-    pub(crate) async fn take_in(
+    async fn take_in(
         &self,
         queued: Scoring,
         reason: String,
@@ -228,9 +248,13 @@ impl Driver {
     pub(crate) async fn carry_out(&self, Intent { loaded, begun }: Intent) {
         let Reach::Services { services, .. } = &self.reach else { return };
         let id = loaded.scoring.id.clone();
-        let answer = services.submit(&loaded.scoring, self.rule(&loaded.scoring), begun).await;
-        let answered = Observed::of(answer, self.clock.now());
-        if let Err(error) = self.drive_from(loaded, answered).await {
+        let span = spans::driving(&loaded.scoring);
+        let carried = async {
+            let answer = services.submit(&loaded.scoring, self.rule(&loaded.scoring), begun).await;
+            let answered = Observed::of(answer, self.clock.now());
+            self.drive_on(loaded, answered).await.inspect(|driven| spans::driven(&driven.scoring))
+        };
+        if let Err(error) = spans::within(span, carried).await {
             tracing::warn!(scoring = %id, error = %error_chain(&error), "the answer of scoring {id} was not recorded; the next reconcile run looks for its job");
         }
     }
@@ -255,7 +279,19 @@ impl Driver {
     }
 
     /// Decide, record, act, observe again, until there is nothing to do now.
-    pub(crate) async fn drive_from(&self, mut loaded: Loaded, mut observed: Observed) -> Result<Driven, Error> {
+    ///
+    /// Not an `async fn`: that would keep what it is given twice, and each future around it would be copied with it.
+    pub(crate) fn drive_from(
+        &self,
+        loaded: Loaded,
+        observed: Observed,
+    ) -> impl Future<Output = Result<Driven, Error>> + Send {
+        let span = spans::driving(&loaded.scoring);
+        let driving = self.drive_on(loaded, observed);
+        spans::within(span, driving.inspect_ok(|driven| spans::driven(&driven.scoring)))
+    }
+
+    async fn drive_on(&self, mut loaded: Loaded, mut observed: Observed) -> Result<Driven, Error> {
         let mut moves = 0;
         // An answer is that of a request that was sent a moment ago.
         let mut is_sent = matches!(observed.observation, Observation::Answer(_));
@@ -411,6 +447,7 @@ impl Driver {
                 "{} {} -> {}: {}", after.id, before.status, after.status, entry.reason);
         }
         log_orphaned_jobs(before, after, &entry.reason);
+        measures::moved(before, after, entry);
         let Reach::Services { admission, services } = &self.reach else {
             // The slot is left to the tick, which frees what its owner does not hold any more.
             if after.status.is_terminal() && !before.status.is_terminal() {

@@ -22,6 +22,7 @@ use crate::driver::{Driver, Intent, ShownBy, TakenIn, too_many};
 use crate::error::{Error, during, error_chain};
 use crate::ledger::rows::MAX_EVENT;
 use crate::ledger::{Announced, FormerName, Ledger, Pending, Unannounced};
+use crate::measures;
 use crate::own_outputs;
 use crate::ports::{Blobs, Inconclusive, with_index_tags};
 
@@ -625,7 +626,7 @@ impl Intake {
         let wanted = queued.blob.clone();
         let rule = queued.rule.clone();
         let overwrites = self.rules.get(&rule).map_or_else(Overwrites::default, |rule| rule.overwrites);
-        let taken = self.driver.take_in(queued, reason, announced, by, now).await?;
+        let taken = self.driver.traced_take_in(queued, reason, announced, by, now).await?;
         if let (Overwrites::LatestOnly, TakenIn::New { scoring, .. } | TakenIn::Duplicate(scoring)) =
             (overwrites, &taken)
         {
@@ -646,6 +647,7 @@ impl Intake {
                     .accepted
                     .accepted
                     .push(AcceptedScoring { id: scoring.id.to_string(), rule: scoring.rule.to_string() });
+                measures::accepted(&scoring, now);
                 outcome.intents.extend(intent.map(|intent| *intent));
             }
             TakenIn::Duplicate(existing) => {

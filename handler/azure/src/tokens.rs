@@ -52,6 +52,7 @@ use reqwest::header::HeaderValue;
 use time::OffsetDateTime;
 use tokio::task::AbortHandle;
 
+use app::measures;
 use app::ports::Clock;
 
 use self::answer::{Refused, Unreadable};
@@ -315,6 +316,8 @@ impl Cache {
         let cache = Arc::clone(self);
         let task = tokio::spawn(async move {
             let fetched = cache.fetch().await;
+            let outcome = if fetched.is_ok() { "given" } else { "refused" };
+            tracing::trace!(target: measures::TARGET, measure = measures::TOKENS.name, value = 1_u64, resource = cache.resource, outcome);
             match &fetched {
                 Ok(token) => {
                     let now = (cache.clock)();

@@ -18,6 +18,7 @@ use crate::rule::Rule;
 use crate::rule::template::Values;
 use crate::schedule::{believable_due_in, is_ahead};
 use crate::status::{Event, Status};
+use crate::trace_context::TraceContext;
 
 /// Names of former and of orphaned jobs that a scoring remembers, of each. What is not remembered would be adopted, followed
 /// or counted again; a service that makes more than this for one scoring is broken, and a ledger has its limits.
@@ -117,6 +118,8 @@ pub struct Scoring {
     pub expedited: bool,
     /// What brought it here.
     pub origin: Origin,
+    /// Where in a trace it was taken in, if that was traced: what is done for it later, by whichever process, belongs there.
+    pub trace: Option<TraceContext>,
     /// An operator ordered its job to stop: however that ends without a result, no attempt follows.
     pub stop_ordered: bool,
     /// When a person acknowledged that it failed, or that it has orphaned jobs; none: not since the last of these.
@@ -273,6 +276,7 @@ impl Scoring {
             on_hold: None,
             expedited: false,
             origin: Origin::Told,
+            trace: None,
             stop_ordered: false,
             acknowledged: None,
             output_bytes: None,

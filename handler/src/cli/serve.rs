@@ -49,22 +49,26 @@ enum Unusable {
 }
 
 /// How long closing may take in the end.
-pub(super) const CLOSING: Duration = Duration::from_secs(2);
+pub(crate) const CLOSING: Duration = Duration::from_secs(2);
 
 pub(super) fn run(clock: &Clock) -> Result<ExitCode, super::Error> {
-    let AtStart { host, log, concurrency, config } = AtStart::read(&ProcessVars, &working_directory()?);
+    let AtStart { host, log, otlp, concurrency, config } = AtStart::read(&ProcessVars, &working_directory()?);
     let port = match (host.port, &config) {
         (Some(port), _) => port,
         // No host started us, so a person did.
         (None, Ok(_)) => return Err(Error::NoPort.into()),
         (None, Err(problems)) => return Err(problems.clone().into()),
     };
-    telemetry::start(&log);
+    let runtime = all_processors()?;
+    let exporting = telemetry::start(&log, otlp.as_ref(), runtime.handle());
     for warning in config.iter().flat_map(Config::all_warnings) {
         tracing::warn!("{warning}");
     }
-    let runtime = all_processors()?;
-    let code = runtime.block_on(serve(config, port, (concurrency, &host), clock));
+    let code = runtime.block_on(async {
+        let code = serve(config, port, (concurrency, &host), clock).await;
+        exporting.end(CLOSING).await;
+        code
+    });
     // What is idle is closed: an embedded ledger's log goes into its file. Work that is still running is not waited for: what it
     // leaves undone is in the ledger.
     runtime.shutdown_timeout(CLOSING);

@@ -39,6 +39,8 @@
 //! | `SCOREKEEPER_HTTP` | `off` | `on`, `off`: whether the functions `Scorings` and `Operations` answer, by which orchestrators start scorings and ask for them. Whoever has a key of theirs may start what the rules accept |
 //! | `SCOREKEEPER_CALLBACK_HOSTS` | `*.datafactory.azure.com` | hosts that a start may name to be told of its end (`callBackUri`), with commas between: `HOST`, or `*.DOMAIN` |
 //! | `SCOREKEEPER_LOG` | `info` | a filter as `tracing` has it: `debug`, `info,handler=debug` |
+//! | `OTEL_EXPORTER_OTLP_ENDPOINT` | – | URL of an OpenTelemetry collector, such as `http://127.0.0.1:4318`: spans, metrics and log records go there as `http/protobuf`. Without it nothing is measured or sent |
+//! | `OTEL_EXPORTER_OTLP_HEADERS` | – | `NAME=VALUE` with commas between, sent to the collector: keys. Only with https, or a collector on this machine |
 //! | `SCOREKEEPER_LOG_FORMAT` | `json` under a host, `text` else | `json`, `text` |
 //!
 //! Of the Functions host: `FUNCTIONS_CUSTOMHANDLER_PORT` (older: `FUNCTIONS_HTTPWORKER_PORT`),
@@ -59,6 +61,7 @@ pub(crate) mod profiles;
 mod reading;
 mod rules;
 mod rules_in_blob;
+mod telemetry;
 mod vars;
 
 use std::borrow::Cow;
@@ -88,6 +91,7 @@ pub(crate) use self::reading::LOCAL;
 pub use self::reading::{LedgerSettings, WhichLedger};
 pub use self::rules::RulesText;
 pub use self::rules_in_blob::{MAX_RULES_BYTES, RulesAccess, RulesInBlob, given_blob, is_url};
+pub use self::telemetry::Otlp;
 pub use self::vars::{ProcessVars, Vars};
 
 use self::identity::RunBy;
@@ -138,6 +142,8 @@ pub struct Config {
     pub callback_hosts: CallbackHosts,
     /// What is logged, and how.
     pub log: Log,
+    /// Where OpenTelemetry goes, if anywhere.
+    pub otlp: Option<Otlp>,
     /// What the host said about itself.
     pub host: HostFacts,
     /// Every setting as it was understood, in the order of the table above.
@@ -244,6 +250,8 @@ pub struct AtStart {
     pub host: HostFacts,
     /// What is logged, and how; by defaults where that was set wrong.
     pub log: Log,
+    /// Where OpenTelemetry goes; nowhere if that was set wrong.
+    pub otlp: Option<Otlp>,
     /// Most invocations at once; the default if that was set wrong.
     pub concurrency: usize,
     /// Everything, or all problems.
@@ -299,7 +307,9 @@ impl AtStart {
         let hosted = hosted.iter().any(|name| reader.get(name).is_some());
         let format = reader.log_format(hosted);
         let host = reader.host(root);
+        let (otlp, not_exported) = reader.otlp(&host);
         let warnings = unknown_settings(vars)
+            .chain(not_exported)
             .chain((hosted && sign_in_required).then(|| sign_in_is_off(vars)).flatten())
             .chain(rules.iter().flat_map(Rules::warnings))
             .chain(rules.as_ref().and_then(|rules| not_swept(rules, &watched_accounts)))
@@ -330,6 +340,7 @@ impl AtStart {
                 http,
                 callback_hosts,
                 log: log.clone(),
+                otlp: otlp.clone(),
                 host: host.clone(),
                 settings,
                 warnings,
@@ -337,7 +348,7 @@ impl AtStart {
             }),
             _ => Err(Problems(problems)),
         };
-        Self { host, log, concurrency, config }
+        Self { host, log, otlp, concurrency, config }
     }
 }
 

@@ -8,7 +8,7 @@ use app::ports::Clock;
 use tokio::runtime::Builder;
 
 use crate::cli::USAGE;
-use crate::cli::serve::http_access;
+use crate::cli::serve::{CLOSING, http_access};
 use crate::compose;
 use crate::config::{Config, Problems, ProcessVars, Vars as _};
 use crate::functions::{
@@ -54,10 +54,14 @@ fn run(clock: &Clock) -> Result<(), Error> {
     let cwd = std::env::current_dir().map_err(Error::WorkingDirectory)?;
     let config = Config::read(&ProcessVars, &cwd)?;
     let function = ProcessVars.get("_HANDLER").unwrap_or_default();
-    telemetry::start(&config.log);
     let runtime = Builder::new_multi_thread().enable_all().build().map_err(Error::Runtime)?;
+    let exporting = telemetry::start(&config.log, config.otlp.as_ref(), runtime.handle());
     let app = compose::app(&config, Clock::clone(clock))?;
-    runtime.block_on(serve(&function, app, http_access(&config)))
+    runtime.block_on(async {
+        let ended = serve(&function, app, http_access(&config)).await;
+        exporting.end(CLOSING).await;
+        ended
+    })
 }
 
 async fn serve(function: &str, app: CurrentApp, access: HttpAccess) -> Result<(), Error> {

@@ -41,7 +41,7 @@ use lifecycle::publishing::Publishing;
 use lifecycle::scoring::{OutputSeen, StartOf};
 use lifecycle::{
     BlobVersion, Entry, Event, FailureCause, InputContent, Job, Origin, OutputPrint, Scoring, ScoringId, Status,
-    Submission,
+    Submission, TraceContext,
 };
 use time::macros::{datetime, format_description};
 use time::{Duration, OffsetDateTime, PrimitiveDateTime};
@@ -414,6 +414,7 @@ pub fn to_scoring_row(s: &Scoring, op: &str) -> Entity {
         .with_some("Expedited", s.expedited.then_some(true))
         .with_some("Origin", origin_word(s.origin))
         .with_some("BackfillSlots", backfill_slots(s.origin).map(count))
+        .with_some("Trace", s.trace.map(|trace| trace.to_string()))
         .with_some("StopOrdered", s.stop_ordered.then_some(true))
         .with_some("AcknowledgedTime", s.acknowledged)
         .with_some("OutputBytes", s.output_bytes.and_then(|bytes| i64::try_from(bytes).ok()))
@@ -500,6 +501,8 @@ pub fn from_scoring_row(row: &Entity) -> Result<Scoring, Unreadable> {
         on_hold: row.string("OnHold").map(str::to_owned),
         expedited: row.boolean("Expedited").unwrap_or(false),
         origin: origin(row),
+        // Nothing depends on it: one that cannot be read is none.
+        trace: row.string("Trace").and_then(TraceContext::read),
         stop_ordered: row.boolean("StopOrdered").unwrap_or(false),
         acknowledged: row.time("AcknowledgedTime"),
         output_bytes: row.int64("OutputBytes").and_then(|bytes| u64::try_from(bytes).ok()),

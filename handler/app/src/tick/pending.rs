@@ -65,7 +65,7 @@ impl PendingLooks {
             }
             counts.due();
             let taken = match pending {
-                Pending::Upload(upload) => self.look_at(upload, etag).await,
+                Pending::Upload(upload) => Box::pin(self.look_at(upload, etag)).await,
                 Pending::Folder(folder) => self.list(folder, etag, until, counts).await,
                 Pending::Order(order) => Box::pin(self.do_order(order, etag)).await,
             };

@@ -10,6 +10,7 @@ use time::OffsetDateTime;
 
 use crate::error::{Error, error_chain};
 use crate::ledger::InFlight;
+use crate::measures;
 use crate::stuck::is_stuck;
 
 /// What a tick did.
@@ -63,6 +64,7 @@ impl TickReport {
             held = self.states.held,
             stuck = self.states.stuck,
             oldest_seconds = self.states.oldest_seconds,
+            oldest_queued_seconds = self.states.oldest_queued_seconds,
             pending = self.pending,
             orphaned = self.orphaned_jobs,
             failed = self.failed.values().sum::<usize>(),
@@ -77,6 +79,26 @@ impl TickReport {
             duration_ms = self.duration_ms,
             "reconcile run ended"
         );
+        self.measure();
+    }
+
+    fn measure(&self) {
+        let gauge = |measure: measures::Measure, value: f64| {
+            tracing::trace!(target: measures::TARGET, measure = measure.name, value);
+        };
+        let took = std::time::Duration::from_millis(self.duration_ms).as_secs_f64();
+        tracing::trace!(target: measures::TARGET, measure = measures::RECONCILE.name, value = took, complete = self.complete);
+        // A run that could not read all of them says nothing of how many there are.
+        if self.whole {
+            let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX).into();
+            gauge(measures::IN_FLIGHT, count(self.in_flight));
+            gauge(measures::QUEUED, count(self.states.queued));
+            gauge(measures::UNCONFIRMED, count(self.states.unconfirmed));
+            gauge(measures::HELD, count(self.states.held));
+            gauge(measures::STUCK, count(self.states.stuck));
+            let seconds = u32::try_from(self.states.oldest_queued_seconds).unwrap_or_default();
+            gauge(measures::QUEUE_AGE, seconds.into());
+        }
     }
 }
 
@@ -94,13 +116,18 @@ pub struct StateCounts {
     pub stuck: usize,
     /// For how long the oldest of all is in the ledger, in seconds.
     pub oldest_seconds: i64,
+    /// For how long the one that is queued the longest is so, in seconds.
+    pub oldest_queued_seconds: i64,
 }
 
 impl StateCounts {
     /// Counts one more.
     pub(super) fn add(&mut self, row: &InFlight, now: OffsetDateTime) {
         match row.status {
-            Status::Queued => self.queued += 1,
+            Status::Queued => {
+                self.queued += 1;
+                self.oldest_queued_seconds = self.oldest_queued_seconds.max((now - row.since).whole_seconds());
+            }
             Status::Unknown => self.unconfirmed += 1,
             // It waits for a person, and has an alert of its own.
             Status::Held => self.held += 1,
@@ -231,7 +258,17 @@ mod tests {
     fn states_are_counted_apart_and_the_oldest_is_the_one_accepted_first() {
         let rows = [Status::Queued, Status::Queued, Status::Unknown, Status::Held, Status::Running];
         let counts = counted(&rows.map(|status| row(status, Duration::MINUTE)));
-        assert_eq!(counts, StateCounts { queued: 2, unconfirmed: 1, held: 1, stuck: 0, oldest_seconds: 61 * 60 });
+        assert_eq!(
+            counts,
+            StateCounts {
+                queued: 2,
+                unconfirmed: 1,
+                held: 1,
+                stuck: 0,
+                oldest_seconds: 61 * 60,
+                oldest_queued_seconds: 60
+            }
+        );
         // Another process's clock is ahead.
         assert_eq!(counted(&[row(Status::Running, -Duration::days(1))]).oldest_seconds, 0);
     }

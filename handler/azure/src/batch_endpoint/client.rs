@@ -97,7 +97,7 @@ impl AzureMl {
         if let Some(deployment) = &scoring.deployment {
             request = request.header("azureml-model-deployment", deployment.as_str());
         }
-        let response = match request.send().await {
+        let response = match http::call::send(request).await {
             Ok(response) => response,
             Err(error) => {
                 let (unsent, malformed) = (error.is_connect(), error.is_builder());

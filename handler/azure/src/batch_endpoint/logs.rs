@@ -63,7 +63,7 @@ async fn read(hosts: &StorageHosts, name: &str, signed: &str) -> Option<String> 
     };
     url.set_query(signed.query());
     let range = format!("bytes=0-{}", MAX_BYTES - 1);
-    let sent = http::client().get(url).header(RANGE, range).send().await;
+    let sent = http::call::send(http::client().get(url).header(RANGE, range)).await;
     let answer = match sent {
         Ok(answer) if answer.status().is_success() => answer,
         Ok(answer) => {

@@ -9,6 +9,7 @@ use reqwest::{Method, Url};
 use time::OffsetDateTime;
 
 use super::body::{BodyError, read_body};
+use super::call;
 use super::retry::{Tries, may_pass, wished_pause};
 use super::{CLIENT_REQUEST_ID, client, new_request_id, request_id};
 use crate::tokens::{Audience, Tokens};
@@ -99,7 +100,7 @@ async fn answer(
     limit: usize,
     now: OffsetDateTime,
 ) -> Result<Tried, Inconclusive> {
-    let response = match request.send().await {
+    let response = match call::send(request).await {
         Ok(response) => response,
         Err(error) => {
             return Ok(Tried::MayPass(Err(Inconclusive::not_reachable(place).caused_by(error.without_url())), None));

@@ -8,6 +8,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use azure_core::http::{AsyncRawResponse, ClientOptions, HttpClient, Request, RetryOptions, Transport};
+use tracing::Instrument as _;
+
+use super::call;
 
 /// TCP and TLS together. Far below any deadline of ours, so that "not sent" can still be told from "no answer".
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -67,7 +70,18 @@ struct WhenNeeded;
 #[async_trait]
 impl HttpClient for WhenNeeded {
     async fn execute_request(&self, request: &Request) -> azure_core::Result<AsyncRawResponse> {
-        client().execute_request(request).await
+        let span = call::of(request.method().as_str(), request.url());
+        let answered = match call::traceparent(&span) {
+            None => client().execute_request(request).await,
+            Some(traceparent) => {
+                let mut request = request.clone();
+                let text = traceparent.to_str().unwrap_or_default().to_owned();
+                request.insert_header(call::TRACEPARENT.as_str().to_owned(), text);
+                client().execute_request(&request).instrument(span.clone()).await
+            }
+        };
+        call::ended(&span, answered.as_ref().ok().map(|answer| answer.status().into()));
+        answered
     }
 }
 

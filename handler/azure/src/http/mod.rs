@@ -6,6 +6,7 @@
 
 pub(crate) mod authorized;
 pub(crate) mod body;
+pub(crate) mod call;
 mod client;
 pub(crate) mod retry;
 

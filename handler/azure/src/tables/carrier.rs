@@ -29,7 +29,7 @@ impl Carrier for Shared {
 #[async_trait]
 impl Carrier for Client {
     async fn carry(&self, request: Request) -> Result<Response, NoAnswer> {
-        self.execute(request).await.map_err(|error| {
+        http::call::execute(self, request).await.map_err(|error| {
             // Without a connection no byte has left.
             let unsent = error.is_connect();
             let why = error_chain(&error.without_url());

@@ -63,7 +63,7 @@ pub(super) async fn token(principal: &ServicePrincipal, scope: &str) -> azure_co
         .header(reqwest::header::CONTENT_TYPE, "application/x-www-form-urlencoded")
         .body(form);
     let io = |error: reqwest::Error| azure_core::Error::new(ErrorKind::Io, error.without_url());
-    answer::token(Issuer::Entra, request.send().await.map_err(io)?).await
+    answer::token(Issuer::Entra, http::call::send(request).await.map_err(io)?).await
 }
 
 fn endpoint(principal: &ServicePrincipal) -> Url {

@@ -45,6 +45,6 @@ impl IdentityEndpoint {
         }
         let request = http::client().get(url).header("X-IDENTITY-HEADER", &self.header);
         let io = |error: reqwest::Error| azure_core::Error::new(ErrorKind::Io, error.without_url());
-        answer::token(Issuer::IdentityEndpoint, request.send().await.map_err(io)?).await
+        answer::token(Issuer::IdentityEndpoint, http::call::send(request).await.map_err(io)?).await
     }
 }

@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use axum::http::HeaderMap;
 use lambda_runtime::Context;
+use lifecycle::TraceContext;
 
 use crate::config::HostFacts;
 
@@ -48,39 +49,16 @@ pub(super) fn invocation_id(headers: &HeaderMap) -> String {
     id.unwrap_or_default().chars().take(128).collect()
 }
 
-/// W3C trace context.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Trace {
-    /// 32 hexadecimal digits.
-    pub(super) trace_id: String,
-    parent_id: String,
-    sampled: bool,
-}
-
 /// `traceparent`, if the host sent a valid one. It does so only while it traces itself.
-pub(super) fn trace(headers: &HeaderMap) -> Option<Trace> {
-    let text = headers.get("traceparent")?.to_str().ok()?;
-    let mut parts = text.trim().split('-');
-    let mut part = |length: usize| {
-        let part = parts.next()?;
-        let hex = part.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
-        (hex && part.len() == length).then(|| part.to_owned())
-    };
-    let (version, trace_id, parent_id, flags) = (part(2)?, part(32)?, part(16)?, part(2)?);
-    let zero = |id: &str| id.bytes().all(|b| b == b'0');
-    if version == "ff" || zero(&trace_id) || zero(&parent_id) {
-        return None;
-    }
-    let sampled = u8::from_str_radix(&flags, 16).ok()? & 1 == 1;
-    Some(Trace { trace_id, parent_id, sampled })
+pub(super) fn trace(headers: &HeaderMap) -> Option<TraceContext> {
+    TraceContext::read(headers.get("traceparent")?.to_str().ok()?)
 }
 
-impl Trace {
-    /// The same in X-Ray's spelling; trace ids convert without loss.
-    fn x_ray(&self) -> String {
-        let (time, unique) = self.trace_id.split_at(8);
-        format!("Root=1-{time}-{unique};Parent={};Sampled={}", self.parent_id, u8::from(self.sampled))
-    }
+/// The same in X-Ray's spelling; trace ids convert without loss.
+fn x_ray(trace: &TraceContext) -> String {
+    let id = trace.trace_id_text();
+    let (time, unique) = id.split_at(8);
+    format!("Root=1-{time}-{unique};Parent={};Sampled={}", trace.span_id_text(), u8::from(trace.is_sampled()))
 }
 
 /// The context of an invocation. `limit` counts from `received`; the deadline told is the one that is kept here.
@@ -88,7 +66,7 @@ pub(super) fn context(
     facts: &HostFacts,
     function: &str,
     invocation_id: &str,
-    trace: Option<&Trace>,
+    trace: Option<&TraceContext>,
     received: SystemTime,
     limit: Duration,
 ) -> Context {
@@ -97,7 +75,7 @@ pub(super) fn context(
     invocation_id.clone_into(&mut context.request_id);
     context.deadline = u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX);
     context.invoked_function_arn = format!("{}/functions/{function}", facts.resource_id.as_deref().unwrap_or_default());
-    context.xray_trace_id = trace.map(Trace::x_ray);
+    context.xray_trace_id = trace.map(x_ray);
     context.env_config = Arc::new(lambda_runtime::Config {
         function_name: function.to_owned(),
         memory: 0,
@@ -112,34 +90,16 @@ pub(super) fn context(
 mod tests {
     use super::*;
 
-    fn traced(value: &str) -> Option<Trace> {
+    #[test]
+    fn a_trace_context_is_optional_and_respelt_as_x_ray_has_it() {
         let mut headers = HeaderMap::new();
-        headers.insert("traceparent", value.parse().expect("a header value"));
-        trace(&headers)
-    }
-
-    #[test]
-    fn a_trace_context_is_read_and_respelt() {
-        let trace = traced("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01").expect("valid");
-        assert_eq!(trace.trace_id, "0af7651916cd43dd8448eb211c80319c");
-        assert_eq!(trace.x_ray(), "Root=1-0af76519-16cd43dd8448eb211c80319c;Parent=b7ad6b7169203331;Sampled=1");
-    }
-
-    #[test]
-    fn what_is_no_trace_context_is_ignored() {
-        for bad in [
-            "",
-            "00",
-            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331",
-            "00-00000000000000000000000000000000-b7ad6b7169203331-01",
-            "00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01",
-            "ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
-            "00-0AF7651916CD43DD8448EB211C80319C-b7ad6b7169203331-01",
-            "00-0af7651916cd43dd8448eb211c80319-b7ad6b7169203331-01",
-        ] {
-            assert_eq!(traced(bad), None, "{bad}");
-        }
-        assert_eq!(trace(&HeaderMap::new()), None, "it is optional");
+        assert_eq!(trace(&headers), None);
+        headers.insert(
+            "traceparent",
+            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".parse().expect("a header"),
+        );
+        let read = trace(&headers).expect("valid");
+        assert_eq!(x_ray(&read), "Root=1-0af76519-16cd43dd8448eb211c80319c;Parent=b7ad6b7169203331;Sampled=1");
     }
 
     #[test]

@@ -19,7 +19,7 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use lambda_runtime::{Context, Diagnostic, LambdaEvent};
 
-use lifecycle::Payload;
+use lifecycle::{Payload, TraceContext};
 use serde::de::DeserializeOwned;
 use serde_json::json;
 use serde_json::value::{RawValue, to_raw_value};
@@ -28,13 +28,13 @@ use tokio::time::{Instant, timeout_at};
 use tower::ServiceExt as _;
 use tracing::{Instrument as _, field};
 
-use super::context::{self, Trace, Trigger};
+use super::context::{self, Trigger};
 use super::envelope::Unreadable;
 use super::{body, envelope, forwarded};
 use crate::config::HostFacts;
 use crate::functions::{Function, HttpAnswer, HttpRequest};
 use crate::guard::{self, Names};
-use crate::telemetry::panic_text;
+use crate::telemetry::{self, panic_text};
 
 /// The kind of failure of a handler that can do nothing.
 pub(crate) const UNUSABLE: &str = "Unusable";
@@ -241,9 +241,7 @@ async fn handle(State(mount): State<Arc<Mount>>, request: Request) -> Response {
     let invocation = Invocation::new(&mount, name, mounted, &parts.headers, received);
     let span =
         tracing::info_span!("invocation", function = name, invocation_id = invocation.id, trace_id = field::Empty);
-    if let Some(trace) = &invocation.trace {
-        span.record("trace_id", &*trace.trace_id);
-    }
+    telemetry::continue_trace(&span, invocation.trace.as_ref());
     invocation.answered(body).instrument(span).await
 }
 
@@ -253,7 +251,7 @@ struct Invocation<'a> {
     name: &'static str,
     mounted: &'a Mounted,
     id: String,
-    trace: Option<Trace>,
+    trace: Option<TraceContext>,
     received: (Instant, SystemTime),
     limit: Duration,
 }
@@ -315,7 +313,6 @@ impl<'a> Invocation<'a> {
                 // The host throws the body of a failure away, so this line is all that anybody will ever see of it.
                 let Diagnostic { error_type, error_message } = &failed.diagnostic;
                 tracing::error!(
-                    invocation_id = self.id,
                     elapsed_ms,
                     error_type,
                     status = failed.status.as_u16(),

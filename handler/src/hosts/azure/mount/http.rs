@@ -11,6 +11,7 @@ use tracing::{Instrument as _, field};
 use super::super::{body, forwarded};
 use super::{Failed, Functions, Invocation, Mount, PANICKED};
 use crate::functions::HttpAnswer;
+use crate::telemetry;
 
 /// A request that the host hands on as it came.
 pub(super) async fn forward(
@@ -28,9 +29,7 @@ pub(super) async fn forward(
     let invocation = Invocation::new(mount, name, mounted, &parts.headers, received);
     let span =
         tracing::info_span!("invocation", function = name, invocation_id = invocation.id, trace_id = field::Empty);
-    if let Some(trace) = &invocation.trace {
-        span.record("trace_id", &*trace.trace_id);
-    }
+    telemetry::continue_trace(&span, invocation.trace.as_ref());
     let answered = async {
         match forwarded::read(&parts, body).await {
             Ok(request) => invocation.http_answer(&request).await,

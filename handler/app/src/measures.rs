@@ -1,0 +1,189 @@
+//! What is measured, by its names: the one table that the collector's metrics, the Grafana dashboard, the workbook's columns and the
+//! documentation are held against.
+//!
+//! What measures says so by an event of [`TARGET`] with the members `measure` and `value` and the attributes that the table names. The
+//! events are at the level `TRACE`: the log never has them, and they cost one comparison where nobody asks for metrics.
+
+use lifecycle::{Entry, Event, JobStatus, Scoring, Status};
+use time::{Duration, OffsetDateTime};
+
+/// Target of all events that measure.
+pub const TARGET: &str = "scorekeeper::measures";
+
+/// How values of a measure go together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// They are added up.
+    Counter,
+    /// The newest counts.
+    Gauge,
+    /// They are sorted into buckets.
+    Histogram,
+}
+
+/// Something that is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Measure {
+    /// Its name with a collector.
+    pub name: &'static str,
+    /// How its values go together.
+    pub kind: Kind,
+    /// Of a value, as UCUM writes it.
+    pub unit: &'static str,
+    /// For people.
+    pub about: &'static str,
+    /// Names of its attributes.
+    pub attributes: &'static [&'static str],
+    /// Member of the record `reconcile run ended` that tells the same, for those who read the log.
+    pub in_log: Option<&'static str>,
+}
+
+macro_rules! measures {
+    ($($(#[$doc:meta])* $id:ident = $kind:ident $name:literal [$unit:literal] $attributes:expr, $in_log:expr, $about:literal;)*) => {
+        $($(#[$doc])* pub const $id: Measure = Measure {
+            name: $name, kind: Kind::$kind, unit: $unit, about: $about, attributes: &$attributes, in_log: $in_log,
+        };)*
+        /// All of them.
+        pub const ALL: &[Measure] = &[$($id),*];
+    };
+}
+
+measures! {
+    /// New scorings.
+    ACCEPTED = Counter "scorekeeper.accepted" ["{scoring}"] ["rule"], None, "scorings taken into the ledger";
+    /// Good ends.
+    SCORED = Counter "scorekeeper.scored" ["{scoring}"] ["rule"], None, "scorings whose output was verified";
+    /// Bad ends.
+    FAILED = Counter "scorekeeper.failed" ["{scoring}"] ["rule", "cause"], Some("failed"), "scorings that failed, by whose fault";
+    /// In the ledger and not final.
+    IN_FLIGHT = Gauge "scorekeeper.in_flight" ["{scoring}"] [], Some("in_flight"), "scorings in flight, at the last reconcile run";
+    /// Of these.
+    QUEUED = Gauge "scorekeeper.queued" ["{scoring}"] [], Some("queued"), "of these, those that wait for their turn";
+    /// Of these.
+    UNCONFIRMED = Gauge "scorekeeper.unconfirmed" ["{scoring}"] [], Some("unconfirmed"), "of these, those whose job is looked for";
+    /// Of these.
+    HELD = Gauge "scorekeeper.held" ["{scoring}"] [], Some("held"), "of these, those that an operator must decide on";
+    /// Of these.
+    STUCK = Gauge "scorekeeper.stuck" ["{scoring}"] [], Some("stuck"), "of these, those that are where nobody stays for long";
+    /// Of the queue's head.
+    QUEUE_AGE = Gauge "scorekeeper.queue.age" ["s"] [], Some("oldest_queued_seconds"), "for how long the oldest queued scoring waits";
+    /// Of each scoring.
+    PHASE = Histogram "scorekeeper.phase.duration" ["s"] ["rule", "phase"], None, "how long scorings were in a phase";
+    /// Of the timer's function.
+    RECONCILE = Histogram "scorekeeper.reconcile.duration" ["s"] ["complete"], Some("duration_ms"), "how long reconcile runs took";
+    /// Asked of the identity.
+    TOKENS = Counter "scorekeeper.tokens" ["{token}"] ["resource", "outcome"], None, "tokens that were asked for";
+    /// What the collector never got.
+    LOST = Counter "scorekeeper.telemetry.lost" ["{item}"] ["signal", "reason"], None, "spans and log records that were dropped";
+}
+
+/// A part of a scoring's life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Waits for its turn.
+    Queue,
+    /// From the intent until the job is known.
+    Submit,
+    /// The job has not begun.
+    AzureMlQueue,
+    /// The job is at work.
+    Run,
+    /// The job collects its outputs.
+    Finalize,
+    /// The output is looked at, and published.
+    Verify,
+}
+
+impl Phase {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Queue => "queue",
+            Self::Submit => "submit",
+            Self::AzureMlQueue => "azure_ml_queue",
+            Self::Run => "run",
+            Self::Finalize => "finalize",
+            Self::Verify => "verify",
+        }
+    }
+
+    fn of(scoring: &Scoring) -> Option<Self> {
+        match scoring.status {
+            Status::Queued => Some(Self::Queue),
+            Status::Submitting | Status::Unknown | Status::Held => Some(Self::Submit),
+            Status::Running => Some(match scoring.job_status.as_deref().map(JobStatus::read) {
+                Some(JobStatus::Running) => Self::Run,
+                Some(JobStatus::Finalizing) => Self::Finalize,
+                _ => Self::AzureMlQueue,
+            }),
+            Status::Verifying => Some(Self::Verify),
+            _ => None,
+        }
+    }
+}
+
+/// The phase that a move ended, and how long it took.
+///
+/// Lost submissions and those that are held count as `submit`: nobody knows of a job yet. A job that was never seen at work, as it
+/// ended between two looks, ran all the while as far as anybody knows. Times are those of our looks.
+fn ended(before: &Scoring, after: &Scoring) -> Option<(Phase, Duration)> {
+    let phase = Phase::of(before)?;
+    if Phase::of(after) == Some(phase) {
+        return None;
+    }
+    let (phase, since) = match phase {
+        Phase::Submit => (phase, before.submitted.unwrap_or(before.since)),
+        // The status is as old as the job: its word changed at the last move.
+        Phase::Run | Phase::Finalize => (phase, before.updated),
+        Phase::AzureMlQueue if after.status != Status::Running => (Phase::Run, before.since),
+        Phase::Queue | Phase::AzureMlQueue | Phase::Verify => (phase, before.since),
+    };
+    // Clocks of two processes may differ by a little.
+    Some((phase, (after.updated - since).max(Duration::ZERO)))
+}
+
+/// A scoring is new; `sent`: its intent is on record with it.
+pub(crate) fn accepted(scoring: &Scoring, now: OffsetDateTime) {
+    tracing::trace!(target: TARGET, measure = ACCEPTED.name, value = 1_u64, rule = scoring.rule.as_str());
+    if scoring.status == Status::Submitting {
+        let waited = (now - scoring.created).max(Duration::ZERO).as_seconds_f64();
+        tracing::trace!(target: TARGET, measure = PHASE.name, value = waited, rule = scoring.rule.as_str(), phase = Phase::Queue.name());
+    }
+}
+
+/// A move is on record.
+pub(crate) fn moved(before: &Scoring, after: &Scoring, entry: &Entry) {
+    if !tracing::event_enabled!(target: TARGET, tracing::Level::TRACE) {
+        return;
+    }
+    let rule = after.rule.as_str();
+    if let Some((phase, took)) = ended(before, after) {
+        tracing::trace!(target: TARGET, measure = PHASE.name, value = took.as_seconds_f64(), rule, phase = phase.name());
+    }
+    if before.status == after.status || entry.event == Some(Event::OrphanFound) {
+        return;
+    }
+    match after.status {
+        Status::Scored => tracing::trace!(target: TARGET, measure = SCORED.name, value = 1_u64, rule),
+        Status::Failed => {
+            let cause = after.failure.unwrap_or(lifecycle::FailureCause::Unknown).name();
+            tracing::trace!(target: TARGET, measure = FAILED.name, value = 1_u64, rule, cause);
+        }
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn each_measure_has_a_name_of_its_own_and_says_what_it_is() {
+        let names: BTreeSet<&str> = ALL.iter().map(|measure| measure.name).collect();
+        assert_eq!(names.len(), ALL.len());
+        for Measure { name, unit, about, .. } in ALL {
+            assert!(name.starts_with("scorekeeper.") && !unit.is_empty() && !about.is_empty(), "{name}");
+        }
+    }
+}
