@@ -226,18 +226,29 @@ async fn a_collector_that_is_down_refuses_or_hangs_costs_no_event_and_no_end() {
     }
 }
 
-/// What is done at last is sent before the process ends.
+/// What is done at last is sent before the process ends; and what looks like a secret is sent by no signal.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_waits_is_sent_when_the_process_ends_by_a_signal() {
+async fn what_waits_is_sent_when_the_process_ends_and_without_secrets() {
+    const SIGNED: &str = "https://acct.blob.core.windows.net/inbox/a.csv?sv=2026&sig=c2NvcmVrZWVwZXI%3D";
     let cloud = Cloud::start().await;
     let collector = Collector::start(Behaviour::Takes).await;
     let mut vars = telling(cloud.vars("ledger"), &collector.endpoint());
     vars.insert("OTEL_METRIC_EXPORT_INTERVAL".to_owned(), "3600000".to_owned());
     let mut host = FunctionsHost::start(cloud.root(), &vars).await;
-    host.invoke("BlobCreated", "1", "event", &event("a.csv")).await.value();
+    // The one text of others that becomes an attribute of spans and records as it came.
+    host.invoke("BlobCreated", SIGNED, "event", &event("a.csv")).await.value();
     host.process().handle().signal(rustix::process::Signal::TERM);
     host.process().ended().await;
     let received = collector.received();
+    let invocation = received.spans.iter().find(|span| span.name == "invocation").unwrap();
+    assert!(invocation.attributes["invocation_id"].ends_with("sig=***"), "{invocation:?}");
+    assert!(
+        received
+            .logs
+            .iter()
+            .any(|record| record.attributes.get("invocation_id").is_some_and(|id| id.ends_with("sig=***")))
+    );
+    assert!(!received.raw.contains("c2NvcmVrZWVwZXI"));
     assert!(received.spans.iter().any(|span| span.name == "invocation"), "{received:?}");
     assert!(received.logs.iter().any(|record| record.body.contains("ending: signal 15")), "{received:?}");
     assert!(received.sum("scorekeeper.accepted") >= 1.0, "{received:?}");
