@@ -107,6 +107,10 @@ fn site(app: &App, now: OffsetDateTime, which: WhichLedger, operator: Option<&st
         title: "Test".to_owned(),
         which,
         operator: operator.map(str::to_owned),
+        token: page::new_token(),
+        live: page::Live::Pushed,
+        measured: page::Measured::default(),
+        results: None,
     })
 }
 

@@ -342,9 +342,9 @@ async fn a_handler_that_nobody_started_says_what_is_missing() {
     let (code, process) = ended(BOOTSTRAP, &[], cloud.root(), &vars).await;
     assert_eq!(code, 64);
     assert!(
-        process
-            .stderr()
-            .contains("expected one of BlobCreated, BlobCreatedFromQueue, Operations, Reconcile, Scorings, Sweep"),
+        process.stderr().contains(
+            "expected one of BlobCreated, BlobCreatedFromQueue, Operations, Page, Reconcile, Scorings, Sweep"
+        ),
         "{}",
         process.stderr()
     );

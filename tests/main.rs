@@ -13,6 +13,7 @@
 )]
 
 mod blobs;
+mod browser;
 mod burst;
 mod cases;
 mod cli;
@@ -30,6 +31,7 @@ mod links;
 mod log_records;
 mod openapi;
 mod package;
+mod page;
 mod python;
 mod readme;
 mod released;

@@ -123,6 +123,7 @@ fn no_setting_shows_a_secret_to_any_command() {
         "SCOREKEEPER_CONCURRENCY",
         "SCOREKEEPER_SIGN_IN",
         "SCOREKEEPER_HTTP",
+        "SCOREKEEPER_PAGE",
         "SCOREKEEPER_CALLBACK_HOSTS",
         "SCOREKEEPER_LOG",
         "SCOREKEEPER_LOG_FORMAT",
@@ -322,6 +323,10 @@ async fn shown(ledger: &Ledger) -> String {
             title: "Test".to_owned(),
             which: HERE,
             operator: Some("ann".to_owned()),
+            token: page::new_token(),
+            live: page::Live::Pushed,
+            measured: page::Measured::default(),
+            results: None,
         };
         let answer = page::router(options).oneshot(request).await.unwrap();
         out.write_all(&to_bytes(answer.into_body(), 1 << 20).await.unwrap()).unwrap();

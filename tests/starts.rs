@@ -2,7 +2,6 @@
 //! requests, and what nobody may ask for.
 
 mod pipelines;
-mod wire;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -11,10 +10,10 @@ use axum::http::Method;
 use serde_json::{Value, json};
 use simulator::Timing;
 
-pub use self::wire::KEY;
-use self::wire::{Answered, MODES, Mode, Request};
 use crate::support::cloud::{Cloud, event, with_rule};
 use crate::support::functions_host::{FunctionsHost, client};
+pub use crate::support::http_function::KEY;
+use crate::support::http_function::{Answered, MODES, Mode, Request};
 use crate::support::lambda::{Host as _, Lambda};
 
 /// An app whose HTTP functions are on, with one rule for blobs that end in `.csv`, and the simulator's storage.

@@ -1,4 +1,4 @@
-//! What people wait for when a ledger holds a million scorings: a list, a filter, one scoring, `status`; on the embedded store.
+//! What people wait for when a ledger holds a million scorings: a list, a filter, one scoring, `status`, and the page; on the embedded store.
 //!
 //! `cargo bench -p handler --bench lists [-- COUNT]`. The scorings are spread over thirty days, each hundredth has failed, and the
 //! last hundred of these wait for a person; only the rows that these reads touch are made, as what is written with them is another
@@ -11,11 +11,16 @@ use std::time::Instant;
 use app::ledger::{Ledger, LedgerOptions, Place, attention_key, end_keys, rows};
 use app::ports::table_store::{Entity, Key, Op, TableName, TableStore};
 use app::reports::{self, Filter};
+use axum::body::{Body, to_bytes};
+use axum::http::Request;
+use handler::config::{LedgerLocation, WhichLedger};
+use handler::page::{self, Live, Measured, PageOptions};
 use lifecycle::{BlobVersion, FailureCause, LedgerId, Rules, Scoring, ScoringId, Status};
 use stores::embedded::EmbeddedStore;
 use stores::faulty::Faulty;
 use time::macros::datetime;
 use time::{Duration, OffsetDateTime};
+use tower::ServiceExt as _;
 
 const NOW: OffsetDateTime = datetime!(2026-07-21 10:59 UTC);
 /// When a reconcile run counted what had ended last: the latest minute in which it leaves two hours to be read.
@@ -101,7 +106,51 @@ fn main() {
             "status",
             begun.elapsed().as_secs_f64() * 1e3
         );
+        pages(&ledger, &store, &id).await;
     });
+}
+
+/// What a page may hold, and ask for: neither grows with the ledger.
+const MAX_PAGE_BYTES: usize = 150_000;
+const MAX_PAGE_CALLS: u64 = 400;
+
+/// The page as a browser asks for it: how long until it is there, its bytes, and what it asked the store for.
+#[expect(clippy::print_stdout, reason = "a bench's figures are what it is for")]
+async fn pages(ledger: &Ledger, store: &Faulty, id: &ScoringId) {
+    let router = page::router(PageOptions {
+        ledger: ledger.clone(),
+        place: LedgerLocation::Embedded("ledger".into()),
+        clock: Arc::new(|| NOW),
+        title: "Bench".to_owned(),
+        which: WhichLedger::default(),
+        operator: Some("bench".to_owned()),
+        token: page::new_token(),
+        live: Live::Pushed,
+        measured: Measured::default(),
+        results: None,
+    });
+    let detail = format!("/scorings/{id}");
+    for (what, path) in [
+        ("page: the first look", "/"),
+        ("page: looked at again", "/"),
+        ("page: failed", "/?q=status:failed"),
+        ("page: of a folder", "/?q=status:failed+claims/0/7"),
+        ("page: of nobody", "/?q=rule:nobody"),
+        ("page: a scoring", &detail),
+    ] {
+        let (before, begun) = (store.calls(), Instant::now());
+        let request = Request::get(path).body(Body::empty()).expect("a request");
+        let answer = router.clone().oneshot(request).await.expect("it always answers");
+        assert_eq!(answer.status(), 200, "{path}");
+        let bytes = to_bytes(answer.into_body(), usize::MAX).await.expect("a body").len();
+        let (took, after) = (begun.elapsed(), store.calls());
+        let (queries, reads) = (after.pages - before.pages, after.reads - before.reads);
+        println!(
+            "{what:22} {:7.1} ms  {bytes} bytes, {queries} queries, {reads} point reads",
+            took.as_secs_f64() * 1e3
+        );
+        assert!(bytes <= MAX_PAGE_BYTES && queries + reads <= MAX_PAGE_CALLS, "{what} is more than a page");
+    }
 }
 
 /// Scorings that ended, by rows of each in one transaction of its partition.

@@ -218,10 +218,15 @@ pub fn doctor(config: &Config, caller: Caller, facts: AppFacts, time: Duration, 
         sign_in_required: config.sign_in_required,
         storage_domain: storage_domain(config),
         settings: format!(
-            "{rules} {}, ledger at {}; HTTP functions {}",
+            "{rules} {}, ledger at {}; HTTP functions {}; page {}",
             if rules == 1 { "rule" } else { "rules" },
             config.ledger,
-            if config.http { "on (SCOREKEEPER_HTTP)" } else { "off (SCOREKEEPER_HTTP=on switches them on)" }
+            if config.http { "on (SCOREKEEPER_HTTP)" } else { "off (SCOREKEEPER_HTTP=on switches them on)" },
+            match (config.page, config.sign_in_required) {
+                (true, true) => "open at /api/ops/ to whoever signs in (SCOREKEEPER_PAGE)",
+                (true, false) => "shown to nobody, as SCOREKEEPER_SIGN_IN is off: deploy with app.authentication",
+                (false, _) => "off (app.page with app.authentication opens it; `scorekeeper ui` needs neither)",
+            }
         ),
         // Where outputs go is looked at: what the rules alone tell of it is not needed.
         warnings: config.warnings.iter().map(settings_warning).collect(),

@@ -8,7 +8,6 @@ mod guard;
 pub mod hosts;
 #[cfg(feature = "dev")]
 mod local;
-#[cfg(feature = "dev")] // only `local` and `ui` serve it
 pub mod page;
 pub mod redacting;
 pub mod rules_in_blob;

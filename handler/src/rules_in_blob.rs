@@ -9,7 +9,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use app::ledger::RulesProblem;
+use app::ledger::{Ledger, RulesProblem};
 use app::ports::{Clock, Inconclusive};
 use app::{App, Parts, error_chain};
 use azure::small_blob::{BlobRead, SmallBlob};
@@ -61,6 +61,14 @@ impl CurrentApp {
         let clock = Clock::clone(&parts.clock);
         let (known, asking) = (Mutex::default(), tokio::sync::Mutex::default());
         Self::InBlob(Arc::new(InBlob { parts, blob, allowed, outputs, interval, clock, known, asking }))
+    }
+
+    /// The ledger, whatever the rules are.
+    pub fn ledger(&self) -> &Ledger {
+        match self {
+            Self::Fixed(app) => app.ledger(),
+            Self::InBlob(it) => &it.parts.ledger,
+        }
     }
 
     /// What time it is.

@@ -10,6 +10,7 @@ var functions = {
   sweep: 'Sweep'
   scorings: 'Scorings'
   operations: 'Operations'
+  page: 'Page'
 }
 
 @description('Queues of queue delivery. The host itself appends `-poison`.')

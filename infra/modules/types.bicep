@@ -243,10 +243,13 @@ type appOptions = {
   }?
 
   @description('Functions that are switched off. Events wait in Event Grid for a day, in the queue for ever; without the timer nothing is looked at.')
-  disabledFunctions: ('BlobCreated' | 'BlobCreatedFromQueue' | 'Operations' | 'Reconcile' | 'Scorings' | 'Sweep')[]?
+  disabledFunctions: ('BlobCreated' | 'BlobCreatedFromQueue' | 'Operations' | 'Page' | 'Reconcile' | 'Scorings' | 'Sweep')[]?
 
   @description('Whether orchestrators start scorings and ask for them by HTTP (default false): the functions Scorings and Operations, each with keys of its own. Whoever has one may start what the rules accept.')
   http: bool?
+
+  @description('Whether the page is shown at `/api/ops/` to whoever signs in (default false): by the app roles `Reader` and `Operator` of the app registration that `authentication` names, which it needs.')
+  page: bool?
 
   @description('Memory of an instance in megabytes (default 512).')
   instanceMemoryMB: (512 | 2048 | 4096)?

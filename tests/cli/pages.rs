@@ -21,14 +21,22 @@ async fn the_page_shows_each_scoring_escapes_names_and_loads_nothing() {
     assert_eq!(status, StatusCode::OK);
     assert!(html.contains("claims/eu/ü &lt;c&gt;.csv") && !html.contains("<c>"), "{html}");
     assert!(headers["content-security-policy"].to_str().unwrap().contains("default-src 'none'"));
+    assert_eq!(headers["referrer-policy"], "same-origin", "or browsers name no origin of its forms");
     // A strict policy lets nothing run that stands in the page, and nothing comes from elsewhere or leads to the root.
     assert!(!html.contains(" style=") && !html.contains("<style") && !html.contains(" onclick"), "{html}");
     assert!(!html.contains("href=\"/") && !html.contains("src=\"/") && !html.contains("action=\"/"), "{html}");
+    for told in [
+        "scored by the hour: 1 in all, 1 at most in one",
+        "Phases of the last 1 that were scored",
+        "What accounts for the versions of the last day",
+    ] {
+        assert!(html.contains(told), "{told}: {html}");
+    }
     let (_, _, scored) = page(&app, &world, "/?q=status:scored").await;
     assert!(scored.contains("eu/a.csv") && !scored.contains("eu/b.csv"));
     let (status, _, bad) = page(&app, &world, "/?q=status:done").await;
     assert!(status == StatusCode::BAD_REQUEST && bad.contains("queued, submitting"), "{bad}");
-    for asset in ["/page.css", "/page.js"] {
+    for asset in ["/page.css", "/page.js", "/page.svg"] {
         let (status, headers, text) = page(&app, &world, asset).await;
         assert!(status == StatusCode::OK && headers["x-content-type-options"] == "nosniff" && !text.is_empty());
     }
@@ -169,6 +177,22 @@ async fn rules_are_limited_paused_and_resumed_on_the_page() {
         let (_, _, html) = answer(&site, get()).await;
         assert_eq!(html.contains("value=\"resume\""), fields[0].1 == "pause", "{html}");
     }
+}
+
+/// What an event or a service has put into a row may be a secret that nothing recognises.
+#[tokio::test]
+async fn the_row_of_a_scoring_is_shown_without_what_others_have_written() {
+    let world = World::new();
+    let app = world.app();
+    let mut event = event("a.csv", "1");
+    event["data"]["sequencer"] = json!("00000000000000000000000000000999");
+    let id = world.deliver(&app, &event).await.remove(0);
+    let (_, _, html) = page(&app, &world, &format!("/scorings/{id}")).await;
+    assert!(
+        html.contains("&quot;RuleId&quot;: &quot;claims&quot;") && html.contains("&quot;Attempt&quot;: 1"),
+        "{html}"
+    );
+    assert!(html.contains("&quot;Sequencer&quot;: &quot;(32 characters)&quot;") && !html.contains("00999"), "{html}");
 }
 
 #[tokio::test]

@@ -47,9 +47,10 @@ const LEFT_OUT: [(&str, &str); 24] = [
 ];
 
 /// Settings that are sent only where something asks for them, and what.
-pub const SENT_WHERE: [(&str, &str); 4] = [
+pub const SENT_WHERE: [(&str, &str); 5] = [
     ("SCOREKEEPER_CONCURRENCY", " where `app.concurrency` is set"),
     ("SCOREKEEPER_HTTP", " where `app.http` is true"),
+    ("SCOREKEEPER_PAGE", " where `app.page` is true"),
     ("SCOREKEEPER_RULES", " unless the rules are in the package"),
     ("SCOREKEEPER_SIGN_IN", " where `app.authentication` is set, unless its `required` is false"),
 ];

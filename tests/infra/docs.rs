@@ -184,7 +184,7 @@ fn app_settings(project: &Project) -> String {
         let when = SENT_WHERE.iter().find(|(is, _)| *is == name).map_or("", |(_, when)| when);
         let _ = writeln!(table, "| `{name}` | `{}`{when} |", cell(value));
     }
-    table += "| `AzureWebJobs_NAME_Disabled` | `'true'` for each of `app.disabledFunctions` and for the function of the other delivery mode; for `Scorings` and `Operations` unless `app.http` is true |\n";
+    table += "| `AzureWebJobs_NAME_Disabled` | `'true'` for each of `app.disabledFunctions` and for the function of the other delivery mode; for `Scorings` and `Operations` unless `app.http` is true, for `Page` unless `app.page` is |\n";
     table
 }
 

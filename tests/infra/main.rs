@@ -347,8 +347,8 @@ fn queue_delivery_needs_one_stage_and_opens_nothing_to_the_internet() {
     assert_eq!(private.of("Microsoft.Authorization/roleAssignments").filter(elsewhere).count(), 0);
     let settings = private.settings();
     let off: Vec<&String> = settings.iter().map(|(name, _)| name).filter(|name| name.ends_with("_Disabled")).collect();
-    // Nobody has asked for the two of HTTP.
-    let names = ["BlobCreated", "Operations", "Scorings"].map(|name| format!("AzureWebJobs_{name}_Disabled"));
+    // Nobody has asked for the two of HTTP, nor for the page.
+    let names = ["BlobCreated", "Operations", "Page", "Scorings"].map(|name| format!("AzureWebJobs_{name}_Disabled"));
     assert!(off.into_iter().eq(&names));
 }
 

@@ -35,10 +35,11 @@ const TEMPLATES: [(&str, &str); 5] = [
 
 /// What must be refused, as further lines of the smallest parameter file, and a word of the remedy.
 #[rustfmt::skip] // a table
-pub const REFUSED: [(&str, &str, &str); 23] = [
+pub const REFUSED: [(&str, &str, &str); 24] = [
     ("pushed into a closed app", "param network = { publicNetworkAccess: 'Disabled' }", "storageQueue"),
     ("closed state without a way to it", "param network = { privateEndpointSubnetResourceId: '/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/g/providers/Microsoft.Network/virtualNetworks/v/subnets/s' }", "integrationSubnetResourceId"),
     ("zones without an instance for each", "param app = { zoneRedundant: true, alwaysReady: [{ name: 'http', instanceCount: 1 }] }", "set app.alwaysReady"),
+    ("the page without sign-in", "param app = { page: true }", "set app.authentication"),
     ("rules too long for a setting", "param rules = { rules: map(range(0, 3000), n => { id: 'r${n}', match: { container: 'ccccccccccccccccc' } }) }", "100000"),
     ("workload of other characters", "param workload = 'score-keep'", "workload is `score-keep`"),
     ("environment of other characters", "param environmentName = 'de_v'", "environmentName is `de_v`"),

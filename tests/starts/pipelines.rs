@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 use simulator::Timing;
 
-use super::wire::{KEY, MODES, Mode, Request};
 use super::{followed, vars};
 use crate::support::cloud::Cloud;
 use crate::support::functions_host::FunctionsHost;
+use crate::support::http_function::{KEY, MODES, Mode, Request};
 
 const PAGE: &str = include_str!("../../handler/docs/orchestrators.md");
 

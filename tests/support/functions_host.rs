@@ -154,7 +154,12 @@ pub fn invocation(
 /// Speaks to loopback only.
 pub fn client() -> reqwest::Client {
     // Longer than any deadline of the handler: a hang must fail the test, not block it.
-    reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(60)).build().unwrap()
+    reqwest::Client::builder()
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .timeout(Duration::from_secs(60))
+        .build()
+        .unwrap()
 }
 
 /// What the host adds to its own environment.

@@ -7,6 +7,7 @@ pub mod collector;
 pub mod emulator;
 pub mod executable;
 pub mod functions_host;
+pub mod http_function;
 pub mod identity;
 pub mod lambda;
 pub mod meanwhile;

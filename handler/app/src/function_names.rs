@@ -13,5 +13,7 @@ pub const SWEEP: &str = "Sweep";
 pub const SCORINGS: &str = "Scorings";
 /// Lists scorings, cancels them and tries them again, asked by HTTP.
 pub const OPERATIONS: &str = "Operations";
+/// Shows the ledger to people, and takes their orders.
+pub const PAGE: &str = "Page";
 /// All of them; each has a folder in `function-definitions/`.
-pub const NAMES: [&str; 6] = [BLOB_CREATED, BLOB_CREATED_FROM_QUEUE, OPERATIONS, RECONCILE, SCORINGS, SWEEP];
+pub const NAMES: [&str; 7] = [BLOB_CREATED, BLOB_CREATED_FROM_QUEUE, OPERATIONS, PAGE, RECONCILE, SCORINGS, SWEEP];

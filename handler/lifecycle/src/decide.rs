@@ -23,6 +23,7 @@ mod publish;
 mod step;
 mod unknown;
 
+pub use job::noted_job_status;
 pub use observation::{CancelAnswer, Observation, Order, Resolution, ResolveOrder, Verb};
 pub use publish::PublishAnswer;
 pub use step::{Effect, PublishOrder, Step};

@@ -59,7 +59,7 @@ pub use blob::BlobVersion;
 pub use breaker::{Breaker, BreakerSettings};
 pub use decide::{
     CancelAnswer, Effect, Observation, Order, PublishAnswer, PublishOrder, Resolution, ResolveOrder, Step, Verb,
-    decide, stop_at,
+    decide, noted_job_status, stop_at,
 };
 pub use endpoint_hosts::{EndpointHosts, MlDomains};
 pub use failure::FailureCause;

@@ -78,9 +78,9 @@ pub enum Error {
 }
 
 /// A file of an output.
-struct Part {
-    name: String,
-    bytes: u64,
+pub(super) struct Part {
+    pub(super) name: String,
+    pub(super) bytes: u64,
     modified: OffsetDateTime,
     from: From,
 }
@@ -183,7 +183,25 @@ fn file_error(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Erro
 }
 
 impl Source {
-    async fn parts(&self, scoring: &Scoring, output: &Output) -> Result<Vec<Part>, Error> {
+    /// All of a file, which is small.
+    pub(super) async fn whole(&self, part: &Part) -> Result<Vec<u8>, Error> {
+        match (self, &part.from) {
+            (Self::Storage(blobs), From::Blob(file)) => {
+                let unread = |source| Error::Storage { blob: part.name.clone(), source: Box::new(source) };
+                Ok(blobs.read(file, 0).await.map_err(unread)?.map(Vec::from).unwrap_or_default())
+            }
+            (_, From::File(path)) => {
+                let unread = || file_error("cannot read", path);
+                let mut bytes = Vec::new();
+                let file = File::open(path).map_err(unread())?;
+                file.take(part.bytes).read_to_end(&mut bytes).map_err(unread())?;
+                Ok(bytes)
+            }
+            (Self::Folders(_), From::Blob(file)) => Err(Error::Name(file.name.clone())),
+        }
+    }
+
+    pub(super) async fn parts(&self, scoring: &Scoring, output: &Output) -> Result<Vec<Part>, Error> {
         match self {
             Self::Storage(blobs) => {
                 let unread = |source| Error::Storage { blob: path(&scoring.blob), source: Box::new(source) };

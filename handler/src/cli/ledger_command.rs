@@ -1,22 +1,30 @@
 //! The commands on a ledger: which there are, what each needs, and how one runs on a ledger that is open.
 
-use std::io::{self, Write};
-use std::process::ExitCode;
+use std::io::Write;
+#[cfg(feature = "cli")]
+use std::{io, process::ExitCode};
 
 use app::ledger::Ledger;
 use app::ports::Clock;
 use clap::Subcommand;
 use lifecycle::Verb;
 
-use super::on_ledger::{Access, Error};
+#[cfg(feature = "cli")]
+use super::on_ledger::Access;
+use super::on_ledger::Error;
 use super::order::Doing;
 use super::{breaker, explain, limit, list, order, replay, resolve, show, status, sweep};
 #[cfg(feature = "cli")]
 use super::{export, output, projection, wait};
+#[cfg(feature = "cli")]
 use super::{one_thread, terminal, working_directory};
-use crate::compose;
-use crate::config::{LedgerLocation, LedgerSettings, ProcessVars, Vars, WhichLedger};
-use crate::redacting::Redacting;
+use crate::config::LedgerLocation;
+#[cfg(feature = "cli")]
+use crate::{
+    compose,
+    config::{LedgerSettings, ProcessVars, Vars, WhichLedger},
+    redacting::Redacting,
+};
 
 /// A command on a ledger.
 #[derive(Debug, Subcommand)]
@@ -109,6 +117,7 @@ impl LedgerCommand {
     }
 
     /// Which ledger it is about, and whether it changes anything there.
+    #[cfg(feature = "cli")]
     fn needs(&self) -> (&WhichLedger, Access) {
         let changes = |changes| if changes { Access::Write } else { Access::Read };
         match self {
@@ -176,6 +185,7 @@ impl LedgerCommand {
 }
 
 /// Opens the ledger that the command line or the settings name, and runs the command on it.
+#[cfg(feature = "cli")]
 pub(super) fn run(command: &LedgerCommand, clock: &Clock) -> Result<ExitCode, super::Error> {
     let (which, access) = command.needs();
     let settings = LedgerSettings::read(&ProcessVars, &working_directory()?, which)?;
@@ -213,6 +223,7 @@ pub(super) async fn by(opened: &compose::LedgerAlone) -> String {
 }
 
 /// The user of this machine, for a ledger that asks for no token.
+#[cfg(feature = "cli")]
 pub(crate) fn user(vars: &dyn Vars) -> String {
     let name = ["USER", "LOGNAME", "USERNAME"].iter().find_map(|name| vars.get(name));
     name.filter(|name| !name.trim().is_empty()).unwrap_or_else(|| "an unnamed user".to_owned())

@@ -10,12 +10,9 @@ use std::process::ExitCode;
 
 use app::error_chain;
 use app::ports::Clock;
-#[cfg(feature = "cli")]
-use clap::CommandFactory as _;
 use clap::{Parser, Subcommand};
 use tokio::runtime::{Builder, Runtime};
 
-#[cfg(feature = "cli")]
 use self::ledger_command::LedgerCommand;
 use crate::config::Problems;
 use crate::redacting::Redacting;
@@ -23,7 +20,6 @@ use crate::telemetry::fatal;
 
 #[cfg(feature = "cli")]
 pub mod backfill;
-#[cfg(feature = "cli")]
 pub mod breaker;
 mod config;
 #[cfg(feature = "cli")]
@@ -35,46 +31,34 @@ pub mod doctor;
 pub mod download;
 #[cfg(feature = "dev")]
 pub(crate) mod expected;
-#[cfg(feature = "cli")]
 pub mod explain;
 #[cfg(feature = "cli")]
 pub mod export;
-#[cfg(feature = "cli")]
 pub mod filter;
-#[cfg(feature = "cli")]
 pub mod format;
 pub mod json;
-#[cfg(feature = "cli")]
 pub mod ledger_command;
-#[cfg(feature = "cli")]
 pub mod limit;
-#[cfg(feature = "cli")]
 pub mod list;
-#[cfg(feature = "cli")]
 mod list_events;
 #[cfg(feature = "dev")]
 pub(crate) mod local;
-#[cfg(feature = "cli")]
 mod named;
-#[cfg(feature = "cli")]
 mod newest;
-#[cfg(feature = "cli")]
 pub mod on_ledger;
-#[cfg(feature = "cli")]
 pub mod order;
 #[cfg(feature = "cli")]
 pub mod output;
+#[cfg(feature = "dev")]
+pub(crate) mod preview;
 #[cfg(feature = "cli")]
 mod parquet_file;
 #[cfg(feature = "cli")]
 mod profile;
-#[cfg(feature = "cli")]
 mod progress;
 #[cfg(feature = "cli")]
 pub mod projection;
-#[cfg(feature = "cli")]
 pub mod replay;
-#[cfg(feature = "cli")]
 pub mod resolve;
 mod rules;
 #[cfg(feature = "cli")]
@@ -86,25 +70,19 @@ mod run;
 pub(crate) mod serve;
 #[cfg(feature = "cli")]
 mod shell;
-#[cfg(feature = "cli")]
 pub mod show;
 #[cfg(feature = "dev")]
 mod simulate;
 #[cfg(feature = "dev")]
 pub mod simulator;
-#[cfg(feature = "cli")]
 pub mod since;
-#[cfg(feature = "cli")]
 pub mod status;
-#[cfg(feature = "cli")]
 pub mod sweep;
-#[cfg(feature = "cli")]
 mod table;
 #[cfg(feature = "cli")]
 mod terminal;
 #[cfg(feature = "dev")]
 pub(crate) mod ui;
-#[cfg(feature = "cli")]
 pub mod view;
 #[cfg(feature = "cli")]
 pub mod wait;
@@ -282,16 +260,20 @@ impl Error {
     }
 }
 
+/// A command on a ledger, as the shell splits it.
+#[derive(Debug, Parser)]
+#[command(name = "scorekeeper")]
+struct OnLedger {
+    #[command(subcommand)]
+    command: LedgerCommand,
+}
+
 /// Reads a command line as the shell splits it, without the program's name; it must be of a command on a ledger.
 ///
 /// For whoever has a ledger open already. An error is what is printed of a line that is wrong.
-#[cfg(feature = "cli")]
 pub fn read_ledger_command(line: &[&str]) -> Result<LedgerCommand, clap::Error> {
     let line = std::iter::once("scorekeeper").chain(line.iter().copied());
-    match Arguments::try_parse_from(line)?.command {
-        Command::OnLedger(command) => Ok(*command),
-        _ => Err(Arguments::command().error(clap::error::ErrorKind::InvalidSubcommand, "it is about no ledger")),
-    }
+    Ok(OnLedger::try_parse_from(line)?.command)
 }
 
 /// Reads the command line and runs the command it names. `clock` is what every command takes for now.

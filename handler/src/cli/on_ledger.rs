@@ -8,6 +8,7 @@ use app::ledger;
 use super::download;
 use super::json;
 use crate::compose;
+#[cfg(feature = "cli")]
 pub(super) use crate::compose::Access;
 use crate::config::Problems;
 

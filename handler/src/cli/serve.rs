@@ -9,10 +9,10 @@ use lifecycle::text::error_chain;
 
 use super::{all_processors, working_directory};
 use crate::compose;
-use crate::config::{AtStart, Config, HostFacts, Problems, ProcessVars};
+use crate::config::{AtStart, Config, HostFacts, Problems, ProcessVars, WhichLedger};
 use crate::functions::{
-    BLOB_CREATED, BLOB_CREATED_FROM_QUEUE, HttpAccess, OPERATIONS, RECONCILE, SCORINGS, SWEEP, blob_created,
-    operations, reconcile, scorings, sweep,
+    BLOB_CREATED, BLOB_CREATED_FROM_QUEUE, HttpAccess, OPERATIONS, PAGE, PAGE_ROUTE, PageAccess, RECONCILE, SCORINGS,
+    SWEEP, blob_created, operations, page, reconcile, scorings, sweep,
 };
 use crate::hosts::azure::{self, Functions};
 use crate::telemetry;
@@ -105,7 +105,8 @@ fn functions(config: &Config, clock: &Clock) -> Result<Functions, Unusable> {
         .timer(RECONCILE, reconcile(app.clone()))
         .timer(SWEEP, sweep(app.clone()))
         .http(SCORINGS, "scorings", scorings(app.clone(), http_access(config)))
-        .http(OPERATIONS, "operations", operations(app, http_access(config))))
+        .http(OPERATIONS, "operations", operations(app.clone(), http_access(config)))
+        .http(PAGE, PAGE_ROUTE, page(app, page_access(config))))
 }
 
 /// Who may ask by HTTP. Nobody is believed to have signed in unless the platform asks for it, and says so.
@@ -114,5 +115,21 @@ pub(crate) fn http_access(config: &Config) -> HttpAccess {
         on: config.http,
         signed_in: config.sign_in_required && config.sign_in_on,
         callback_hosts: config.callback_hosts.clone(),
+    }
+}
+
+/// Who is shown the page.
+pub(crate) fn page_access(config: &Config) -> PageAccess {
+    // Whoever types a command that the page suggests does so elsewhere.
+    let which = WhichLedger {
+        ledger: Some(config.ledger.to_string()),
+        task_hub: Some(config.task_hub.clone()),
+        ..WhichLedger::default()
+    };
+    PageAccess {
+        on: config.page,
+        signed_in: config.sign_in_required && config.sign_in_on,
+        place: config.ledger.clone(),
+        which,
     }
 }

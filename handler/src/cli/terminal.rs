@@ -15,7 +15,6 @@ pub(super) fn columns() -> Option<usize> {
 }
 
 /// Lines.
-#[cfg(feature = "cli")]
 pub(super) fn rows() -> Option<usize> {
     size().map(|(_, rows)| rows).filter(|rows| *rows > 0)
 }

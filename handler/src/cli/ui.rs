@@ -12,11 +12,12 @@ use super::expected::address;
 use super::ledger_command::user;
 use super::on_ledger::{self, Access};
 use super::{all_processors, working_directory};
+use crate::cli::preview::results;
 use crate::compose;
 use crate::config::{LedgerLocation, LedgerSettings, ProcessVars, WhichLedger};
 use crate::guard::{self, Names};
 use crate::local::stopped;
-use crate::page::{self, PageOptions};
+use crate::page::{self, Live, Measured, PageOptions};
 use crate::telemetry;
 
 /// Which ledger, and where it is shown.
@@ -81,6 +82,10 @@ pub(super) fn run(args: &UiArgs, clock: &Clock) -> Result<ExitCode, super::Error
             title,
             which: args.which.clone(),
             operator,
+            token: page::new_token(),
+            live: Live::Pushed,
+            measured: Measured::default(),
+            results: Some(results(&opened.ledger, &settings.ledger, clock)),
         };
         let router = page::router(options).layer(axum::middleware::from_fn_with_state(Names::Local, guard::guard));
         tokio::select! {

@@ -37,6 +37,7 @@
 //! | `SCOREKEEPER_CONCURRENCY` | `64` | 1 to 1024 invocations at once; more wait. Memory grows by about 1 MiB each |
 //! | `SCOREKEEPER_SIGN_IN` | `off` | `required`, `off`: whether App Service Authentication lets nobody in who has not signed in. The templates set it with `app.authentication`; where the platform then has it off, the handler warns at start and `scorekeeper doctor` names a fault |
 //! | `SCOREKEEPER_HTTP` | `off` | `on`, `off`: whether the functions `Scorings` and `Operations` answer, by which orchestrators start scorings and ask for them. Whoever has a key of theirs may start what the rules accept |
+//! | `SCOREKEEPER_PAGE` | `off` | `on`, `off`: whether the function `Page` shows the ledger at `/api/ops/` to whoever has signed in and has the app role `Reader`, and takes orders of whoever is an `Operator`. Without `SCOREKEEPER_SIGN_IN` it shows nothing |
 //! | `SCOREKEEPER_CALLBACK_HOSTS` | `*.datafactory.azure.com` | hosts that a start may name to be told of its end (`callBackUri`), with commas between: `HOST`, or `*.DOMAIN` |
 //! | `SCOREKEEPER_LOG` | `info` | a filter as `tracing` has it: `debug`, `info,handler=debug` |
 //! | `OTEL_EXPORTER_OTLP_ENDPOINT` | – | URL of an OpenTelemetry collector, such as `http://127.0.0.1:4318`: spans, metrics and log records go there as `http/protobuf`. Without it nothing is measured or sent |
@@ -138,6 +139,8 @@ pub struct Config {
     pub sign_in_on: bool,
     /// Whether the functions that answer HTTP are on.
     pub http: bool,
+    /// Whether the page is shown to whoever has signed in.
+    pub page: bool,
     /// Hosts that may be called back.
     pub callback_hosts: CallbackHosts,
     /// What is logged, and how.
@@ -238,6 +241,7 @@ const OURS: &[&str] = &[
     "SCOREKEEPER_CONCURRENCY",
     "SCOREKEEPER_SIGN_IN",
     "SCOREKEEPER_HTTP",
+    "SCOREKEEPER_PAGE",
     "SCOREKEEPER_CALLBACK_HOSTS",
     "SCOREKEEPER_LOG",
     "SCOREKEEPER_LOG_FORMAT",
@@ -296,6 +300,7 @@ impl AtStart {
         let sign_in_required = reader.read("SCOREKEEPER_SIGN_IN", "off", required_or_off);
         let sign_in_on = sign_in_is_off(vars).is_none();
         let http = reader.read("SCOREKEEPER_HTTP", "off", off_or_on);
+        let page = reader.read("SCOREKEEPER_PAGE", "off", off_or_on);
         let callback_hosts = reader.read("SCOREKEEPER_CALLBACK_HOSTS", "*.datafactory.azure.com", |text| {
             CallbackHosts::read(text).map_err(|why| Refused::new(why.to_string(), "leave it out for Data Factory's"))
         });
@@ -338,6 +343,7 @@ impl AtStart {
                 sign_in_required,
                 sign_in_on,
                 http,
+                page,
                 callback_hosts,
                 log: log.clone(),
                 otlp: otlp.clone(),

@@ -55,19 +55,33 @@ impl std::fmt::Debug for HttpRequest {
     }
 }
 
+/// What the host puts before each function's path (host.json).
+const PREFIX: &str = "/api/";
+
 impl HttpRequest {
+    /// Path and query: of the host that the address names nothing is believed.
+    fn behind_host(&self) -> &str {
+        let rest = self.url.split_once("://").map(|(_, rest)| rest.find('/').map_or("/", |at| &rest[at..]));
+        rest.unwrap_or(&self.url).split('#').next().unwrap_or_default()
+    }
+
     /// The segments of the path behind `/api/`.
     pub fn segments(&self) -> Vec<&str> {
-        let behind_host = self
-            .url
-            .split_once("://")
-            .map_or(self.url.as_str(), |(_, rest)| rest.find('/').map_or("/", |at| &rest[at..]));
-        let path = behind_host.split(['?', '#']).next().unwrap_or_default();
+        let path = self.behind_host().split('?').next().unwrap_or_default();
         let mut segments: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
         if segments.first().is_some_and(|first| first.eq_ignore_ascii_case("api")) {
             segments.remove(0);
         }
         segments
+    }
+
+    /// The path behind `/api/` and this segment, with its query, as it came; `None`: nothing is behind it, not even a slash.
+    pub fn below(&self, segment: &str) -> Option<&str> {
+        let behind = |text: &str, begin: &str| text.get(..begin.len()).is_some_and(|it| it.eq_ignore_ascii_case(begin));
+        let rest = self.behind_host();
+        let rest = &rest[behind(rest, PREFIX).then_some(PREFIX.len())?..];
+        let rest = &rest[behind(rest, segment).then_some(segment.len())?..];
+        rest.starts_with('/').then_some(rest)
     }
 
     /// The first value of a query parameter, decoded.
@@ -145,6 +159,23 @@ mod tests {
             assert_eq!((request.segments()[1], request.query("a").as_deref()), ("abc", Some("b c")), "{url}");
         }
         assert_eq!(of("https://evil.example").segments(), [""; 0]);
+    }
+
+    #[test]
+    fn what_is_below_a_segment_is_told_with_its_query_and_nothing_of_the_host() {
+        for (url, below) in [
+            ("https://evil.example/api/ops/scorings/0a?q=a%20b#f", Some("/scorings/0a?q=a%20b")),
+            ("/api/Ops/", Some("/")),
+            ("/API/ops/?q=x/y", Some("/?q=x/y")),
+            ("/api/ops", None),
+            ("https://evil.example/api/ops?q=x", None),
+            ("/api/opsx/y", None),
+            ("/ops/y", None),
+            ("/api/öps/", None),
+            ("https://evil.example", None),
+        ] {
+            assert_eq!(of(url).below("ops"), below, "{url}");
+        }
     }
 
     #[test]

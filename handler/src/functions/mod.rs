@@ -11,6 +11,7 @@ mod deadline;
 mod http;
 mod instance;
 mod operations;
+mod page;
 mod reconcile;
 mod scorings;
 mod sweep;
@@ -20,11 +21,14 @@ use std::fmt::Debug;
 use lambda_runtime::{Diagnostic, LambdaEvent, Service};
 use serde::Serialize;
 
-pub use app::function_names::{BLOB_CREATED, BLOB_CREATED_FROM_QUEUE, NAMES, OPERATIONS, RECONCILE, SCORINGS, SWEEP};
+pub use app::function_names::{
+    BLOB_CREATED, BLOB_CREATED_FROM_QUEUE, NAMES, OPERATIONS, PAGE, RECONCILE, SCORINGS, SWEEP,
+};
 
 pub use self::blob_created::blob_created;
 pub use self::http::{HttpAnswer, HttpRequest};
 pub use self::operations::operations;
+pub use self::page::{PageAccess, ROUTE as PAGE_ROUTE, page};
 pub use self::reconcile::{Tick, reconcile};
 pub use self::scorings::{HttpAccess, scorings};
 pub use self::sweep::sweep;

@@ -8,12 +8,12 @@ use app::ports::Clock;
 use tokio::runtime::Builder;
 
 use crate::cli::USAGE;
-use crate::cli::serve::{CLOSING, http_access};
+use crate::cli::serve::{CLOSING, http_access, page_access};
 use crate::compose;
 use crate::config::{Config, Problems, ProcessVars, Vars as _};
 use crate::functions::{
-    BLOB_CREATED, BLOB_CREATED_FROM_QUEUE, HttpAccess, NAMES, OPERATIONS, RECONCILE, SCORINGS, SWEEP, blob_created,
-    operations, reconcile, scorings, sweep,
+    BLOB_CREATED, BLOB_CREATED_FROM_QUEUE, HttpAccess, NAMES, OPERATIONS, PAGE, PageAccess, RECONCILE, SCORINGS, SWEEP,
+    blob_created, operations, page, reconcile, scorings, sweep,
 };
 use crate::rules_in_blob::CurrentApp;
 use crate::telemetry::{self, fatal};
@@ -58,18 +58,19 @@ fn run(clock: &Clock) -> Result<(), Error> {
     let exporting = telemetry::start(&config.log, config.otlp.as_ref(), runtime.handle());
     let app = compose::app(&config, Clock::clone(clock))?;
     runtime.block_on(async {
-        let ended = serve(&function, app, http_access(&config)).await;
+        let ended = serve(&function, app, http_access(&config), page_access(&config)).await;
         exporting.end(CLOSING).await;
         ended
     })
 }
 
-async fn serve(function: &str, app: CurrentApp, access: HttpAccess) -> Result<(), Error> {
+async fn serve(function: &str, app: CurrentApp, access: HttpAccess, shown: PageAccess) -> Result<(), Error> {
     match function {
         BLOB_CREATED | BLOB_CREATED_FROM_QUEUE => lambda_runtime::run(blob_created(app)).await,
         RECONCILE => Box::pin(lambda_runtime::run(reconcile(app))).await,
         SCORINGS => Box::pin(lambda_runtime::run(scorings(app, access))).await,
         OPERATIONS => Box::pin(lambda_runtime::run(operations(app, access))).await,
+        PAGE => Box::pin(lambda_runtime::run(page(app, shown))).await,
         SWEEP => Box::pin(lambda_runtime::run(sweep(app))).await,
         other => return Err(Error::NoSuchFunction(other.to_owned())),
     }

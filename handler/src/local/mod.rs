@@ -30,10 +30,11 @@ use self::place::Place;
 use self::terminal::View;
 use crate::cli::ledger_command::user;
 use crate::cli::local::LocalArgs;
+use crate::cli::preview::results;
 use crate::config::{self, LedgerLocation, ProcessVars, RulesText, Vars as _};
 use crate::functions;
 use crate::guard::{self, Names};
-use crate::page::{self, PageOptions};
+use crate::page::{self, Live, Measured, PageOptions};
 use app::error_chain;
 use app::ledger::{self, Ledger};
 use app::ports::Clock;
@@ -176,6 +177,10 @@ pub(crate) async fn run(
         title: "Scorekeeper, local".to_owned(),
         which: which.clone(),
         operator,
+        token: page::new_token(),
+        live: Live::Pushed,
+        measured: Measured::default(),
+        results: Some(results(&ledger, &LedgerLocation::Embedded(ledger_folder(&data)), &clock)),
     });
     let router = router.layer(axum::middleware::from_fn_with_state(names, guard::guard));
     let page = tokio::spawn(async move { axum::serve(page, router).await });

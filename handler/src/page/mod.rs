@@ -1,12 +1,15 @@
 //! The page: how a ledger stands, its scorings, and what an operator orders of them; and the same as JSON for scripts.
 //!
 //! It is drawn by the server and works without its script, which only reads it again. It keeps nothing: no cookie, no session. What is
-//! ordered goes the way of the command line ([`orders`]), and must hold the token that only this page's forms have, beside the
-//! [`guard`](crate::guard)'s look at who asks.
+//! ordered goes the way of the command line ([`orders`]), and must hold the token that only this page's forms have, beside a look at
+//! who asks: the `guard` of servers on this machine, the sign-in of the function `Page`.
 
 mod api;
+mod live;
+mod measured;
 mod orders;
 mod phases;
+mod results;
 mod search;
 mod views;
 
@@ -19,11 +22,11 @@ use app::reports::{self, Found, Newest};
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{Path, Query, State};
-use axum::http::{StatusCode, Uri, header};
+use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use azure_core::Uuid;
-use lifecycle::{Order, ScoringId};
+use lifecycle::{Order, ScoringId, Status};
 use serde::Deserialize;
 
 use self::orders::{Form, InvalidOrder, OF_SCORINGS, Offered, PageOrder};
@@ -33,6 +36,10 @@ use crate::cli::ledger_command::{Here, LedgerCommand};
 use crate::cli::on_ledger::{LEDGER_UNAVAILABLE, OK};
 use crate::cli::read_ledger_command;
 use crate::config::{LedgerLocation, WhichLedger};
+
+pub use self::live::Live;
+pub use self::measured::Measured;
+pub use self::results::{MAX_PREVIEW, ResultFile, Results, text_of};
 
 /// Scorings on one page.
 const ROWS: usize = 100;
@@ -53,6 +60,19 @@ pub struct PageOptions {
     pub which: WhichLedger,
     /// The name of whoever looks, for the history, if they may order anything; `None`: it is only shown.
     pub operator: Option<String>,
+    /// What a form must hold to be believed: whoever lets a browser send another form does not know it.
+    pub token: String,
+    /// How whoever looks sees what changes.
+    pub live: Live,
+    /// How long phases took when that was measured last: one for all pages of a ledger.
+    pub measured: Measured,
+    /// Reads what outputs hold; `None`: that is not shown here.
+    pub results: Option<Results>,
+}
+
+/// A token of this process alone, which one process is enough for.
+pub fn new_token() -> String {
+    Uuid::new_v4().to_string()
 }
 
 #[derive(Clone)]
@@ -63,13 +83,15 @@ struct Site {
     title: Arc<str>,
     which: Arc<WhichLedger>,
     operator: Option<Arc<str>>,
-    /// What only a form of this process's pages has: whoever lets a browser send another form does not know it.
     token: Arc<str>,
+    live: Live,
+    measured: Measured,
+    results: Option<Results>,
 }
 
 /// The page's routes: `/`, `/scorings/{id}`, `/explain`, `/orders`, and below `/api/` the JSON.
 pub fn router(options: PageOptions) -> Router {
-    let PageOptions { ledger, place, clock, title, which, operator } = options;
+    let PageOptions { ledger, place, clock, title, which, operator, token, live, measured, results } = options;
     let site = Site {
         ledger,
         place: Arc::new(place),
@@ -77,14 +99,19 @@ pub fn router(options: PageOptions) -> Router {
         title: title.into(),
         which: Arc::new(which),
         operator: operator.map(Into::into),
-        token: Uuid::new_v4().to_string().into(),
+        token: token.into(),
+        live,
+        measured,
+        results,
     };
     Router::new()
         .route("/", get(index))
         .route("/scorings/{id}", get(detail))
+        .route("/scorings/{id}/results", get(results_of))
         .route("/explain", get(explain))
         .route("/orders", post(order))
         .route("/page.css", get(async || asset("text/css; charset=utf-8", include_str!("assets/page.css"))))
+        .route("/page.svg", get(async || asset("image/svg+xml", include_str!("assets/page.svg"))))
         .route("/page.js", get(async || asset("text/javascript; charset=utf-8", include_str!("assets/page.js"))))
         .route("/api/scorings", get(api::scorings))
         .route("/api/scorings/{id}", get(api::scoring))
@@ -121,7 +148,7 @@ type Asked = Query<Parameters>;
 
 impl Site {
     fn frame<'a>(&'a self, up: &'a str) -> Frame<'a> {
-        Frame { title: &self.title, up, token: self.operator.is_some().then_some(&*self.token) }
+        Frame { title: &self.title, up, token: self.operator.is_some().then_some(&*self.token), live: self.live }
     }
 
     /// Why there is no answer; `up` leads from the page to the first one.
@@ -203,7 +230,12 @@ impl Site {
     }
 }
 
-async fn index(State(site): State<Site>, asked: Asked) -> Response {
+async fn index(State(site): State<Site>, headers: HeaderMap, asked: Asked) -> Response {
+    let asked = Arc::new(asked);
+    site.live.answer(&headers, move || drawn_index(site.clone(), Arc::clone(&asked))).await
+}
+
+async fn drawn_index(site: Site, asked: Arc<Asked>) -> Response {
     let rows = match site.rows("", &asked, PAGES).await {
         Ok(rows) => rows,
         Err(answer) => return answer,
@@ -213,9 +245,10 @@ async fn index(State(site): State<Site>, asked: Asked) -> Response {
         let mut report = reports::status(&site.ledger, now, None).await?;
         report.findings.iter_mut().for_each(|finding| finding.next = site.which.named_in(&finding.next));
         let pending = reports::pending(&site.ledger).await?;
-        Ok::<_, ledger::Error>((report, pending))
+        let phases = site.measured.at(now, &site.ledger).await?;
+        Ok::<_, ledger::Error>((report, pending, phases))
     };
-    let (report, pending) = match read.await {
+    let (report, pending, phases) = match read.await {
         Ok(read) => read,
         Err(error) => return site.unreadable("", &error),
     };
@@ -224,10 +257,14 @@ async fn index(State(site): State<Site>, asked: Asked) -> Response {
         Err(why) => return site.problem("", StatusCode::BAD_REQUEST, &why.to_string()),
     };
     let further = asked.after.is_some();
-    views::index(&site.frame(""), &views::Index { search: &search, report, pending, rows, further, now })
+    views::index(&site.frame(""), &views::Index { search: &search, report, pending, phases, rows, further, now })
 }
 
-async fn detail(State(site): State<Site>, Path(id): Path<String>) -> Response {
+async fn detail(State(site): State<Site>, headers: HeaderMap, Path(id): Path<String>) -> Response {
+    site.live.answer(&headers, move || drawn_detail(site.clone(), id.clone())).await
+}
+
+async fn drawn_detail(site: Site, id: String) -> Response {
     let found = match site.scoring("../", &id).await {
         Ok(Found::Scoring(found)) => found,
         Ok(Found::Unreadable(row)) => return site.problem("../", StatusCode::INTERNAL_SERVER_ERROR, &row.error),
@@ -238,7 +275,49 @@ async fn detail(State(site): State<Site>, Path(id): Path<String>) -> Response {
         Ok(orders) => orders,
         Err(error) => return site.unreadable("../", &error),
     };
-    views::detail(&site.frame("../"), &views::Detail { found: &found, orders, now })
+    let row = match ScoringId::read(&id) {
+        Some(id) => site.ledger.row_shown(&id).await,
+        None => Ok(None),
+    };
+    let row = match row {
+        Ok(row) => row.map(|row| laid_out(&row)).unwrap_or_default(),
+        Err(error) => return site.unreadable("../", &error),
+    };
+    let has_results = site.results.is_some() && found.scoring.status == Status::Scored.name();
+    views::detail(&site.frame("../"), &views::Detail { found: &found, orders, row: &row, has_results, now })
+}
+
+/// JSON as people read it.
+fn laid_out(json: &str) -> String {
+    let value: Option<serde_json::Value> = serde_json::from_str(json).ok();
+    value.and_then(|value| serde_json::to_string_pretty(&value).ok()).unwrap_or_else(|| json.to_owned())
+}
+
+/// What the outputs of a scoring hold.
+async fn results_of(State(site): State<Site>, Path(id): Path<String>) -> Response {
+    let up = "../../";
+    let Some(read) = site.results.clone() else {
+        return site.problem(
+            up,
+            StatusCode::NOT_FOUND,
+            "what outputs hold is not shown here: `scorekeeper output --download` gets it",
+        );
+    };
+    let scoring = match ScoringId::read(&id) {
+        Some(id) => site.ledger.get(&id).await,
+        None => Ok(None),
+    };
+    match scoring {
+        Ok(Some((scoring, _))) if scoring.status == Status::Scored => {
+            let path = reports::path(&scoring.blob);
+            match read(scoring).await {
+                Ok(files) => views::results(&site.frame(up), &path, &id, &files),
+                Err(why) => site.problem(up, StatusCode::BAD_GATEWAY, &error_chain(&*why)),
+            }
+        }
+        Ok(_) => site.problem(up, StatusCode::NOT_FOUND, "there is no such scoring, or it is not scored"),
+        Err(error) => site.unreadable(up, &error),
+    }
 }
 
 impl Site {

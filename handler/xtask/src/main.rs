@@ -11,9 +11,11 @@ mod architecture;
 mod audit;
 mod builds;
 mod c_libraries;
+mod chromium;
 mod command_line;
 mod commands;
 mod commit;
+mod debian;
 mod discovery;
 #[cfg(test)]
 mod documented;

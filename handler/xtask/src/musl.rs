@@ -8,6 +8,7 @@ use std::{
 };
 
 use crate::{
+    debian,
     failure::{Failure, Result},
     workspace::{asked, run},
 };
@@ -82,21 +83,11 @@ pub(crate) fn install(target: &str) -> Result<()> {
     for missing in missing(target) {
         match missing {
             Missing::Target { target } => run(Command::new("rustup").args(["target", "add", &target]))?,
-            Missing::Compiler { .. } if is_root_on_debian() => {
-                let mut update = Command::new("apt-get");
-                run(update.args(["update", "-qq"]))?;
-                let mut install = Command::new("apt-get");
-                install.env("DEBIAN_FRONTEND", "noninteractive");
-                run(install.args(["install", "-y", "-qq", "--no-install-recommends", "musl-tools"]))?;
-            }
+            Missing::Compiler { .. } if debian::is_root() => debian::install("musl-tools")?,
             Missing::Compiler { .. } => return Err(Failure::new(missing.to_string())),
         }
     }
     require(target)
-}
-
-fn is_root_on_debian() -> bool {
-    Path::new("/etc/debian_version").exists() && asked("id", &["-u"]).as_deref() == Some("0")
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
 //! Installs what the tests want from npm: under `target/`, in the version that a `package.json` in `tests/` pins, and only if it
-//! is not there yet.
+//! is not there yet. Where a lock file lies beside that, all that it needs is pinned, too.
 
 use std::{fs, path::Path, process::Command};
 
@@ -21,6 +21,11 @@ pub(crate) struct NpmPackage {
 pub(crate) const AZURITE: NpmPackage = NpmPackage { folder: "azurite", name: "azurite" };
 /// Kusto's own language service, for the queries of alerts and workbook.
 pub(crate) const KUSTO: NpmPackage = NpmPackage { folder: "kusto", name: "@kusto/language-service-next" };
+/// What drives Chromium over the page.
+pub(crate) const PUPPETEER: NpmPackage = NpmPackage { folder: "browser", name: "puppeteer-core" };
+
+/// What npm writes of all that it has installed.
+const LOCK: &str = "package-lock.json";
 
 impl NpmPackage {
     fn source(self) -> std::path::PathBuf {
@@ -50,7 +55,12 @@ impl NpmPackage {
         let (source, folder) = (self.source(), target().join(self.folder));
         fs::create_dir_all(&folder).map_err(cannot("create", &folder))?;
         fs::copy(&source, folder.join("package.json")).map_err(cannot("copy", &source))?;
-        run(Command::new("npm").args(["install", "--no-audit", "--no-fund", "--prefix"]).arg(&folder))?;
+        let lock = source.with_file_name(LOCK);
+        let verb = if lock.is_file() { "ci" } else { "install" };
+        if lock.is_file() {
+            fs::copy(&lock, folder.join(LOCK)).map_err(cannot("copy", &lock))?;
+        }
+        run(Command::new("npm").args([verb, "--no-audit", "--no-fund", "--prefix"]).arg(&folder))?;
         if self.is_installed()? {
             Ok(())
         } else {
@@ -86,7 +96,7 @@ mod tests {
 
     #[test]
     fn the_repository_pins_one_version() {
-        for package in [AZURITE, KUSTO] {
+        for package in [AZURITE, KUSTO, PUPPETEER] {
             assert!(package.pinned(&read_json(&package.source()).unwrap()).is_ok());
         }
         for range in ["^3.35.0", "latest"] {

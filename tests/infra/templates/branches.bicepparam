@@ -91,6 +91,7 @@ param app = {
   }
   disabledFunctions: ['Reconcile']
   http: true
+  page: true
   concurrency: 16
   zoneRedundant: true
   alwaysReady: [

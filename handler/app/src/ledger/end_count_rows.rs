@@ -9,7 +9,7 @@ use crate::ports::table_store::{Entity, Key, Op};
 pub(super) const PREFIX: &str = "U~";
 
 /// The hour that a time lies in.
-pub(super) fn begin_of_hour(at: OffsetDateTime) -> OffsetDateTime {
+pub fn begin_of_hour(at: OffsetDateTime) -> OffsetDateTime {
     at - Duration::nanoseconds(i64::try_from(at.unix_timestamp_nanos().rem_euclid(3_600_000_000_000)).unwrap_or(0))
 }
 

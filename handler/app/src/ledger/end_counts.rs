@@ -33,6 +33,9 @@ pub struct EndCounts {
     ends: Vec<EndCount>,
     /// By rule how many scored ones took how long, in seconds; see [`at_most`].
     took: BTreeMap<String, BTreeMap<u64, usize>>,
+    /// By the hour in which they ended, how many ended how. Not written: a row is of one hour.
+    #[serde(skip)]
+    hours: BTreeMap<OffsetDateTime, BTreeMap<Status, usize>>,
 }
 
 /// How many of one rule, day and deployment ended so.
@@ -56,6 +59,11 @@ impl EndCounts {
     /// By status and deployment, in no order.
     pub fn ends(&self) -> &[EndCount] {
         &self.ends
+    }
+
+    /// Scorings that ended in this status within the hour that begins then.
+    pub fn of_hour(&self, hour: OffsetDateTime, status: Status) -> usize {
+        self.hours.get(&hour).and_then(|ends| ends.get(&status)).copied().unwrap_or(0)
     }
 
     /// Scorings that ended in this status.
@@ -90,6 +98,9 @@ impl EndCounts {
 
     fn add(&mut self, end: &Terminal) {
         let Terminal { status, rule, created, endpoint, deployment, .. } = end;
+        if let Some(hour) = end.hour() {
+            *self.hours.entry(hour).or_default().entry(*status).or_default() += 1;
+        }
         self.add_ends(EndCount {
             status: *status,
             rule: rule.clone(),
@@ -126,6 +137,22 @@ impl EndCounts {
                 *all.entry(seconds).or_default() += count;
             }
         }
+        for (hour, ends) in other.hours {
+            let all = self.hours.entry(hour).or_default();
+            for (status, count) in ends {
+                *all.entry(status).or_default() += count;
+            }
+        }
+    }
+
+    /// All of them ended in this hour.
+    fn within(mut self, hour: OffsetDateTime) -> Self {
+        let mut ends: BTreeMap<Status, usize> = BTreeMap::new();
+        for end in &self.ends {
+            *ends.entry(end.status).or_default() += end.count;
+        }
+        self.hours = BTreeMap::from([(hour, ends)]);
+        self
     }
 }
 
@@ -185,7 +212,7 @@ impl Ledger {
                 let range = Range { partition: rows::shard(shard), from, below: place.clone() };
                 self.count(&range, &mut counts, &mut unreadable).await?;
             }
-            counts.merge(of_hour);
+            counts.merge(of_hour.within(hour));
             (from, newer) = (format!("{place}~"), Some(hour));
         }
         if newer != Some(since) {

@@ -21,7 +21,8 @@ use time::OffsetDateTime;
 use tokio::sync::OnceCell;
 
 use crate::ports::table_store::{
-    self, Continuation, ETag, Entity, IfMatch, InvalidTableName, Key, Op, Page, Range, Row, TableName, TableStore,
+    self, Continuation, ETag, Entity, IfMatch, InvalidTableName, Key, Op, Page, Properties, Range, Row, TableName,
+    TableStore, Value,
 };
 
 mod attention;
@@ -66,6 +67,7 @@ pub use control_orders::{BreakerClosed, LimitChange, Said};
 pub use controls::{Controls, DeploymentBreaker, LiveLimit, ScopeStatus};
 pub use dead_letters::DeadLettersLeft;
 pub use durable_rows::runtime_status;
+pub use end_count_rows::begin_of_hour;
 pub use end_counts::{EndCount, EndCounts};
 pub use end_rows::{Ended, end_keys};
 pub use ends::NewestEnds;
@@ -428,6 +430,25 @@ impl Ledger {
             None => Ok(None),
             Some(row) => Ok(Some((self.whole_scoring(&row.entity).await?, row.etag))),
         }
+    }
+
+    /// The scoring's row, as JSON, for whoever looks for what a view leaves out. Of texts that are not our own words only the length
+    /// is told: an event, a rule or a service may have put a secret there, and nothing tells a bare one from other text.
+    pub async fn row_shown(&self, id: &ScoringId) -> Result<Option<String>, Error> {
+        let row = self.row(&rows::scoring_key(id)).await?;
+        Ok(row.map(|row| {
+            let mut properties = Properties::default();
+            for (name, value) in row.entity.properties.iter() {
+                let value = match value {
+                    Value::String(text) if !rows::OWN_WORDS.contains(&name) => {
+                        Value::String(format!("({} characters)", text.chars().count()))
+                    }
+                    value => value.clone(),
+                };
+                properties.insert(name.to_owned(), value);
+            }
+            table_store::json::to_json(&properties)
+        }))
     }
 
     /// The scoring's history, oldest first.

@@ -165,6 +165,13 @@ fn backfill_slots(origin: Origin) -> Option<u32> {
     if let Origin::Backfilled { slots } = origin { slots } else { None }
 }
 
+impl Terminal {
+    /// The hour in which it ended.
+    pub fn hour(&self) -> Option<OffsetDateTime> {
+        time_of(self.row.strip_prefix(TERMINAL)?.split('~').next()?)
+    }
+}
+
 /// A word that this version does not know gives way to nobody.
 fn origin(row: &Entity) -> Origin {
     match row.string("Origin") {
@@ -612,6 +619,10 @@ pub fn from_history_row(row: &Entity) -> Result<Entry, Unreadable> {
         request_id: read.parsed_if_there("RequestId")?,
     })
 }
+
+/// Texts of a scoring's row that are words and ids of our own.
+pub(super) const OWN_WORDS: [&str; 9] =
+    ["OpId", "RuleId", "State", "ReplacedBy", "InPlaceOf", "Origin", "FailureCause", "OutputPrint", "VerifiedPrint"];
 
 /// The terminal row of a final scoring.
 pub fn to_terminal_row(s: &Scoring, completed: OffsetDateTime) -> Entity {

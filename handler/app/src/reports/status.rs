@@ -12,7 +12,9 @@ use super::findings::{Finding, Seen, findings};
 use super::limits::{LimitView, limits};
 use super::pending::pending;
 use super::sweeps::{SweepView, sweeps};
-use crate::ledger::{self, Ledger, RecordedEvent, Runs, Unacknowledged, Unreadable, count_by_status};
+use crate::ledger::{
+    self, EndCounts, Ledger, RecordedEvent, Runs, Unacknowledged, Unreadable, begin_of_hour, count_by_status,
+};
 
 /// Skipped or quarantined events that are counted; of more it is known that there are that many.
 const MAX_EVENTS: usize = 1_000;
@@ -26,6 +28,8 @@ pub struct StatusReport {
     pub since: OffsetDateTime,
     /// Scorings that are not final.
     pub in_flight: usize,
+    /// What ended in each hour since `since`, the oldest first.
+    pub hours: Vec<HourView>,
     /// When the oldest of these was accepted.
     pub oldest: Option<OffsetDateTime>,
     /// When the last complete reconcile run began.
@@ -52,6 +56,36 @@ pub struct StatusReport {
     pub breakers: Vec<BreakerView>,
     /// What needs attention, the most urgent first.
     pub findings: Vec<Finding>,
+}
+
+/// What ended in an hour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HourView {
+    /// When it began.
+    pub begin: OffsetDateTime,
+    /// Scorings that were scored in it.
+    pub scored: usize,
+    /// Those that failed.
+    pub failed: usize,
+    /// Those that ended otherwise.
+    pub otherwise: usize,
+}
+
+/// The hours from that of `since` to that of `now`.
+fn hours(ended: &EndCounts, since: OffsetDateTime, now: OffsetDateTime) -> Vec<HourView> {
+    let first = begin_of_hour(since);
+    let all = std::iter::successors(Some(first), |hour| Some(*hour + Duration::HOUR)).take_while(|hour| *hour <= now);
+    all.map(|begin| {
+        let of = |status| ended.of_hour(begin, status);
+        let otherwise = [Status::Cancelled, Status::Gone, Status::Superseded];
+        HourView {
+            begin,
+            scored: of(Status::Scored),
+            failed: of(Status::Failed),
+            otherwise: otherwise.into_iter().map(of).sum(),
+        }
+    })
+    .collect()
 }
 
 impl StatusReport {
@@ -110,6 +144,7 @@ pub async fn status(
         counts,
         since,
         in_flight: in_flight.len(),
+        hours: hours(&ended, since, now),
         oldest: in_flight.iter().map(|row| row.created).min(),
         last_run: runs.complete.as_ref().map(|heartbeat| heartbeat.at),
         running_since: runs.running(now).map(|run| run.at),

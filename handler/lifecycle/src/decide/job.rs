@@ -6,8 +6,16 @@ use crate::duration::utc_text;
 use crate::failure::FailureCause;
 use crate::job::{JobSnapshot, JobStatus, address};
 use crate::schedule::CANCEL_INTERVAL;
-use crate::scoring::Scoring;
+use crate::scoring::{Entry, Scoring};
 use crate::status::{Event, Status};
+
+/// What the reason of a move begins with that notes another status of the job.
+const THE_JOB_IS: &str = "the job is ";
+
+/// The job's status that a line of history notes, if it is about that alone.
+pub fn noted_job_status(entry: &Entry) -> Option<&str> {
+    if entry.event == Some(Event::Progressed) { entry.reason.strip_prefix(THE_JOB_IS) } else { None }
+}
 
 impl DecideContext<'_> {
     /// The adopted job was looked at. The order of the arms matters: a job that has ended is never told to stop.
@@ -80,7 +88,7 @@ impl DecideContext<'_> {
             {
                 wait(format!("the job is {status}"))
             }
-            status => self.transition(Event::Progressed, format!("the job is {status}"), Effect::None, note),
+            status => self.transition(Event::Progressed, format!("{THE_JOB_IS}{status}"), Effect::None, note),
         }
     }
 

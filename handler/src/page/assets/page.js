@@ -12,13 +12,53 @@
       boxes().forEach((box) => { box.checked = tick; });
     });
   }
+
+  // Searches that whoever looks has kept, in this browser alone: the address holds each of them.
+  const views = document.querySelector("[data-views]");
+  const place = "scorekeeper-views";
+  const saved = () => {
+    try {
+      const read = JSON.parse(localStorage.getItem(place));
+      return Array.isArray(read) ? read.filter((text) => typeof text === "string") : [];
+    } catch { return []; }
+  };
+  const keep = (all) => {
+    try { localStorage.setItem(place, JSON.stringify(all)); } catch { /* not kept, then */ }
+    draw();
+  };
+  const button = (text, label, then) => {
+    const made = document.createElement("button");
+    Object.assign(made, { type: "button", textContent: text });
+    made.setAttribute("aria-label", label);
+    made.addEventListener("click", then);
+    return made;
+  };
+  const draw = () => {
+    views.querySelectorAll("[data-kept]").forEach((it) => it.remove());
+    const add = (...all) => {
+      const one = document.createElement("span");
+      one.dataset.kept = "";
+      one.append(...all);
+      views.append(one);
+    };
+    const all = saved();
+    for (const text of all) {
+      const link = document.createElement("a");
+      Object.assign(link, { href: "./?" + new URLSearchParams({ q: text }), textContent: text });
+      add(link, " ", button("\u00d7", "Forget " + text, () => keep(saved().filter((it) => it !== text))));
+    }
+    const now = (new URLSearchParams(location.search).get("q") || "").trim();
+    if (now && !all.includes(now)) add(button("keep this search", "Keep this search", () => keep([...saved(), now].slice(-20))));
+  };
+  if (views) draw();
+
   if (!every) return;
 
   const toggle = document.querySelector("[data-toggle]");
   const remembered = "scorekeeper-refresh";
   let paused = false;
   try { paused = localStorage.getItem(remembered) === "paused"; } catch { /* not remembered, then */ }
-  const show = () => {
+  const tell = () => {
     toggle.hidden = false;
     toggle.textContent = paused ? "Refresh again" : "Pause refreshing";
     toggle.setAttribute("aria-pressed", String(paused));
@@ -26,16 +66,21 @@
   toggle.addEventListener("click", () => {
     paused = !paused;
     try { localStorage.setItem(remembered, paused ? "paused" : "on"); } catch { /* as above */ }
-    show();
+    tell();
   });
-  show();
+  tell();
 
   // By what an element is found again after its place was drawn anew.
   const key = (element) =>
     element && [element.tagName, element.id, element.name, element.value, element.getAttribute("href")].join("|");
 
+  // What is pressed must still be there when it is let go, or that is no click.
+  let pressed = false;
+  document.addEventListener("pointerdown", () => { pressed = true; });
+  ["pointerup", "pointercancel"].forEach((name) => document.addEventListener(name, () => { pressed = false; }));
+
   const replace = (place, fresh) => {
-    if (place.innerHTML === fresh.innerHTML) return;
+    if (pressed || place.innerHTML === fresh.innerHTML) return;
     const selection = window.getSelection();
     if (!selection.isCollapsed && selection.containsNode(place, true)) return;
     const active = place.contains(document.activeElement) ? document.activeElement : null;
@@ -50,20 +95,41 @@
     }
   };
 
-  const refresh = async () => {
-    if (!paused && !document.hidden) {
+  const show = (text) => {
+    const fresh = new DOMParser().parseFromString(text, "text/html");
+    document.querySelectorAll("[data-live]").forEach((place) => {
+      const other = fresh.getElementById(place.id);
+      if (other) replace(place, other);
+    });
+  };
+  const isLooked = () => !paused && !document.hidden;
+
+  const ask = async () => {
+    if (isLooked()) {
       try {
         const answer = await fetch(location.href, { headers: { accept: "text/html" }, cache: "no-store" });
-        if (answer.ok) {
-          const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
-          document.querySelectorAll("[data-live]").forEach((place) => {
-            const other = fresh.getElementById(place.id);
-            if (other) replace(place, other);
-          });
-        }
+        if (answer.ok) show(await answer.text());
       } catch { /* It is asked again. */ }
     }
-    setTimeout(refresh, every);
+    setTimeout(ask, every);
   };
-  setTimeout(refresh, every);
+
+  // A stream that ends is asked for again by the browser. Nobody looks: there is none.
+  let stream = null;
+  const listen = () => {
+    if (isLooked() && !stream) {
+      stream = new EventSource(location.href);
+      stream.addEventListener("message", (event) => show(event.data));
+    } else if (!isLooked() && stream) {
+      stream.close();
+      stream = null;
+    }
+  };
+  if ("pushed" in document.body.dataset) {
+    document.addEventListener("visibilitychange", listen);
+    toggle.addEventListener("click", listen);
+    listen();
+  } else {
+    setTimeout(ask, every);
+  }
 })();

@@ -8,7 +8,7 @@ use time::{Duration, OffsetDateTime};
 
 use super::diagram::diagram;
 use super::index::job;
-use super::{Frame, page, status};
+use super::{Frame, page, status, wide};
 use crate::page::orders::{OF_HELD, OF_SCORINGS};
 use crate::page::phases::{Phase, moves, phases};
 
@@ -17,26 +17,33 @@ pub(in crate::page) struct Detail<'a> {
     pub(in crate::page) found: &'a ScoringDetail,
     /// The orders that would change something.
     pub(in crate::page) orders: Vec<&'static str>,
+    /// Its row in the ledger, as JSON.
+    pub(in crate::page) row: &'a str,
+    /// What its outputs hold can be shown.
+    pub(in crate::page) has_results: bool,
     pub(in crate::page) now: OffsetDateTime,
 }
 
 /// It.
 pub(in crate::page) fn detail(frame: &Frame<'_>, detail: &Detail<'_>) -> Response {
-    let Detail { found, now, .. } = detail;
+    let Detail { found, row, has_results, now, .. } = detail;
     let s = &found.scoring;
     let known = s.status.parse::<Status>();
     let body = html! {
-        p { a href={ (frame.up) "./" } { "All scorings" } " · " a href={ (frame.up) "explain?blob=" (s.id) } { "Explain it" } }
+        p { a href={ (frame.up) "./" } { "All scorings" } " · " a href={ (frame.up) "explain?blob=" (s.id) } { "Explain it" }
+            @if *has_results { " · " a href={ (frame.up) "scorings/" (s.id) "/results" } { "What it holds" } }
+        }
         div id="scoring" data-live {
             h2 { (status(s.status)) " " (s.path) }
             p { (known.as_ref().map_or("", |known| known.sentence())) }
             @if let Some(text) = &found.waits { p { "It waits: " (text) } }
             (facts(frame, found))
-            @if let Ok(known) = known { div.wide { (diagram(known, &moves(&found.history))) } }
+            @if let Ok(known) = known { (wide("State diagram", &diagram(known, &moves(&found.history)))) }
             (bars(&phases(&found.history, *now)))
             (history(found))
         }
         @if let Some(token) = frame.token { (orders(frame, token, detail)) }
+        details { summary { "Its row in the ledger" } pre tabindex="0" { (row) } }
     };
     page(frame, !known.is_ok_and(Status::is_terminal), &body)
 }
@@ -53,6 +60,9 @@ fn facts(frame: &Frame<'_>, found: &ScoringDetail) -> Markup {
             @if let Some(at) = s.completed_time { dt { "ended" } dd { (utc_text(at)) " UTC" } }
             dt { "attempt" } dd { (s.attempt) }
             dt { "job" } dd { (job(s)) }
+            @if let Some(link) = s.studio.as_deref().filter(|link| link.starts_with("https://")) {
+                dt { "logs" } dd { a href=(link) rel="noreferrer" { "outputs and logs in Azure ML studio" } }
+            }
             @if let Some(uris) = s.all_outputs() { dt { "output" } dd { code { (uris) } @if let Some(bytes) = s.output_bytes { " · " (bytes) " bytes" } } }
             @if let Some(published) = s.all_publications() { dt { "published" } dd { code { (published) } } }
             @for (what, id) in [("replaced by", &s.replaced_by), ("in place of", &s.in_place_of)] {
@@ -90,26 +100,27 @@ fn bars(phases: &[Phase]) -> Markup {
 }
 
 fn history(found: &ScoringDetail) -> Markup {
-    html! {
-        div.wide { table {
+    let table = html! {
+        table.stacked {
             caption { "History" }
             thead { tr { th scope="col" { "UTC" } th scope="col" { "from" } th scope="col" { "to" } th scope="col" { "attempt" } th scope="col" { "reason" } } }
             tbody {
                 @for entry in &found.history {
                     tr {
-                        td { (utc_text(entry.at)) }
-                        td { (entry.from.map_or("", Status::name)) }
-                        td { (status(entry.to.name())) }
+                        td.short { (utc_text(entry.at)) }
+                        td.short { (entry.from.map_or("", Status::name)) }
+                        td.short { (status(entry.to.name())) }
                         td.number { (entry.attempt) }
-                        td { (entry.reason) @if let Some(id) = &entry.request_id { small { " request " (id) } } }
+                        td.name { (entry.reason) @if let Some(id) = &entry.request_id { small { " request " (id) } } }
                     }
                 }
                 @for row in &found.unreadable {
                     tr { td {} td {} td { (status(row.status)) } td {} td { (row.error) } }
                 }
             }
-        } }
-    }
+        }
+    };
+    wide("History", &table)
 }
 
 fn orders(frame: &Frame<'_>, token: &str, detail: &Detail<'_>) -> Markup {

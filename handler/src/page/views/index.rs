@@ -1,20 +1,30 @@
 //! The first page: is it fine, how many are where, what holds something back, and the scorings that are searched for.
 
 use app::reports::{
-    Finding, LimitView, Newest, PendingList, PendingView, ScoringView, StatusReport, shortened, utc_text,
+    BreakerView, Finding, LimitView, Newest, PendingList, PendingView, PhaseTime, ScoringView, StatusReport, shortened,
+    utc_text,
 };
 use axum::response::Response;
 use maud::{Markup, html};
 use time::OffsetDateTime;
 use url::form_urlencoded;
 
-use super::{Frame, page, status};
+use super::day::{coverage, day};
+use super::{Frame, page, status, wide};
 use crate::cli::view::ago;
 use crate::page::orders::OF_SCORINGS;
-use crate::page::search::Search;
+use crate::page::search::{NAMES, Search};
 
 /// Uploads that wait for a look: the rest is `scorekeeper list --pending`.
 const PENDING: usize = 20;
+
+/// Searches that are often made; a browser keeps further ones for whoever looks.
+const VIEWS: [(&str, &str); 4] = [
+    ("failed today", "status:failed since:24h"),
+    ("unconfirmed", "status:unknown status:held"),
+    ("waiting", "status:queued"),
+    ("scored today", "status:scored since:24h"),
+];
 
 /// What the first page shows.
 pub(in crate::page) struct Index<'a> {
@@ -24,6 +34,8 @@ pub(in crate::page) struct Index<'a> {
     pub(in crate::page) report: StatusReport,
     /// What waits for a look at the storage; the first [`PENDING`] are shown, and each row that cannot be read.
     pub(in crate::page) pending: PendingList,
+    /// How long phases take.
+    pub(in crate::page) phases: Vec<PhaseTime>,
     /// One page of the scorings that are searched for.
     pub(in crate::page) rows: Newest,
     /// Whether it is not the first page of them.
@@ -41,7 +53,7 @@ fn address(parameters: &[(&str, &str)]) -> String {
 
 /// It.
 pub(in crate::page) fn index(frame: &Frame<'_>, index: &Index<'_>) -> Response {
-    let Index { search, report, pending, rows, now, .. } = index;
+    let Index { search, report, pending, phases, rows, now, .. } = index;
     let body = html! {
         div id="attention" data-live {
             @if report.findings.is_empty() {
@@ -63,26 +75,34 @@ pub(in crate::page) fn index(frame: &Frame<'_>, index: &Index<'_>) -> Response {
                 }
             }
         }
+        div id="day" data-live { (day(report, phases, *now)) }
         div id="pending" data-live { (waiting(&pending.waiting, *now)) }
         form.search method="get" action="./" role="search" {
             label for="q" { "Search" }
             input id="q" type="search" name="q" value=(search.text) placeholder="status:failed rule:claims since:24h container/path";
             button { "Search" }
         }
-        form method="post" action="orders" {
+        nav.views aria-label="Views" data-views {
+            @for (name, view) in VIEWS { a href=(address(&[("q", view)])) aria-current=[(search.text == view).then_some("page")] { (name) } " " }
+        }
+        @let list = html! {
             div id="scorings" data-live {
                 @for row in rows.unreadable.iter().chain(&pending.unreadable) {
                     p { (status(row.status)) " " (row.error) }
                 }
                 (listed(frame, index))
             }
-            @if let Some(token) = frame.token {
+        };
+        @if let Some(token) = frame.token {
+            form method="post" action="orders" {
+                (list)
                 input type="hidden" name="token" value=(token);
                 input type="hidden" name="q" value=(search.text);
                 (orders(search))
             }
-        }
+        } @else { (list) }
         div id="limits" data-live { (limits(frame, report)) }
+        div id="coverage" data-live { (coverage(&report.coverage, &report.sweeps, *now)) }
         p.foot { "Final states of the last 24 hours are counted. " (utc_text(*now)) " UTC. The same: " code { (search.command()) } }
     };
     page(frame, true, &body)
@@ -110,36 +130,58 @@ fn attention(frame: &Frame<'_>, finding: &Finding) -> Markup {
     }
 }
 
-/// Limits and breakers that matter, or all of them where somebody may change them.
+/// Each rule and endpoint with what holds it back, and what changes that.
 fn limits(frame: &Frame<'_>, report: &StatusReport) -> Markup {
-    let shown: Vec<&LimitView> = report.limits.iter().filter(|view| frame.token.is_some() || view.matters()).collect();
-    html! {
-        @if !shown.is_empty() {
-            div.wide { table {
-                caption { "Rules and endpoints" }
-                thead { tr { th scope="col" { "which" } th scope="col" { "in flight" } @if frame.token.is_some() { th scope="col" { "change" } } } }
-                tbody {
-                    @for view in shown {
-                        tr {
-                            td { (view.kind) " " (view.name) }
-                            td title=[view.reason.as_deref()] { (view.summary()) }
-                            @if let Some(token) = frame.token { td { (limit_form(token, view)) } }
-                        }
-                    }
-                }
+    let table = html! {
+        table {
+            caption { "Rules and endpoints" }
+            thead { tr {
+                th scope="col" { "which" } th scope="col" { "in flight" } th scope="col" { "circuit breaker" }
+                @if frame.token.is_some() { th scope="col" { "change" } }
             } }
-        }
-        @for view in report.breakers.iter().filter(|view| view.is_open()) {
-            form method="post" action="orders" {
-                "Circuit breaker open: " (view.subject()) " (" (view.failed) ") "
-                @if let Some(token) = frame.token {
-                    input type="hidden" name="token" value=(token);
-                    @for (name, value) in [("rule", &view.rule), ("endpoint", &view.endpoint), ("deployment", &view.deployment)] {
-                        @if let Some(value) = value { input type="hidden" name=(name) value=(value); }
+            tbody {
+                @for view in &report.limits {
+                    tr {
+                        td.name { (view.kind) " " (view.name) }
+                        td.name title=[view.reason.as_deref()] { (view.summary()) }
+                        td.name { (breakers(frame, report, view)) }
+                        @if let Some(token) = frame.token { td { (limit_form(token, view)) } }
                     }
-                    button name="verb" value="close" { "close" }
                 }
             }
+        }
+    };
+    html! { @if !report.limits.is_empty() { (wide("Rules and endpoints", &table)) } }
+}
+
+/// The circuit breakers of a rule, or of the deployments of an endpoint.
+fn breakers(frame: &Frame<'_>, report: &StatusReport, view: &LimitView) -> Markup {
+    let name = Some(view.name.as_str());
+    let of = |it: &&BreakerView| {
+        if view.kind == "rule" { it.rule.as_deref() == name } else { it.endpoint.as_deref() == name }
+    };
+    let all: Vec<&BreakerView> = report.breakers.iter().filter(of).collect();
+    html! {
+        @if all.is_empty() { "closed" }
+        @for breaker in all {
+            @let class = if breaker.is_open() { "wrong" } else { "" };
+            div class=(class) {
+                @if let Some(deployment) = &breaker.deployment { (deployment) ": " }
+                (breaker.summary()) " "
+                @if let Some(token) = frame.token.filter(|_| breaker.is_open()) { (close_form(token, breaker)) }
+            }
+        }
+    }
+}
+
+fn close_form(token: &str, view: &BreakerView) -> Markup {
+    html! {
+        form.orders method="post" action="orders" {
+            input type="hidden" name="token" value=(token);
+            @for (name, value) in [("rule", &view.rule), ("endpoint", &view.endpoint), ("deployment", &view.deployment)] {
+                @if let Some(value) = value { input type="hidden" name=(name) value=(value); }
+            }
+            button name="verb" value="close" { "close" }
         }
     }
 }
@@ -164,7 +206,7 @@ fn limit_form(token: &str, view: &LimitView) -> Markup {
 fn waiting(pending: &[PendingView], now: OffsetDateTime) -> Markup {
     html! {
         @if !pending.is_empty() {
-            div.wide { table {
+            div.wide role="region" aria-label="Uploads that wait" tabindex="0" { table {
                 caption { "Uploads that wait for a look at the storage" }
                 thead { tr { th scope="col" { "blob" } th scope="col" { "rule" } th scope="col" { "age" } th scope="col" { "reason" } } }
                 tbody {
@@ -190,13 +232,16 @@ fn listed(frame: &Frame<'_>, index: &Index<'_>) -> Markup {
             p { "Looked back to " (utc_text(at)) " UTC; what is older is further." }
         } @else if rows.scorings.is_empty() {
             @if !search.is_of_all() || *further {
-                p { "No scoring matches. " a href="./" { "Show all" } }
+                p { "No scoring matches " code { (search.text) } ". " a href="./" { "Show all" } }
+                p { "Words narrow a search together: " (NAMES.join(", ")) ", each with a colon and a value, and one that is the beginning of a container and path. "
+                    code { "since:7d" } " reaches further back than a day; what is older than the retention is gone." }
             } @else {
-                p { "No scoring yet. Upload a blob to a watched container; " code { "scorekeeper doctor" } " says whether its event would arrive." }
+                p { "No scoring yet. Upload a blob to a watched container; " code { "scorekeeper doctor" } " says whether its event would arrive, "
+                    code { "scorekeeper rules test URL" } " whether a rule wants it." }
             }
         }
         @if !rows.scorings.is_empty() {
-            div.wide { table.listed {
+            div.wide role="region" aria-label="Scorings" tabindex="0" { table.listed {
                 caption { @if search.is_of_all() { "Scorings, the newest first" } @else { "Scorings that match" } }
                 thead { tr {
                     @if frame.token.is_some() { th { button type="button" data-all hidden { "all" } } }
@@ -220,9 +265,9 @@ fn line(frame: &Frame<'_>, row: &ScoringView, now: OffsetDateTime) -> Markup {
         tr {
             @if frame.token.is_some() { td { input type="checkbox" name="id" value=(row.id) aria-label={ "Select " (row.path) }; } }
             td { (status(row.status)) }
-            td { a href={ "scorings/" (row.id) } title=(row.blob_url) { (shortened(&row.path, 60)) } }
-            td { (row.rule) }
-            td title={ (utc_text(row.created_time)) " UTC" } { (ago(row.created_time, now)) }
+            td.name { a href={ "scorings/" (row.id) } title=(row.blob_url) { (shortened(&row.path, 60)) } }
+            td.name { (row.rule) }
+            td.short title={ (utc_text(row.created_time)) " UTC" } { (ago(row.created_time, now)) }
             td { (job(row)) }
             td.number { (row.attempt) }
             td title=[row.all_outputs()] { @if let Some(bytes) = row.output_bytes { (bytes) " bytes" } @else { "–" } }

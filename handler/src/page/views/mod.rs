@@ -2,19 +2,24 @@
 //!
 //! Links are relative, so that the page may lie below any path; nothing is written into a page that a strict policy would not load.
 
+mod day;
 mod detail;
 mod diagram;
 mod index;
 mod order;
+mod results;
 
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse as _, Response};
 use lifecycle::redact::redacted;
 use maud::{DOCTYPE, Markup, html};
 
+use super::live::Live;
+
 pub(super) use detail::{Detail, detail};
 pub(super) use index::{Index, index};
 pub(super) use order::{Asked, asked, done, text};
+pub(super) use results::results;
 
 /// Who shows it, and who looks.
 pub(super) struct Frame<'a> {
@@ -24,10 +29,9 @@ pub(super) struct Frame<'a> {
     pub(super) up: &'a str,
     /// What a form must hold to be believed; `None`: nobody may order anything here.
     pub(super) token: Option<&'a str>,
+    /// How whoever looks sees what changes.
+    pub(super) live: Live,
 }
-
-/// Seconds between two looks of whoever has the page open.
-const REFRESH: u32 = 3;
 
 /// The page of a request that has no answer.
 pub(super) fn problem(frame: &Frame<'_>, why: &str) -> Response {
@@ -47,10 +51,11 @@ fn page(frame: &Frame<'_>, refresh: bool, body: &Markup) -> Response {
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="robots" content="noindex";
                 title { (frame.title) }
+                link rel="icon" type="image/svg+xml" href={ (frame.up) "page.svg" };
                 link rel="stylesheet" href={ (frame.up) "page.css" };
                 script src={ (frame.up) "page.js" } defer {}
             }
-            body data-refresh=[refresh.then_some(REFRESH)] {
+            body data-refresh=[refresh.then_some(frame.live.refresh())] data-pushed[refresh && frame.live == Live::Pushed] {
                 a.skip href="#main" { "To the content" }
                 header {
                     h1 { a href={ (frame.up) "./" } { (frame.title) } }
@@ -65,13 +70,19 @@ fn page(frame: &Frame<'_>, refresh: bool, body: &Markup) -> Response {
         (header::CONTENT_TYPE, "text/html; charset=utf-8"),
         (header::CACHE_CONTROL, "no-store"),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::REFERRER_POLICY, "no-referrer"),
+        // With `no-referrer` a browser says `Origin: null` of this page's own forms, as of anybody's.
+        (header::REFERRER_POLICY, "same-origin"),
         (header::CONTENT_SECURITY_POLICY, POLICY),
     ] {
         headers.insert(name, HeaderValue::from_static(value));
     }
     // The views have redacted what they show; this is the last net.
     (headers, redacted(&markup.into_string()).into_owned()).into_response()
+}
+
+/// What may be wider than a phone: it is moved alone, with the keyboard too.
+fn wide(what: &str, inside: &Markup) -> Markup {
+    html! { div.wide role="region" aria-label=(what) tabindex="0" { (inside) } }
 }
 
 fn status(word: &str) -> Markup {

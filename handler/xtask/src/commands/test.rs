@@ -1,13 +1,14 @@
 //! `cargo xtask test`: all that must hold before a change is merged, on a machine with Rust and Node. What needs more (what
-//! comes from PyPI, the musl target) is left out where that is missing, said at the end, and required in CI.
+//! comes from PyPI, Chromium, the musl target) is left out where that is missing, said at the end, and required in CI.
 
 use std::{env, process, time::Instant};
 
 use crate::{
     builds::{EXECUTABLE, LEAN},
+    chromium,
     failure::{Failure, Result},
     musl,
-    npm::{AZURITE, KUSTO},
+    npm::{AZURITE, KUSTO, PUPPETEER},
     python::{AZURE_AI_ML, CARGO_LAMBDA, KQL, SCHEMATHESIS},
     workspace::{asked, cargo, run as run_command, shown},
 };
@@ -33,6 +34,10 @@ pub(super) fn run(Test { quick }: Test) -> Result<()> {
         step("install: rustfmt, clippy", "rustup component add rustfmt clippy", install_components)?;
         step("install: azurite", "cargo xtask test", || AZURITE.install())?;
         step("install: Kusto's language service", "cargo xtask test", || KUSTO.install())?;
+        step("install: puppeteer-core", "cargo xtask test", || PUPPETEER.install())?;
+        step("install: Chromium", "cargo xtask test", || {
+            unless_in_ci(chromium::install(), "the page in a browser", &mut left_out)
+        })?;
         step("install: azure-ai-ml", "cargo xtask test", || {
             unless_in_ci(AZURE_AI_ML.install(), "the test with Microsoft's Python client", &mut left_out)
         })?;
@@ -54,6 +59,11 @@ pub(super) fn run(Test { quick }: Test) -> Result<()> {
         tests(&[
             (AZURITE.is_installed()?, "azurite", "SCOREKEEPER_REQUIRE_AZURITE"),
             (KUSTO.is_installed()?, "Kusto's language service", "SCOREKEEPER_REQUIRE_KUSTO"),
+            (
+                PUPPETEER.is_installed()? && chromium::is_installed(),
+                "Chromium with puppeteer-core",
+                "SCOREKEEPER_REQUIRE_BROWSER",
+            ),
             (AZURE_AI_ML.is_installed()?, "azure-ai-ml", "SCOREKEEPER_REQUIRE_PYTHON"),
             (CARGO_LAMBDA.is_installed()?, "cargo-lambda", "SCOREKEEPER_REQUIRE_CARGO_LAMBDA"),
             (KQL.is_installed()?, "duckdb-kql", "SCOREKEEPER_REQUIRE_KQL"),
