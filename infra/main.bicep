@@ -91,8 +91,8 @@ var sometimes = union(
   (app.?page ?? false) ? { SCOREKEEPER_PAGE: contains(app, 'authentication') ? 'on' : fail('the page is shown to whoever signs in: set app.authentication') } : {},
   (app.?authentication.?required ?? contains(app, 'authentication')) ? { SCOREKEEPER_SIGN_IN: 'required' } : {}
 )
-// The function of the other delivery mode is off: it would ask for a queue that is not there. HTTP and the page are on where they are asked for.
-var disabled = toObject(union(app.?disabledFunctions ?? [], [queueDelivery ? functions.event : functions.queue], (app.?http ?? false) ? [] : [functions.scorings, functions.operations], (app.?page ?? false) ? [] : [functions.page]), name => 'AzureWebJobs_${name}_Disabled', name => 'true')
+var off = union(app.?disabledFunctions ?? [], [queueDelivery ? functions.event : functions.queue], (app.?http ?? false) ? [] : [functions.scorings, functions.operations], (app.?page ?? false) ? [] : [functions.page])
+var disabled = toObject(off, name => 'AzureWebJobs_${name}_Disabled', name => 'true') // the other delivery mode's would ask for a queue that is not there
 var watchedIds = map(watchedAccounts, account => toLower(account.resourceId))
 var readIds = union(watchedIds, map(union(outputAccountResourceIds, filter([dataAccess.?rulesContainerResourceId ?? ''], id => !empty(id))), id => toLower(id)))
 // What is refused is refused in a variable that reads no resource: before anything is deployed.

@@ -172,6 +172,7 @@ fn functions(project: &Project) -> Vec<String> {
         ("sweep", "timerTrigger"),
         ("scorings", "httpTrigger"),
         ("operations", "httpTrigger"),
+        ("page", "httpTrigger"),
     ];
     let functions = project.contract("functions");
     let mut names = BTreeSet::new();

@@ -11,7 +11,7 @@ use futures::{StreamExt as _, stream};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 /// Between two drawings of a page that is looked at.
-const DRAWN_EVERY: Duration = Duration::from_secs(1);
+const DRAWN_EVERY: Duration = Duration::from_secs(2);
 /// A stream ends then, and the browser asks for another: what lies between may cut one that stays.
 const ENDS_AFTER: Duration = Duration::from_secs(60);
 /// Seconds between two looks where no stream can be had.
@@ -60,7 +60,7 @@ where
             if every.tick().await >= end {
                 return None;
             }
-            // What cannot be drawn now is drawn a second later.
+            // What cannot be drawn now is drawn the next time.
             if let Some(page) = text(draw().await).await.filter(|page| *page != sent) {
                 sent.clone_from(&page);
                 return Some((page, (every, draw, sent)));
@@ -100,8 +100,8 @@ mod tests {
         let headers = HeaderMap::from_iter([(header::ACCEPT, "text/event-stream".parse().unwrap())]);
         let pushed = Live::Pushed.answer(&headers, draw.clone()).await;
         let sent = text(pushed).await.unwrap();
-        assert_eq!(sent, "data: page 0\ndata: of it\n\ndata: page 1\ndata: of it\n\ndata: page 2\ndata: of it\n\n");
-        assert_eq!(drawn.swap(0, Ordering::Relaxed), 60, "once a second for a minute");
+        assert_eq!(sent, "data: page 0\ndata: of it\n\ndata: page 1\ndata: of it\n\n");
+        assert_eq!(drawn.swap(0, Ordering::Relaxed), 30, "every other second of a minute");
         for (live, headers) in [(Live::Polled(1), &headers), (Live::Pushed, &HeaderMap::new())] {
             assert_eq!(text(live.answer(headers, draw.clone()).await).await.as_deref(), Some("page 0\nof it"));
         }

@@ -9,6 +9,8 @@ use tokio::sync::Mutex;
 
 /// What was measured is shown for so long.
 const MEASURED_FOR: Duration = Duration::MINUTE;
+/// That nothing was there to be measured holds for so long: somebody waits for the first ones.
+const NOTHING_FOR: Duration = Duration::seconds(5);
 
 /// What was measured last, for all who look.
 #[derive(Clone, Default)]
@@ -19,13 +21,18 @@ struct Measurement {
     times: Vec<PhaseTime>,
 }
 
+impl Measurement {
+    fn holds_for(&self) -> Duration {
+        if self.times.is_empty() { NOTHING_FOR } else { MEASURED_FOR }
+    }
+}
+
 impl Measured {
     /// The phases of what was scored last. One of those who ask at one time measures.
     pub(super) async fn at(&self, now: OffsetDateTime, ledger: &Ledger) -> Result<Vec<PhaseTime>, ledger::Error> {
         let mut kept = self.0.lock().await;
         if let Some(last) = &*kept
-            && !last.times.is_empty()
-            && (Duration::ZERO..MEASURED_FOR).contains(&(now - last.at))
+            && (Duration::ZERO..last.holds_for()).contains(&(now - last.at))
         {
             return Ok(last.times.clone());
         }
