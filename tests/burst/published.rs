@@ -82,16 +82,16 @@ fn input(blob: usize, version: usize) -> String {
 
 /// What a reader has seen of the published paths.
 #[derive(Debug, Default)]
-struct Seen {
-    reads: usize,
+struct Reads {
+    count: usize,
     /// By blob: the versions, in the order in which they were there.
     versions: BTreeMap<usize, Vec<usize>>,
 }
 
 /// Reads each path over and over until it is told to stop, as anybody would: one GET after another.
-async fn read_until(stop: Arc<AtomicBool>, place: String, token: String) -> Seen {
+async fn read_until(stop: Arc<AtomicBool>, place: String, token: String) -> Reads {
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
-    let mut seen = Seen::default();
+    let mut seen = Reads::default();
     while !stop.load(Ordering::Relaxed) {
         for blob in 0..BLOBS {
             let url = format!("{place}/latest/{}", path(blob));
@@ -104,7 +104,7 @@ async fn read_until(stop: Arc<AtomicBool>, place: String, token: String) -> Seen
             let body = answer.error_for_status().unwrap().text().await.unwrap();
             let version = whole(blob, &body);
             let version = version.unwrap_or_else(|| panic!("{url} holds no whole result: {} bytes", body.len()));
-            seen.reads += 1;
+            seen.count += 1;
             let versions = seen.versions.entry(blob).or_default();
             match versions.last() {
                 Some(before) if *before > version => panic!("{url} held version {before}, and {version} after it"),
@@ -247,9 +247,9 @@ async fn exact_paths_end_with_their_newest_versions_and_are_never_read_half_or_o
         "{} versions of {BLOBS} blobs in {:.1} s, {kills} kills, {} reads that saw {distinct} versions",
         all.len(),
         began.elapsed().as_secs_f64(),
-        seen.reads
+        seen.count
     );
-    assert!(kills >= 5 && seen.reads >= 10 * BLOBS && distinct >= 2 * BLOBS, "too little happened to prove anything");
+    assert!(kills >= 5 && seen.count >= 10 * BLOBS && distinct >= 2 * BLOBS, "too little happened to prove anything");
     for blob in 0..BLOBS {
         let file = cloud.root().join("scores/latest").join(path(blob));
         let body = std::fs::read_to_string(file).unwrap();
