@@ -17,7 +17,7 @@ const NO_SERVICE_PRINCIPAL: &str = "the app has a managed identity, another one 
 /// Why nothing says where telemetry goes.
 const COLLECTOR: &str = "nothing is sent to a collector, unless app.settings names one";
 /// Settings of the handler that the templates leave out, with the reason.
-const LEFT_OUT: [(&str, &str); 24] = [
+const LEFT_OUT: [(&str, &str); 26] = [
     ("SCOREKEEPER_IDENTITY", BY_CLIENT_ID),
     ("SCOREKEEPER_IDENTITIES", "endpoints of other tenants are of whoever has them: named in app.settings"),
     ("AZURE_TENANT_ID", NO_SERVICE_PRINCIPAL),

@@ -243,7 +243,9 @@ impl Intake {
         let event = &*intake::received(event, MAX_EVENT);
         let classification = self.foreign(&classification).map_or(classification, Classification::Skipped);
         match classification {
-            Classification::Wanted(scorings) => Box::pin(self.accept_scorings(scorings, event, now, &mut outcome)).await,
+            Classification::Wanted(scorings) => {
+                Box::pin(self.accept_scorings(scorings, event, now, &mut outcome)).await;
+            }
             Classification::Pending { scorings, uploads } => {
                 Box::pin(self.accept_scorings(scorings, event, now, &mut outcome)).await;
                 self.accept_uploads(uploads, renamed, event, now, &mut outcome).await;

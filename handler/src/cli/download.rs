@@ -186,8 +186,9 @@ impl Source {
     /// All of a file, which is small.
     pub(super) async fn whole(&self, part: &Part) -> Result<Vec<u8>, Error> {
         match (self, &part.from) {
-            (Self::Storage(blobs), From::Blob(file)) => {
+            (Self::Storage(blobs), From::Blob(file, identity)) => {
                 let unread = |source| Error::Storage { blob: part.name.clone(), source: Box::new(source) };
+                let blobs = blobs.of(identity.as_ref()).map_err(|none| unread(none.into()))?;
                 Ok(blobs.read(file, 0).await.map_err(unread)?.map(Vec::from).unwrap_or_default())
             }
             (_, From::File(path)) => {
@@ -197,7 +198,7 @@ impl Source {
                 file.take(part.bytes).read_to_end(&mut bytes).map_err(unread())?;
                 Ok(bytes)
             }
-            (Self::Folders(_), From::Blob(file)) => Err(Error::Name(file.name.clone())),
+            (Self::Folders(_), From::Blob(file, _)) => Err(Error::Name(file.name.clone())),
         }
     }
 

@@ -60,7 +60,7 @@ pub enum ExportFormat {
 /// Writes scorings in one of these forms.
 enum Rows<'a> {
     Lines(RowWriter<'a>),
-    Parquet(ParquetFile<'a>),
+    Parquet(Box<ParquetFile<'a>>),
 }
 
 impl<'a> Rows<'a> {
@@ -68,7 +68,7 @@ impl<'a> Rows<'a> {
         Ok(match format {
             ExportFormat::Csv => Self::Lines(RowWriter::new(Format::Csv, COLUMNS, out)?),
             ExportFormat::Jsonl => Self::Lines(RowWriter::new(Format::Jsonl, COLUMNS, out)?),
-            ExportFormat::Parquet => Self::Parquet(ParquetFile::new(columns, out)?),
+            ExportFormat::Parquet => Self::Parquet(Box::new(ParquetFile::new(columns, out)?)),
         })
     }
 

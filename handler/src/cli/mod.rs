@@ -49,10 +49,10 @@ pub mod on_ledger;
 pub mod order;
 #[cfg(feature = "cli")]
 pub mod output;
-#[cfg(feature = "dev")]
-pub(crate) mod preview;
 #[cfg(feature = "cli")]
 mod parquet_file;
+#[cfg(feature = "dev")]
+pub(crate) mod preview;
 #[cfg(feature = "cli")]
 mod profile;
 mod progress;

@@ -291,12 +291,7 @@ impl AtStart {
         let retention = reader.read("SCOREKEEPER_RETENTION", "P30D", retention);
         let orphan_scan_interval = reader.read("SCOREKEEPER_ORPHAN_SCAN_INTERVAL", "PT10M", orphan_scan_interval);
         let projection = reader.read("SCOREKEEPER_PROJECTION", "on", on_or_off);
-        let concurrency = reader.read("SCOREKEEPER_CONCURRENCY", "64", |text| {
-            text.parse()
-                .ok()
-                .filter(|n| (1..=1024).contains(n))
-                .ok_or_else(|| Refused::new("a number from 1 to 1024", "leave it out for 64"))
-        });
+        let concurrency = reader.read("SCOREKEEPER_CONCURRENCY", "64", concurrency);
         let sign_in_required = reader.read("SCOREKEEPER_SIGN_IN", "off", required_or_off);
         let sign_in_on = sign_in_is_off(vars).is_none();
         let http = reader.read("SCOREKEEPER_HTTP", "off", off_or_on);
@@ -637,6 +632,11 @@ fn orphan_scan_interval(text: &str) -> Result<Option<Duration>, Refused> {
     } else {
         Err(Refused::new("`off` or from PT1S to PT6H", remedy))
     }
+}
+
+fn concurrency(text: &str) -> Result<usize, Refused> {
+    let number = text.parse().ok().filter(|number| (1..=1024).contains(number));
+    number.ok_or_else(|| Refused::new("a number from 1 to 1024", "leave it out for 64"))
 }
 
 fn retention(text: &str) -> Result<Duration, Refused> {
