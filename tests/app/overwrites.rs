@@ -166,7 +166,7 @@ async fn a_version_that_is_started_once_more_ends_what_is_queued_of_earlier_ones
 }
 
 #[tokio::test]
-async fn what_was_started_by_a_key_is_not_ended_by_the_event_of_a_later_version() {
+async fn what_was_started_is_not_ended_by_the_event_of_a_later_version() {
     for by_key in [true, false] {
         let world = ruled(&json!({ "overwrites": "latestOnly", "maxInFlight": 1 }));
         let app = world.app();
@@ -178,8 +178,8 @@ async fn what_was_started_by_a_key_is_not_ended_by_the_event_of_a_later_version(
         // Told of, and not there when anybody looks.
         world.later(Duration::SECOND);
         world.deliver(&app, &version("2", "2")).await;
-        let first = if by_key { Status::Queued } else { Status::Superseded };
-        assert_eq!(shown(&versions(&app).await), [("1", first), ("2", Status::Queued)], "by a key: {by_key}");
+        let both = [("1", Status::Queued), ("2", Status::Queued)];
+        assert_eq!(shown(&versions(&app).await), both, "by a key: {by_key}");
     }
 }
 

@@ -242,15 +242,13 @@ impl Driver {
 
     /// Whether a scoring gives way to a later version of its path: its rule wants the latest alone, and it only waits. What a look or
     /// a list has shown is there, whatever the order of events says: only looks end that. An event that comes late is of an earlier
-    /// version, though it is accepted later. And only looks end what somebody started by a key: it is an order, and an upload drops
-    /// none.
+    /// version, though it is accepted later; and what somebody started is an order, which no upload drops.
     fn gives_way(&self, scoring: &Scoring) -> bool {
         let blob = &scoring.blob;
         let is_told = blob.sequencer.is_some() || blob.event_time.is_some();
         scoring.status == Status::Queued
             && is_told
             && scoring.in_place_of.is_none()
-            && scoring.start_key().is_none()
             && self.rule(scoring).is_some_and(|rule| rule.overwrites == Overwrites::LatestOnly)
     }
 

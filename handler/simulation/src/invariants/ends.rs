@@ -73,9 +73,10 @@ impl Invariants {
         });
         // Of a path that was overwritten, an older scoring may find the mark of a newer content that was scored already, and
         // knows nothing of that one's MD5: at most three an hour of a path (RELIABILITY).
-        // Who starts one by a key, or has one scored again, asks for one more.
-        let is_one_more = next.start_key().is_some() || next.generation > 0;
-        if !is_one_more && cloud.inputs.has_md5(&blob.url, &blob.etag) && !cloud.inputs.was_overwritten(&blob.url) {
+        if !self.is_one_more(next)
+            && cloud.inputs.has_md5(&blob.url, &blob.etag)
+            && !cloud.inputs.was_overwritten(&blob.url)
+        {
             let key = (next.rule.clone(), blob.url.clone(), named, next.generation);
             // Two marks of an upload that was not on record yet, because its acceptance was lost, may both be scored: nothing in
             // the ledger knows their content. They are at most three an hour of a path. An upload that was scored is known.
@@ -91,6 +92,15 @@ impl Invariants {
                 format!("the same content of {} at {} was scored as {other} before", blob.path, blob.etag)
             });
         }
+    }
+
+    /// Whether somebody asked for one more, by a key or of what was scored; or this takes the place of what they asked for, as the
+    /// path holds another version by now.
+    fn is_one_more(&self, scoring: &Scoring) -> bool {
+        let origin = |of: &&Scoring| Some(&self.tracked.get(of.in_place_of.as_ref()?)?.scoring);
+        // Two versions may have taken each other's place.
+        let mut origins = std::iter::successors(Some(scoring), |of| origin(of)).take(self.tracked.len());
+        origins.any(|of| of.start_key().is_some() || of.generation > 0)
     }
 
     /// No path is left without a scoring for what it holds: what has ended as not being there is not, or its content has another

@@ -620,12 +620,14 @@ impl Invariants {
     fn latest(&mut self, next: &Scoring, now: OffsetDateTime) {
         // Who has a version scored once more, or starts one by a key, means that one.
         let is_ordered = next.generation > 0 || next.start_key().is_some();
-        if self.overwrites(&next.rule) != Overwrites::LatestOnly || next.in_place_of.is_some() || is_ordered {
+        let is_shown = next.in_place_of.is_some() || next.blob.sequencer.is_none() && next.blob.event_time.is_none();
+        if self.overwrites(&next.rule) != Overwrites::LatestOnly || is_shown || is_ordered {
             return;
         }
         let later = self.tracked.values().map(|known| &known.scoring).find(|other| {
             other.rule == next.rule
                 && other.blob.url == next.blob.url
+                && other.blob.etag != next.blob.etag
                 && other.is_later_than(next)
                 && (!other.status.is_terminal() || other.status == Status::Scored)
                 && self.recorded.get(&other.id).is_some_and(|at| now - (*at).max(self.went_on) > DECISION)

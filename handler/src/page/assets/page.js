@@ -72,11 +72,29 @@
 
   // By what an element is found again after its place was drawn anew.
   const key = (element) =>
-    element && [element.tagName, element.id, element.name, element.value, element.getAttribute("href")].join("|");
+    [element.tagName, element.id, element.name, element.value, element.getAttribute("href")].join("|");
+
+  // What had the focus when its place was drawn without it: a row that was being moved is there again a moment later.
+  let lost = null;
+  const focused = () => {
+    const active = document.activeElement;
+    if (!active || active === document.body) return lost;
+    const place = active.closest("[data-live]");
+    return place && { place: place.id, key: key(active) };
+  };
+  const focusAgain = (held) => {
+    lost = null;
+    if (!held || document.activeElement !== document.body) return;
+    const all = (within) => [...within.querySelectorAll("a, button, input, select, summary")];
+    const places = [document.getElementById(held.place), document].filter(Boolean);
+    const again = places.flatMap(all).find((it) => key(it) === held.key);
+    if (again) again.focus({ preventScroll: true });
+    else lost = held;
+  };
 
   // What is pressed must still be there when it is let go, or that is no click.
   let pressed = false;
-  document.addEventListener("pointerdown", () => { pressed = true; });
+  document.addEventListener("pointerdown", () => { pressed = true; lost = null; });
   ["pointerup", "pointercancel"].forEach((name) => document.addEventListener(name, () => { pressed = false; }));
 
   const replace = (place, fresh) => {
@@ -85,22 +103,19 @@
     if (!selection.isCollapsed && selection.containsNode(place, true)) return;
     const active = place.contains(document.activeElement) ? document.activeElement : null;
     if (active && ["text", "search", "number"].includes(active.type)) return;
-    const focused = key(active);
     const ticked = new Set(boxes().filter((box) => box.checked).map((box) => box.value));
     place.innerHTML = fresh.innerHTML;
     boxes().forEach((box) => { box.checked = ticked.has(box.value); });
-    if (focused) {
-      const again = [...place.querySelectorAll("a, button, input, select, summary")].find((it) => key(it) === focused);
-      if (again) again.focus({ preventScroll: true });
-    }
   };
 
   const show = (text) => {
     const fresh = new DOMParser().parseFromString(text, "text/html");
+    const held = focused();
     document.querySelectorAll("[data-live]").forEach((place) => {
       const other = fresh.getElementById(place.id);
       if (other) replace(place, other);
     });
+    focusAgain(held);
   };
   const isLooked = () => !paused && !document.hidden;
 
