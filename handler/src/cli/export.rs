@@ -41,7 +41,7 @@ pub struct ExportArgs {
     /// What else is asked of them.
     #[command(flatten)]
     pub further: FurtherFilter,
-    /// In which form; a Parquet file is binary, so send it into one: `-o parquet > scorings.parquet`
+    /// In which form; Parquet is binary: `-o parquet > scorings.parquet`
     #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t = ExportFormat::Csv)]
     pub output: ExportFormat,
 }
