@@ -28,6 +28,7 @@ pub mod measures;
 mod operate;
 mod orphans;
 mod own_outputs;
+pub mod phase;
 pub mod ports;
 pub mod reports;
 pub mod spans;

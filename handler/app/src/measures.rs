@@ -7,6 +7,8 @@
 use lifecycle::{Entry, Event, JobStatus, Scoring, Status};
 use time::{Duration, OffsetDateTime};
 
+use crate::phase::Phase;
+
 /// Target of all events that measure.
 pub const TARGET: &str = "scorekeeper::measures";
 
@@ -77,57 +79,22 @@ measures! {
     LOST = Counter "scorekeeper.telemetry.lost" ["{item}"] ["signal", "reason"], None, "spans and log records that were dropped";
 }
 
-/// A part of a scoring's life.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    /// Waits for its turn.
-    Queue,
-    /// From the intent until the job is known.
-    Submit,
-    /// The job has not begun.
-    AzureMlQueue,
-    /// The job is at work.
-    Run,
-    /// The job collects its outputs.
-    Finalize,
-    /// The output is looked at, and published.
-    Verify,
-}
-
-impl Phase {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Queue => "queue",
-            Self::Submit => "submit",
-            Self::AzureMlQueue => "azure_ml_queue",
-            Self::Run => "run",
-            Self::Finalize => "finalize",
-            Self::Verify => "verify",
-        }
-    }
-
-    fn of(scoring: &Scoring) -> Option<Self> {
-        match scoring.status {
-            Status::Queued => Some(Self::Queue),
-            Status::Submitting | Status::Unknown | Status::Held => Some(Self::Submit),
-            Status::Running => Some(match scoring.job_status.as_deref().map(JobStatus::read) {
-                Some(JobStatus::Running) => Self::Run,
-                Some(JobStatus::Finalizing) => Self::Finalize,
-                _ => Self::AzureMlQueue,
-            }),
-            Status::Verifying => Some(Self::Verify),
-            _ => None,
-        }
+/// The phase that a scoring is in, by its job's status too.
+fn phase_of(scoring: &Scoring) -> Option<Phase> {
+    match (Phase::of(scoring.status)?, scoring.job_status.as_deref().map(JobStatus::read)) {
+        (Phase::AzureMlQueue, Some(JobStatus::Running)) => Some(Phase::Run),
+        (Phase::AzureMlQueue, Some(JobStatus::Finalizing)) => Some(Phase::Finalize),
+        (phase, _) => Some(phase),
     }
 }
 
 /// The phase that a move ended, and how long it took.
 ///
-/// Lost submissions and those that are held count as `submit`: nobody knows of a job yet. A job that was never seen at work, as it
-/// ended between two looks, ran all the while as far as anybody knows. Times are those of our looks.
+/// A job that was never seen at work, as it ended between two looks, ran all the while as far as anybody knows. Times are those of our
+/// looks.
 fn ended(before: &Scoring, after: &Scoring) -> Option<(Phase, Duration)> {
-    let phase = Phase::of(before)?;
-    if Phase::of(after) == Some(phase) {
+    let phase = phase_of(before)?;
+    if phase_of(after) == Some(phase) {
         return None;
     }
     let (phase, since) = match phase {

@@ -9,9 +9,9 @@ mod detail;
 mod live;
 mod measured;
 mod orders;
-mod phases;
 mod results;
 mod search;
+mod stays;
 mod views;
 
 use std::sync::Arc;

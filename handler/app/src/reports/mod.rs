@@ -31,7 +31,7 @@ pub use findings::{Finding, FindingKind};
 pub use limits::{LimitView, limits, waits_for};
 pub use list::{MAX_LOOKED, Newest, newest, newest_of_pages};
 pub use pending::{PendingList, PendingView, pending};
-pub use phase_times::{Phase, PhaseTime, phase_times};
+pub use phase_times::{PhaseTime, phase_times};
 pub use scorings::{Found, PublicationView, ScoringDetail, ScoringView, UnreadableView, detail, detail_of};
 pub use status::{HourView, StatusReport, status};
 pub use sweeps::SweepView;

@@ -9,6 +9,7 @@ use time::Duration;
 use super::filter::Filter;
 use super::list::newest;
 use crate::ledger::{self, Ledger};
+use crate::phase::Phase;
 
 /// Scorings that are looked at: enough for the slowest of twenty to show, and few enough to be read while somebody waits.
 const LOOKED_AT: usize = 60;
@@ -16,44 +17,6 @@ const LOOKED_AT: usize = 60;
 const MAX_CONCURRENT_READS: usize = 16;
 /// Azure ML's words for a job that has what it runs on.
 const AT_WORK: [&str; 2] = ["Running", "Finalizing"];
-
-/// A part of a scoring's way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Phase {
-    /// It waits to be sent.
-    Queue,
-    /// It is sent, until its job is known.
-    Submit,
-    /// Its job waits for what it runs on, as far as a look saw it wait.
-    AzureMlQueue,
-    /// Its job runs.
-    Run,
-    /// Its output is looked at, and published.
-    Verify,
-}
-
-impl Phase {
-    /// What people call it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Queue => "queue",
-            Self::Submit => "submit",
-            Self::AzureMlQueue => "Azure ML queue",
-            Self::Run => "run",
-            Self::Verify => "verify",
-        }
-    }
-
-    fn of(status: Status) -> Option<Self> {
-        match status {
-            Status::Queued => Some(Self::Queue),
-            Status::Submitting | Status::Unknown | Status::Held => Some(Self::Submit),
-            Status::Running | Status::Cancelling => Some(Self::AzureMlQueue),
-            Status::Verifying => Some(Self::Verify),
-            _ => None,
-        }
-    }
-}
 
 /// How long a phase took of those that were looked at, all its stays of one scoring added up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,7 +68,9 @@ fn stays(history: &[Entry]) -> BTreeMap<Phase, Duration> {
     for pair in history.windows(2) {
         let [line, next] = pair else { continue };
         at_work = line.to == Status::Running && (at_work && line.from == Some(Status::Running) || is_at_work(line));
-        let Some(phase) = Phase::of(line.to) else { continue };
+        // A job that is being cancelled, and was done all the same, waits or runs as before.
+        let status = if line.to == Status::Cancelling { Status::Running } else { line.to };
+        let Some(phase) = Phase::of(status) else { continue };
         let runs = at_work || !was_at_work(line.attempt);
         let phase = if phase == Phase::AzureMlQueue && runs { Phase::Run } else { phase };
         // Clocks of two processes may differ by a little.
@@ -163,7 +128,7 @@ mod tests {
             (101, Scored, ""),
         ]);
         let seconds = |history: &[Entry]| {
-            stays(history).into_iter().map(|(phase, took)| (phase.name(), took.whole_seconds())).collect::<Vec<_>>()
+            stays(history).into_iter().map(|(phase, took)| (phase.label(), took.whole_seconds())).collect::<Vec<_>>()
         };
         assert_eq!(seconds(&seen), [("queue", 5), ("submit", 4), ("Azure ML queue", 21), ("run", 70), ("verify", 1)]);
         let unseen =

@@ -56,7 +56,7 @@ fn phase_table(phases: &[PhaseTime]) -> Markup {
                 thead { tr { th scope="col" { "phase" } th.number scope="col" { "p50" } th.number scope="col" { "p95" } } }
                 tbody {
                     @for time in phases {
-                        tr { th scope="row" { (time.phase.name()) } td.number { (duration_text(time.p50)) } td.number { (duration_text(time.p95)) } }
+                        tr { th scope="row" { (time.phase.label()) } td.number { (duration_text(time.p50)) } td.number { (duration_text(time.p95)) } }
                     }
                 }
             }

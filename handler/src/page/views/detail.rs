@@ -10,7 +10,7 @@ use super::diagram::diagram;
 use super::index::job;
 use super::{Frame, page, status, wide};
 use crate::page::orders::{OF_HELD, OF_SCORINGS};
-use crate::page::phases::{Phase, moves, phases};
+use crate::page::stays::{Stay, moves, stays};
 
 /// A scoring, and what of it can be ordered now.
 pub(in crate::page) struct Detail<'a> {
@@ -39,7 +39,7 @@ pub(in crate::page) fn detail(frame: &Frame<'_>, detail: &Detail<'_>) -> Respons
             @if let Some(text) = &found.waits { p { "It waits: " (text) } }
             (facts(frame, found))
             @if let Ok(known) = known { (wide("State diagram", &diagram(known, &moves(&found.history)))) }
-            (bars(&phases(&found.history, *now)))
+            (bars(&stays(&found.history, *now)))
             (history(found))
         }
         @if let Some(token) = frame.token { (orders(frame, token, detail)) }
@@ -77,14 +77,14 @@ fn facts(frame: &Frame<'_>, found: &ScoringDetail) -> Markup {
 }
 
 /// How long it was where, as bars.
-fn bars(phases: &[Phase]) -> Markup {
-    let longest = phases.iter().map(|phase| phase.took).max().unwrap_or(Duration::ZERO).max(Duration::SECOND);
+fn bars(stays: &[Stay]) -> Markup {
+    let longest = stays.iter().map(|stay| stay.took).max().unwrap_or(Duration::ZERO).max(Duration::SECOND);
     html! {
-        @if !phases.is_empty() {
+        @if !stays.is_empty() {
             table {
                 caption { "How long it was where" }
                 tbody {
-                    @for Phase { status: word, took } in phases {
+                    @for Stay { status: word, took } in stays {
                         tr {
                             th scope="row" { (word.name()) }
                             td.number { (duration_text(*took)) }

@@ -7,14 +7,14 @@ use time::{Duration, OffsetDateTime};
 
 /// How long a scoring was in a status, all stays added up.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Phase {
+pub(super) struct Stay {
     pub(super) status: Status,
     pub(super) took: Duration,
 }
 
 /// The statuses that a scoring was in and is not final in, in the order of a life; the present one until `now`.
-pub(super) fn phases(history: &[Entry], now: OffsetDateTime) -> Vec<Phase> {
-    let mut phases: Vec<Phase> = Vec::new();
+pub(super) fn stays(history: &[Entry], now: OffsetDateTime) -> Vec<Stay> {
+    let mut stays: Vec<Stay> = Vec::new();
     for (n, entry) in history.iter().enumerate() {
         if entry.to.is_terminal() {
             continue;
@@ -22,12 +22,12 @@ pub(super) fn phases(history: &[Entry], now: OffsetDateTime) -> Vec<Phase> {
         let until = history.get(n + 1).map_or(now, |next| next.at);
         // Clocks of two processes may differ by a little.
         let took = (until - entry.at).max(Duration::ZERO);
-        match phases.iter_mut().find(|phase| phase.status == entry.to) {
-            Some(phase) => phase.took += took,
-            None => phases.push(Phase { status: entry.to, took }),
+        match stays.iter_mut().find(|stay| stay.status == entry.to) {
+            Some(stay) => stay.took += took,
+            None => stays.push(Stay { status: entry.to, took }),
         }
     }
-    phases
+    stays
 }
 
 /// The moves between two statuses that a scoring made.
@@ -64,9 +64,9 @@ mod tests {
             line(6, 75, Some(Status::Running), Status::Failed),
         ];
         let told: Vec<_> =
-            phases(&history, at(999)).into_iter().map(|it| (it.status, it.took.whole_seconds())).collect();
+            stays(&history, at(999)).into_iter().map(|it| (it.status, it.took.whole_seconds())).collect();
         assert_eq!(told, [(Status::Queued, 15), (Status::Submitting, 1), (Status::Running, 60)]);
-        assert_eq!(phases(&history[..1], at(9))[0].took, Duration::seconds(9));
+        assert_eq!(stays(&history[..1], at(9))[0].took, Duration::seconds(9));
         let taken: Vec<_> = moves(&history).into_iter().collect();
         assert_eq!(taken.len(), 4, "{taken:?}");
     }
