@@ -4,7 +4,7 @@ mod service_principal;
 mod tables;
 mod two_tenants;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -387,6 +387,34 @@ async fn a_customers_rules_are_rehearsed_with_folders_and_endpoints_of_this_mach
     let mut refused = Process::spawn(SCOREKEEPER, &arguments, folder.path(), &path);
     assert!(!refused.ended().await.success());
     assert!(refused.stderr().contains("rules[0].match.container (line 1, column "), "{}", refused.stderr());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn local_scores_grouped_files_by_one_job_over_copies() {
+    let folder = tempfile::tempdir().unwrap();
+    let rules = r#"{"rules":[{"id":"claims","match":{"container":"claims","suffix":".csv"},
+        "group":{"by":"folder","maxFiles":3},"endpoint":{"uri":"https://heart.westeurope.inference.ml.azure.com/jobs"}}]}"#;
+    std::fs::write(folder.path().join("rules.json"), rules).unwrap();
+    let path: BTreeMap<String, String> = [("PATH".to_owned(), "/usr/bin:/bin".to_owned())].into();
+    let arguments = ["local", "--listen", "127.0.0.1:0", "--rules", "rules.json"];
+    let mut process = Process::spawn(SCOREKEEPER, &arguments, folder.path(), &path);
+    process.until_logged(|line| line.contains("page ")).await;
+    let inbox = folder.path().join(".scorekeeper/inbox/claims");
+    for name in ["a", "b", "c"] {
+        std::fs::write(inbox.join(format!("{name}.csv")), format!("n\n{name}1\n{name}2\n")).unwrap();
+    }
+    let rows = listed(folder.path(), |rows| all_scored(rows, 3)).await;
+    let outputs: BTreeSet<&str> = rows.iter().map(|row| row["output"].as_str().unwrap()).collect();
+    assert_eq!(outputs.len(), 1, "{rows:?}");
+    let output = outputs.first().unwrap().rsplit_once("/paths/").unwrap().1;
+    let outbox = folder.path().join(".scorekeeper/outbox");
+    let datastore = std::fs::read_dir(&outbox).unwrap().map(|entry| entry.unwrap().path());
+    let file = datastore.map(|store| store.join(output)).find(|file| file.is_file()).unwrap();
+    let text = std::fs::read_to_string(file).unwrap();
+    assert_eq!(text.lines().count(), 7, "{text}");
+    for row in &rows {
+        assert!(text.contains(row["id"].as_str().unwrap()), "each row names its file: {text}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

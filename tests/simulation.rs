@@ -6,6 +6,7 @@ use clap::Parser as _;
 use simulation::{Faults, NO_VIOLATION, RunOptions, SimulateArgs, Total, VIOLATION, Wiring, run, simulate};
 
 mod bad_inputs;
+mod grouped;
 mod guard_removal;
 mod publishing;
 mod storage_guard;

@@ -1,14 +1,14 @@
 //! A cloud that answers at once, for benches of what is ours.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use app::ports::{
-    Answered, BlobPage, Blobs, Endpoint, Inconclusive, JobAddress, JobListing, JobSearch, PartPage, ScanTarget,
+    Answered, BlobPage, Blobs, Endpoint, Inconclusive, JobAddress, JobListing, JobSearch, NamedBy, PartPage, ScanTarget,
 };
 use async_trait::async_trait;
 use lifecycle::{
     Answer, BlobPlace, BlobPrefix, BlobSnapshot, BlobVersion, CopySource, InputContent, InputSnapshot, Job,
-    JobSnapshot, JobStatus, OutputPrint, OutputSnapshot, PublicationMark, Published, PublishedBlob, Scoring,
+    JobSnapshot, JobStatus, OutputPrint, OutputSnapshot, PublicationMark, Published, PublishedBlob, Scoring, ScoringId,
     SeenVersion, UnversionedBlob, WriteCondition,
 };
 use time::OffsetDateTime;
@@ -117,6 +117,19 @@ impl Blobs for AtOnce {
         _mark: &PublicationMark,
     ) -> Result<Answered<Published>, Inconclusive> {
         Err(Inconclusive::not_reachable("nothing of this bench is published"))
+    }
+
+    async fn remove(&self, _at: &BlobPlace, _etag: &str) -> Result<(), Inconclusive> {
+        Err(Inconclusive::not_reachable("nothing of this bench is published"))
+    }
+
+    async fn named_in_outputs(
+        &self,
+        _scoring: &Scoring,
+        _ids: &BTreeSet<ScoringId>,
+        _by: NamedBy,
+    ) -> Result<BTreeSet<ScoringId>, Inconclusive> {
+        Err(Inconclusive::not_reachable("no job of this bench ends"))
     }
 }
 

@@ -42,6 +42,7 @@ mod durable_tables;
 mod explain;
 mod findings;
 mod followed;
+mod groups;
 mod guards;
 mod heartbeat;
 mod in_flight;

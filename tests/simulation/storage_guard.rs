@@ -1,13 +1,14 @@
 //! The storage as it is to an app without one of its guards: what the guard would ask is not asked, or its answer is bent.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use app::ports::{Answered, BlobPage, Blobs, Inconclusive, PartPage};
+use app::ports::{Answered, BlobPage, Blobs, Inconclusive, NamedBy, PartPage};
 use async_trait::async_trait;
 use lifecycle::{
     BlobPlace, BlobPrefix, BlobSnapshot, BlobVersion, CopySource, InputContent, InputSnapshot, OutputPrint,
-    OutputSnapshot, PublicationMark, Published, PublishedBlob, Scoring, SeenVersion, UnversionedBlob, WriteCondition,
+    OutputSnapshot, PublicationMark, Published, PublishedBlob, Scoring, ScoringId, SeenVersion, UnversionedBlob,
+    WriteCondition,
 };
 use time::OffsetDateTime;
 
@@ -170,5 +171,18 @@ impl Blobs for StorageWithout {
         mark: &PublicationMark,
     ) -> Result<Answered<Published>, Inconclusive> {
         self.inner.write_manifest(to, body, condition, mark).await
+    }
+
+    async fn remove(&self, at: &BlobPlace, etag: &str) -> Result<(), Inconclusive> {
+        self.inner.remove(at, etag).await
+    }
+
+    async fn named_in_outputs(
+        &self,
+        scoring: &Scoring,
+        ids: &BTreeSet<ScoringId>,
+        by: NamedBy,
+    ) -> Result<BTreeSet<ScoringId>, Inconclusive> {
+        self.inner.named_in_outputs(scoring, ids, by).await
     }
 }

@@ -1,14 +1,14 @@
 //! A small world for the app: the simulation's endpoint and storage behind faults by plan, a clock that tests move, and apps
 //! on one ledger.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex};
 
 use app::ledger::{Ledger, LedgerOptions, rows};
 use app::ports::table_store::{Entity, Key, Range, TableName, TableStore};
 use app::ports::{
     Answered, BlobPage, Blobs, CallbackCaller, DeadLetters, Endpoint, Inconclusive, JobAddress, JobListing, JobSearch,
-    MAX_PAGE, PartPage, ScanTarget,
+    MAX_PAGE, NamedBy, PartPage, ScanTarget,
 };
 use app::{App, Parts};
 use async_trait::async_trait;
@@ -497,6 +497,16 @@ impl World {
         self.state.lock().unwrap().cloud.set_default_deployment(name);
     }
 
+    /// Every job fails from now on that reads this upload, or a copy of it.
+    pub fn fail_whatever_reads(&self, url: &str) {
+        self.state.lock().unwrap().cloud.failing.insert(url.to_owned());
+    }
+
+    /// No output of a group names this member.
+    pub fn name_no_file(&self, id: &str) {
+        self.state.lock().unwrap().cloud.unnamed.insert(ScoringId::read(id).unwrap());
+    }
+
     /// Puts a blob at a URI.
     pub fn place(&self, uri: &str, bytes: u64) {
         let now = self.now();
@@ -886,5 +896,23 @@ impl Blobs for World {
         mark: &PublicationMark,
     ) -> Result<Answered<Published>, Inconclusive> {
         self.write_blob(|cloud, now| cloud.write_manifest(to, body, condition, mark, now)).await
+    }
+
+    async fn remove(&self, at: &BlobPlace, etag: &str) -> Result<(), Inconclusive> {
+        let mut state = self.state.lock().unwrap();
+        if let Some(why) = &state.storage_inconclusive {
+            return Err(Inconclusive::not_reachable(why.clone()));
+        }
+        state.cloud.remove(at, etag);
+        Ok(())
+    }
+
+    async fn named_in_outputs(
+        &self,
+        scoring: &Scoring,
+        ids: &BTreeSet<ScoringId>,
+        _by: NamedBy,
+    ) -> Result<BTreeSet<ScoringId>, Inconclusive> {
+        self.look(|state| state.cloud.named_in_outputs(scoring, ids)).await
     }
 }

@@ -31,6 +31,7 @@ mod input;
 mod observed;
 mod publishing;
 mod services;
+mod staging;
 
 pub use driven::{Driven, End};
 pub(crate) use input::too_many;
@@ -168,7 +169,9 @@ impl Driver {
         let mut entries = vec![self.accepted(&queued, reason)];
         let mut observed = match &self.reach {
             // What a sweep found takes no slot from an upload that comes now: the tick gives it its turn.
-            Reach::Services { .. } if queued.origin.gives_way() => Observed::of(Observation::Nothing, now),
+            Reach::Services { .. } if queued.origin.gives_way() || queued.waits_for_group() => {
+                Observed::of(Observation::Nothing, now)
+            }
             Reach::Services { admission, .. } => {
                 Observed::admitted(admission.admit_event(&queued, self.rule(&queued), now).await, now)
             }
@@ -498,13 +501,18 @@ impl Driver {
     async fn observe(&self, scoring: &Scoring) -> Observed {
         match &self.reach {
             // No slot is claimed for what may not go.
-            Reach::Services { .. } if scoring.on_hold.is_some() => Observed::of(Observation::Nothing, self.clock.now()),
+            Reach::Services { .. } if scoring.on_hold.is_some() || scoring.waits_for_group() => {
+                Observed::of(Observation::Nothing, self.clock.now())
+            }
             Reach::Services { admission, .. } if scoring.status == Status::Queued => {
                 let now = self.clock.now();
                 Observed::admitted(admission.admit(scoring, self.rule(scoring), now).await, now)
             }
             Reach::Services { services, .. } if scoring.status == Status::Verifying && scoring.publishing.is_some() => {
                 Box::pin(self.look_at_destination(services, scoring)).await
+            }
+            Reach::Services { services, .. } if scoring.status == Status::Staging => {
+                Box::pin(self.stage(services, scoring)).await
             }
             Reach::Services { services, .. } => services.observe(scoring, self.rule(scoring)).await,
             // Nothing can be looked at, and nothing is concluded from that.

@@ -145,6 +145,9 @@ pub async fn order_sweep(
 
 /// Why a scoring is not scored once more; `None`: it is, if that is ordered.
 pub async fn rescore_refusal(ledger: &Ledger, scoring: &Scoring) -> Result<Option<String>, Error> {
+    if scoring.is_group() {
+        return Ok(Some("it is a group; its members are scored again one by one".to_owned()));
+    }
     match scoring.status {
         Status::Scored => {}
         Status::Failed | Status::Cancelled | Status::Gone => {

@@ -21,10 +21,14 @@ pub(crate) fn is_slow(usual: Option<Duration>, since: OffsetDateTime, now: Offse
 pub(crate) fn time_limit(status: Status) -> Option<Duration> {
     match status {
         Status::Queued => Some(STUCK_IN_QUEUE_AFTER),
-        Status::Submitting | Status::Unknown | Status::Cancelling | Status::Verifying => Some(STUCK_AFTER),
+        Status::Staging | Status::Submitting | Status::Unknown | Status::Cancelling | Status::Verifying => {
+            Some(STUCK_AFTER)
+        }
         // What is held waits for a person and is told of as that; a job runs as long as its rule lets it (`jobTimeout`); the
         // rest is final.
-        Status::Held
+        // A member waits for its group, which is told of itself.
+        Status::Grouped
+        | Status::Held
         | Status::Running
         | Status::Scored
         | Status::Failed

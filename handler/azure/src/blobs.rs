@@ -6,7 +6,7 @@
 //! holds. Only results are written, copied by the storage itself to where rules publish them (`publishing.rs`). A token goes to
 //! hosts of the cloud's storage and to those that a setting names, whoever named the blob.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -26,8 +26,8 @@ use lifecycle::job::{Output, OutputKind};
 use lifecycle::storage_hosts::ForeignHost;
 use lifecycle::{
     BlobPlace, BlobPrefix, BlobSnapshot, BlobVersion, CopySource, InputContent, InputSnapshot, OutputPrint,
-    OutputSnapshot, PublicationMark, Published, PublishedBlob, Scoring, SeenVersion, StorageHosts, UnversionedBlob,
-    WriteCondition,
+    OutputSnapshot, PublicationMark, Published, PublishedBlob, Scoring, ScoringId, SeenVersion, StorageHosts,
+    UnversionedBlob, WriteCondition,
 };
 use reqwest::Url;
 use time::OffsetDateTime;
@@ -36,7 +36,7 @@ use crate::http;
 use crate::http::retry::{Tries, may_pass};
 use crate::resource_manager::{self, Datastore};
 use crate::tokens::{Storage, Tokens};
-use app::ports::{Answered, BlobPage, Blobs, Inconclusive, PartPage};
+use app::ports::{Answered, BlobPage, Blobs, Inconclusive, NamedBy, PartPage};
 use lifecycle::datastore::DatastorePath;
 
 mod copy_limits;
@@ -123,6 +123,13 @@ impl AzureBlobs {
     /// The URL of the container that a place lies in, and its path there.
     async fn resolved(&self, at: &BlobPlace) -> Result<(Url, String), Inconclusive> {
         let uri = &at.uri;
+        if uri.starts_with("https://") || uri.starts_with("http://") {
+            let blob = UnversionedBlob::read(uri);
+            let blob = blob.map_err(|why| Inconclusive::not_asked(format!("`{uri}` names no blob")).caused_by(why))?;
+            let container = BlobPrefix::below(&blob).map(|place| place.container_url());
+            let container = container.map_err(|why| Inconclusive::not_asked(uri.as_str()).caused_by(why))?;
+            return Ok((self.reached(&container)?, blob.path));
+        }
         let place = DatastorePath::read(uri).ok_or_else(|| {
             Inconclusive::not_asked(format!("`{uri}` is not a path on a datastore, so nothing can be looked at there"))
         })?;
@@ -451,6 +458,19 @@ impl Blobs for AzureBlobs {
         mark: &PublicationMark,
     ) -> Result<Answered<Published>, Inconclusive> {
         self.write_document(to, body, condition, mark).await
+    }
+
+    async fn remove(&self, at: &BlobPlace, etag: &str) -> Result<(), Inconclusive> {
+        self.removed(at, etag).await
+    }
+
+    async fn named_in_outputs(
+        &self,
+        scoring: &Scoring,
+        ids: &BTreeSet<ScoringId>,
+        by: NamedBy,
+    ) -> Result<BTreeSet<ScoringId>, Inconclusive> {
+        self.names_of(scoring, ids, by).await
     }
 }
 

@@ -3,17 +3,17 @@
 //!
 //! Uploads are looked at as the app itself: the events come from the app's own tenant, whatever scores them.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use app::ports::{
-    Answered, BlobPage, Blobs, Endpoint, Inconclusive, JobAddress, JobListing, JobSearch, PartPage, ScanTarget,
+    Answered, BlobPage, Blobs, Endpoint, Inconclusive, JobAddress, JobListing, JobSearch, NamedBy, PartPage, ScanTarget,
 };
 use async_trait::async_trait;
 use lifecycle::{
     Answer, BlobPlace, BlobPrefix, BlobSnapshot, BlobVersion, CopySource, IdentityName, InputSnapshot, JobName,
-    JobSnapshot, OutputPrint, OutputSnapshot, PublicationMark, Published, PublishedBlob, Scoring, UnversionedBlob,
-    WriteCondition,
+    JobSnapshot, OutputPrint, OutputSnapshot, PublicationMark, Published, PublishedBlob, Scoring, ScoringId,
+    UnversionedBlob, WriteCondition,
 };
 use time::OffsetDateTime;
 
@@ -160,5 +160,18 @@ impl<T: Blobs> Blobs for ByIdentity<T> {
         mark: &PublicationMark,
     ) -> Result<Answered<Published>, Inconclusive> {
         self.of(to.identity.as_ref())?.write_manifest(to, body, condition, mark).await
+    }
+
+    async fn remove(&self, at: &BlobPlace, etag: &str) -> Result<(), Inconclusive> {
+        self.of(at.identity.as_ref())?.remove(at, etag).await
+    }
+
+    async fn named_in_outputs(
+        &self,
+        scoring: &Scoring,
+        ids: &BTreeSet<ScoringId>,
+        by: NamedBy,
+    ) -> Result<BTreeSet<ScoringId>, Inconclusive> {
+        self.of(scoring.identity.as_ref())?.named_in_outputs(scoring, ids, by).await
     }
 }

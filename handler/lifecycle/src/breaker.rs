@@ -44,6 +44,10 @@ const MIN_FAILED_OF_WINDOW: usize = 16;
 const CONVINCING: usize = 3;
 /// For how long a probe's word is awaited, if the pause is not longer.
 const PROBE: Duration = Duration::minutes(30);
+/// Groups of which both halves failed that open a deployment's breaker.
+const SUSPECT_GROUPS: usize = 2;
+/// What the source of such a group begins with: no digest of a folder has a letter beyond `f`.
+const HALVES: &str = "g";
 /// Longer errors are cut: the scoring has them whole.
 const MAX_ERROR_CHARS: usize = 300;
 
@@ -124,7 +128,8 @@ impl Source {
 
     /// Reads what stands in a row.
     pub fn read(text: &str) -> Option<Self> {
-        (text.len() == 8 && text.bytes().all(|b| b.is_ascii_hexdigit())).then(|| Self(text.to_owned()))
+        let digits = text.strip_prefix(HALVES).unwrap_or(text);
+        (text.len() == 8 && digits.bytes().all(|b| b.is_ascii_hexdigit())).then(|| Self(text.to_owned()))
     }
 }
 
@@ -234,6 +239,14 @@ pub enum BreakerEvent {
         ran_on: Option<RanOn>,
         /// What it says.
         verdict: Verdict,
+    },
+    /// Both halves of a group failed by what one of its files may have caused. Two such groups open the breaker: that two files
+    /// of each fail is less likely than that all do.
+    BothHalvesFailed {
+        /// The group.
+        group: ScoringId,
+        /// What the failures told.
+        error: String,
     },
     /// This scoring wants to probe.
     ProbeRequested(ScoringId),
@@ -350,6 +363,11 @@ impl Breaker {
                     }
                 }
             }
+            BreakerEvent::BothHalvesFailed { group, error } => {
+                next.error = Some(error.chars().take(MAX_ERROR_CHARS).collect());
+                next.failed = Some(now);
+                next.both_halves_failed(group, settings, now);
+            }
             BreakerEvent::Closed => next = Self::default(),
             BreakerEvent::ProbeRequested(id) => {
                 // Asked again on the row as it is now: of two processes that want to probe, the one whose write comes
@@ -408,6 +426,16 @@ impl Breaker {
         }
     }
 
+    /// A group whose halves both failed is a source of its own, told apart from others by that.
+    fn both_halves_failed(&mut self, group: &ScoringId, settings: &BreakerSettings, now: OffsetDateTime) {
+        let source = Source(format!("{HALVES}{}", &group.as_str()[..8 - HALVES.len()]));
+        self.remember(Outcome { id: group.clone(), source, failed: Some(FailureCause::UserCode) });
+        let groups = self.run().filter(|(outcome, _)| outcome.source.0.starts_with(HALVES)).count();
+        if self.open_until.is_none() && groups >= SUSPECT_GROUPS {
+            (self.open_until, self.probe) = (Some(now + settings.pause.0), None);
+        }
+    }
+
     fn failed(&mut self, subject: &BreakerSubject, outcome: Outcome, settings: &BreakerSettings, now: OffsetDateTime) {
         let probed = self.probe.as_ref().is_some_and(|probe| probe.id == outcome.id);
         let awaited = self.probe.as_ref().is_some_and(|probe| now < probe.awaited_until(settings, now));
@@ -437,6 +465,8 @@ pub struct Verdicts {
 pub fn verdicts(event: Event, next: &Scoring) -> Option<Verdicts> {
     let both = |verdict: Verdict| Some(Verdicts { deployment: verdict.clone(), rule: verdict });
     match event {
+        // One of its files may have failed it; each half tells more.
+        Event::LastAttemptFailed if next.splits() => both(Verdict::Nothing),
         // What an operator ordered to be published was good long ago.
         Event::OutputGood if next.publishing.as_ref().is_some_and(Publishing::is_ordered) => None,
         Event::OutputGood => both(Verdict::Succeeded),

@@ -54,6 +54,8 @@ impl Outcome {
             Status::Gone => Self::Gone,
             Status::Superseded => Self::Superseded,
             Status::Queued
+            | Status::Grouped
+            | Status::Staging
             | Status::Submitting
             | Status::Unknown
             | Status::Held

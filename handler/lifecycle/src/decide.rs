@@ -14,6 +14,7 @@ use step::{DecideContext, wait};
 
 mod attempt;
 mod followed;
+mod group;
 mod input;
 mod job;
 mod observation;
@@ -23,6 +24,7 @@ mod publish;
 mod step;
 mod unknown;
 
+pub use group::Staging;
 pub use job::noted_job_status;
 pub use observation::{CancelAnswer, Observation, Order, Resolution, ResolveOrder, Verb};
 pub use publish::PublishAnswer;
@@ -39,7 +41,8 @@ pub fn decide(scoring: &Scoring, rule: Option<&Rule>, observation: &Observation,
         other => (None, other),
     };
     // Without a rule nobody says that the app may not read the input; that it could before does.
-    let verifies = rule.map_or(scoring.input.is_some(), |rule| rule.policy.verify_input);
+    // What a group reads are copies, each of the version that was named.
+    let verifies = !scoring.is_group() && rule.map_or(scoring.input.is_some(), |rule| rule.policy.verify_input);
     let forbids_resend = match rule {
         None => Some("its rule is not in the rules any more"),
         Some(rule) if rule.policy.on_unknown == OnUnknown::Hold => Some("the rule says onUnknown: hold"),
@@ -68,15 +71,29 @@ pub fn decide(scoring: &Scoring, rule: Option<&Rule>, observation: &Observation,
         (Status::Queued, Observation::ScoredAs(other)) => on.same_content(other),
         (Status::Queued, Observation::Overtaken { etag, by }) => on.overtaken(etag, by),
 
+        (Status::Queued | Status::Grouped, Observation::Joined { group, half_of }) => {
+            on.joined(group, half_of.as_ref())
+        }
+        (Status::Grouped, Observation::GroupEnded { group, end }) => on.group_ended(group, end),
+        (Status::Grouped, _) => wait(match scoring.member_of() {
+            Some(group) => format!("it is a member of group {group}, and ends with it"),
+            None => "its group is not on record".to_owned(),
+        }),
+        (Status::Staging | Status::Queued | Status::Running, Observation::NoMemberLeft) => on.no_member_left(),
+
         // Not failed: a rule that is gone by mistake, or in one process that has not read the new file yet, must not
         // cost its queue.
         (Status::Queued, _) if rule.is_none() => {
             wait(format!("rule `{}` is not in the rules any more; put it back to have this scored", scoring.rule))
         }
         (Status::Queued, _) if scoring.on_hold.is_some() => wait(scoring.on_hold.clone().unwrap_or_default()),
+        (Status::Queued, _) if scoring.waits_for_group() => {
+            wait("it waits for others of its group (`group` of its rule)".to_owned())
+        }
         (Status::Queued, _) if scoring.due > now => wait(format!("back-off until {}", utc_text(scoring.due))),
         (Status::Queued, Observation::Waiting { reason }) => wait(reason.clone()),
         (Status::Queued, Observation::SlotFree) => on.submit(rule),
+        (Status::Staging, Observation::Staged(staging)) => on.staged(staging),
 
         (Status::Submitting, Observation::Answer(answer)) => on.answered(answer),
         // Whatever was seen, only the owner's answer counts within the lease: a search during the POST finds no job and
@@ -98,6 +115,7 @@ pub fn decide(scoring: &Scoring, rule: Option<&Rule>, observation: &Observation,
         // Also while it is stopped: one look that does not find it must not begin an attempt beside it.
         (Status::Running | Status::Cancelling, Observation::JobMissing) => on.missing(),
 
+        (Status::Verifying, Observation::GroupOutput { output, named }) => on.verify_group(output, named.as_deref()),
         (Status::Verifying, Observation::Output { output, sources }) => on.verify(output, sources),
         (Status::Verifying, Observation::Destination(look)) => on.destination(look),
         (Status::Verifying, Observation::PublishAnswered { to, place, answer }) => {

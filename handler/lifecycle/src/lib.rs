@@ -27,6 +27,7 @@ pub mod digest;
 pub mod duration;
 pub mod endpoint_hosts;
 pub mod failure;
+pub mod group;
 pub mod id;
 pub mod input;
 pub mod intake;
@@ -63,6 +64,7 @@ pub use decide::{
 };
 pub use endpoint_hosts::{EndpointHosts, MlDomains};
 pub use failure::FailureCause;
+pub use group::{Group, Grouping, MemberEnd, MemberState};
 pub use id::{
     DeploymentName, EndpointKey, EndpointUri, IdentityName, JobName, LedgerId, RuleId, ScoringId, ServiceRequestId,
     WorkspaceId,

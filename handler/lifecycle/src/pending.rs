@@ -252,7 +252,10 @@ impl Former {
         match self {
             Self::Output { .. } | Self::LikeOutput { .. } => true,
             // What waits finds its blob gone; what ended without a result has scored nothing.
-            Self::Scoring { status, .. } => status.holds_slot() || matches!(status, Status::Verifying | Status::Scored),
+            Self::Scoring { status, .. } => {
+                let is_grouped = matches!(status, Status::Grouped | Status::Staging);
+                is_grouped || status.holds_slot() || matches!(status, Status::Verifying | Status::Scored)
+            }
         }
     }
 }

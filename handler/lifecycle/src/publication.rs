@@ -192,7 +192,7 @@ impl NotedResult {
 /// Where a blob lies that is named as outputs are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BlobPlace {
-    /// Path on a datastore: `azureml://datastores/NAME/paths/PATH`.
+    /// Path on a datastore, `azureml://datastores/NAME/paths/PATH`, or the blob's own URL.
     pub uri: String,
     /// ARM id of the workspace that has the datastore, where the URI does not name it.
     pub workspace: Option<WorkspaceId>,
@@ -201,6 +201,11 @@ pub struct BlobPlace {
 }
 
 impl BlobPlace {
+    /// A blob's own URL; the app itself reads and writes there.
+    pub fn of_url(url: impl Into<String>) -> Self {
+        Self { uri: url.into(), workspace: None, identity: None }
+    }
+
     /// A path on a datastore of the workspace that the scoring's endpoint is in, as its rule or its job tells it.
     pub fn of(scoring: &Scoring, uri: impl Into<String>) -> Self {
         let of_job = || scoring.job.as_ref().and_then(|job| job.id.as_deref()).and_then(WorkspaceId::of_resource);

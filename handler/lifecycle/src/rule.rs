@@ -15,6 +15,7 @@ mod examples;
 mod exclude;
 #[cfg(feature = "schema")]
 mod forms;
+mod group;
 mod matching;
 mod metadata_and_tags;
 mod names;
@@ -43,6 +44,7 @@ pub use endpoints::EndpointSettings;
 pub use exclude::{Exclude, Excluded, Glob, InvalidGlob};
 #[cfg(feature = "schema")]
 pub(crate) use forms::some_time;
+pub use group::{GroupBy, GroupSettings, VerifyMembers};
 pub use metadata_and_tags::{Asked, AskedMetadata, AskedTags};
 pub use own_containers::{WrittenDatastore, is_apps_own};
 pub use policy::{OnUnknown, Policy};

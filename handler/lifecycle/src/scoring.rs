@@ -7,6 +7,7 @@ use time::{OffsetDateTime, UtcOffset};
 
 use crate::blob::BlobVersion;
 use crate::failure::{self, FailureCause};
+use crate::group::Grouping;
 use crate::id::{
     DeploymentName, EndpointUri, IdentityName, JobName, LedgerId, RuleId, ScoringId, ServiceRequestId, WorkspaceId,
 };
@@ -112,6 +113,8 @@ pub struct Scoring {
     /// the same content, this one joins it.
     pub in_place_of: Option<ScoringId>,
 
+    /// Its part in groups; `None` under a rule that does not group.
+    pub grouping: Option<Box<Grouping>>,
     /// The order by which it is not sent before it is released, with who gave it and why; only while it is queued.
     pub on_hold: Option<String>,
     /// An operator ordered that it goes before all others of its endpoint, until its request was answered.
@@ -203,7 +206,7 @@ impl Scoring {
     pub fn needs_acknowledgement(&self) -> bool {
         let not_published = || self.publishing.as_ref().is_some_and(|publishing| publishing.needs_person().is_some());
         self.acknowledged.is_none()
-            && (self.status == Status::Failed
+            && (self.status == Status::Failed && !self.is_group()
                 || self.orphaned_job_count > 0
                 || self.status == Status::Scored && not_published())
     }
@@ -273,6 +276,7 @@ impl Scoring {
             aliases: Vec::new(),
             replaced_by: None,
             in_place_of: None,
+            grouping: rule.group.as_ref().map(|_| Box::new(Grouping::Waits)),
             on_hold: None,
             expedited: false,
             origin: Origin::Told,

@@ -12,6 +12,11 @@ pub enum Status {
     ///
     /// The next event or reconcile run submits it, in order of priority and arrival. It holds no slot, so any number may wait.
     Queued,
+    /// A member of a group, whose job scores it with others. It waits for that job's end and holds no slot; the group does.
+    Grouped,
+    /// A group whose members are being copied into a folder of their own, by the storage itself. No job is asked for before each
+    /// copy is there or its member has left. Groups alone stand here.
+    Staging,
     /// The intent is recorded (attempt, output path, request id, lease) and the POST may be under way. It is recorded
     /// *before* the POST, so that a process that dies in between leaves a trace: what is not on record cannot have been
     /// sent.
@@ -172,6 +177,21 @@ pub enum Event {
     InputNotSeen,
     /// An event or a look shows a version that was gone or had given way to another one. It is queued again.
     SeenAgain,
+    /// It is a member of a group now, or of the half of one.
+    Joined,
+    /// It is no member any more: it was never sealed in, its path holds another version, it could not be copied, or the group's
+    /// output does not name it. It goes alone, or waits for another group.
+    LeftGroup,
+    /// The group that it is a member of is scored, and it with it.
+    MemberScored,
+    /// The group that it is a member of failed, and no half of it is tried.
+    MemberFailed,
+    /// Each member of the group is copied, or has left it.
+    Staged,
+    /// The storage could not be reached, or refuses, before all were copied. Recorded once for each reason.
+    NotStagedYet,
+    /// No member is left of the group, so that no job is needed; one that runs is told to stop.
+    Emptied,
     /// The ledger refuses to hold the scoring's next move, and would refuse it again: a request that outgrew a property of a
     /// row, for example. It fails with that reason; what it held becomes free, and a job of it is stopped.
     RecordRefused,
@@ -230,6 +250,13 @@ impl Event {
             Self::SameContent => "sameContent",
             Self::InputNotSeen => "inputNotSeen",
             Self::SeenAgain => "seenAgain",
+            Self::Joined => "joined",
+            Self::LeftGroup => "leftGroup",
+            Self::MemberScored => "memberScored",
+            Self::MemberFailed => "memberFailed",
+            Self::Staged => "staged",
+            Self::NotStagedYet => "notStagedYet",
+            Self::Emptied => "emptied",
             Self::RecordRefused => "recordRefused",
         }
     }
@@ -242,6 +269,19 @@ pub const TRANSITIONS: &[(Status, Event, Status)] = {
     use Status as S;
     &[
         (S::Queued, E::SlotFree, S::Submitting),
+        (S::Queued, E::Joined, S::Grouped),
+        (S::Grouped, E::Joined, S::Grouped),
+        (S::Grouped, E::LeftGroup, S::Queued),
+        (S::Grouped, E::MemberScored, S::Scored),
+        (S::Grouped, E::MemberFailed, S::Failed),
+        (S::Grouped, E::Withdrawn, S::Cancelled),
+        (S::Grouped, E::JobCancelled, S::Cancelled),
+        (S::Staging, E::Staged, S::Queued),
+        (S::Staging, E::NotStagedYet, S::Staging),
+        (S::Staging, E::Emptied, S::Cancelled),
+        (S::Staging, E::Withdrawn, S::Cancelled),
+        (S::Queued, E::Emptied, S::Cancelled),
+        (S::Running, E::Emptied, S::Cancelling),
         (S::Queued, E::InputNotSeen, S::Queued),
         (S::Queued, E::InputGone, S::Gone),
         (S::Queued, E::InputNewer, S::Superseded),
@@ -324,6 +364,8 @@ pub const TRANSITIONS: &[(Status, Event, Status)] = {
         (S::Cancelling, E::JobCancelled, S::Cancelled),
         (S::Verifying, E::JobCancelled, S::Cancelled),
         (S::Queued, E::Acknowledged, S::Queued),
+        (S::Grouped, E::Acknowledged, S::Grouped),
+        (S::Staging, E::Acknowledged, S::Staging),
         (S::Submitting, E::Acknowledged, S::Submitting),
         (S::Unknown, E::Acknowledged, S::Unknown),
         (S::Held, E::Acknowledged, S::Held),
@@ -336,6 +378,8 @@ pub const TRANSITIONS: &[(Status, Event, Status)] = {
         (S::Gone, E::Acknowledged, S::Gone),
         (S::Superseded, E::Acknowledged, S::Superseded),
         (S::Queued, E::RecordRefused, S::Failed),
+        (S::Grouped, E::RecordRefused, S::Failed),
+        (S::Staging, E::RecordRefused, S::Failed),
         (S::Submitting, E::RecordRefused, S::Failed),
         (S::Unknown, E::RecordRefused, S::Failed),
         (S::Held, E::RecordRefused, S::Failed),
@@ -343,6 +387,8 @@ pub const TRANSITIONS: &[(Status, Event, Status)] = {
         (S::Cancelling, E::RecordRefused, S::Failed),
         (S::Verifying, E::RecordRefused, S::Failed),
         (S::Queued, E::OrphanFound, S::Queued),
+        (S::Grouped, E::OrphanFound, S::Grouped),
+        (S::Staging, E::OrphanFound, S::Staging),
         (S::Submitting, E::OrphanFound, S::Submitting),
         (S::Unknown, E::OrphanFound, S::Unknown),
         (S::Held, E::OrphanFound, S::Held),
@@ -353,6 +399,8 @@ pub const TRANSITIONS: &[(Status, Event, Status)] = {
         (S::Failed, E::OrphanFound, S::Failed),
         (S::Cancelled, E::OrphanFound, S::Cancelled),
         (S::Queued, E::CancelAnswered, S::Queued),
+        (S::Grouped, E::CancelAnswered, S::Grouped),
+        (S::Staging, E::CancelAnswered, S::Staging),
         (S::Submitting, E::CancelAnswered, S::Submitting),
         (S::Unknown, E::CancelAnswered, S::Unknown),
         (S::Held, E::CancelAnswered, S::Held),
@@ -376,8 +424,10 @@ pub fn next(from: Status, event: Event) -> Option<Status> {
 
 impl Status {
     /// Every status, in the order of a life.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::Queued,
+        Self::Grouped,
+        Self::Staging,
         Self::Submitting,
         Self::Unknown,
         Self::Held,
@@ -395,6 +445,8 @@ impl Status {
     pub fn name(self) -> &'static str {
         match self {
             Self::Queued => "queued",
+            Self::Grouped => "grouped",
+            Self::Staging => "staging",
             Self::Submitting => "submitting",
             Self::Unknown => "unknown",
             Self::Held => "held",
@@ -415,6 +467,8 @@ impl Status {
             Self::Queued => {
                 "waits for a free slot or for its back-off to end; the next event or reconcile run submits it"
             }
+            Self::Grouped => "a member of a group, which one job scores with others; it ends with that job",
+            Self::Staging => "a group whose members are being copied into its folder, for one job",
             Self::Submitting => "the intent is recorded and the request to the endpoint is under way",
             Self::Unknown => "the endpoint's answer was lost; the job is looked for before anything is sent again",
             Self::Held => {
@@ -552,6 +606,6 @@ mod tests {
         for status in Status::ALL {
             assert_eq!(status.name().parse(), Ok(status));
         }
-        assert!("done".parse::<Status>().unwrap_err().to_string().contains("queued, submitting"));
+        assert!("done".parse::<Status>().unwrap_err().to_string().contains("queued, grouped"));
     }
 }

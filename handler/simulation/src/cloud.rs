@@ -44,10 +44,20 @@ pub struct CloudJob {
     tagged: bool,
     /// Somebody else made it, over the same inputs as the scoring's.
     pub stranger: bool,
+    files: FilesRead,
     outputs: Vec<String>,
     ends: Option<OffsetDateTime>,
     stopping: bool,
     behaviour: JobBehaviour,
+}
+
+/// What a job found when it was made.
+#[derive(Debug, Default)]
+struct FilesRead {
+    /// The members whose copies lay in its folder; `None`: it is no group's.
+    members: Option<BTreeSet<ScoringId>>,
+    /// One of its files fails whatever reads it.
+    is_one_bad: bool,
 }
 
 impl CloudJob {
@@ -117,9 +127,16 @@ pub struct Cloud {
     default_deployment: Option<String>,
     /// What was uploaded.
     pub uploaded: Uploaded,
-    /// What was published.
+    /// What was published, and what was staged.
     pub publications: Publications,
+    /// URLs of files that fail whatever job reads them.
+    pub failing: BTreeSet<String>,
+    /// Members that no output of a group names.
+    pub unnamed: BTreeSet<ScoringId>,
 }
+
+/// What a job says that was failed by one of its files.
+const BAD_FILE: &str = "UserError: the scoring command ended with exit status: 1: ValueError: a file is bad";
 
 impl Cloud {
     /// Makes a job for a submission; `tagged`: the service keeps its tags.
@@ -154,7 +171,9 @@ impl Cloud {
         let id = self.default_deployment.as_ref().map(|deployment| {
             format!("/subscriptions/s/resourceGroups/g/providers/Microsoft.MachineLearningServices/workspaces/w/batchEndpoints/e/deployments/{deployment}/jobs/job-{number}")
         });
+        let files = self.read_by(scoring);
         self.jobs.push(CloudJob {
+            files,
             name: format!("job-{number}").parse().expect("it is not empty"),
             id,
             outputs,
@@ -167,6 +186,45 @@ impl Cloud {
             behaviour,
         });
         self.jobs[self.jobs.len() - 1].job()
+    }
+
+    /// What a job that is made now reads.
+    fn read_by(&self, scoring: &Scoring) -> FilesRead {
+        if !scoring.is_group() {
+            return FilesRead { members: None, is_one_bad: self.failing.contains(&scoring.blob.url) };
+        }
+        let folder = format!("{}/", scoring.blob.url);
+        let (mut members, mut is_one_bad) = (BTreeSet::new(), false);
+        let copies = self.publications.all().map(|(uri, _)| uri).filter(|uri| uri.starts_with(&folder));
+        for uri in copies {
+            members.extend(uri[folder.len()..].split('.').next().and_then(|id| id.parse().ok()));
+            is_one_bad |= self.publications.made_of(uri).is_some_and(|upload| self.failing.contains(upload));
+        }
+        FilesRead { members: Some(members), is_one_bad }
+    }
+
+    /// Which of these members the output of a group's job names.
+    pub fn named_in_outputs(&self, scoring: &Scoring, ids: &BTreeSet<ScoringId>) -> BTreeSet<ScoringId> {
+        let job = scoring.job.as_ref().and_then(|job| self.job(&job.name));
+        let read = job.and_then(|job| job.files.members.as_ref()).into_iter();
+        let named = read.flat_map(|read| read.intersection(ids));
+        named.filter(|id| !self.unnamed.contains(id)).cloned().collect()
+    }
+
+    /// The members whose copies a job read, if it is a group's.
+    pub(super) fn read_of_group(&self, job: &str) -> Option<&BTreeSet<ScoringId>> {
+        self.job(job)?.files.members.as_ref()
+    }
+
+    /// Copies that lie in folders of groups, with their groups.
+    pub(super) fn copies(&self) -> impl Iterator<Item = (ScoringId, &str)> {
+        let all = self.publications.all().map(|(uri, _)| uri).filter(|uri| is_copy(uri));
+        all.filter_map(|uri| Some((uri.rsplit('/').nth(2)?.parse().ok()?, uri)))
+    }
+
+    /// Removes what was written to a place, in this version.
+    pub fn remove(&mut self, at: &BlobPlace, etag: &str) {
+        self.publications.remove(&at.uri, etag);
     }
 
     /// Every job, in the order of their making.
@@ -379,12 +437,16 @@ impl Cloud {
             return None;
         }
         let status = self.status(job, (now - stale).max(job.created));
-        let error = (status == JobStatus::Failed).then(|| job.behaviour.error.to_owned());
+        let says = if job.files.is_one_bad { BAD_FILE } else { job.behaviour.error };
+        let error = (status == JobStatus::Failed).then(|| says.to_owned());
         Some(JobSnapshot { status, error, studio: None })
     }
 
     /// The content that a job reads.
     fn read(&self, job: &CloudJob) -> Result<Option<u64>, NothingThere> {
+        if let Some(members) = &job.files.members {
+            return if members.is_empty() { Err(NothingThere) } else { Ok(None) };
+        }
         self.inputs.content(&job.scoring.blob.url, job.reads())
     }
 
@@ -396,7 +458,7 @@ impl Cloud {
     /// A job without its input fails.
     fn status(&self, job: &CloudJob, now: OffsetDateTime) -> JobStatus {
         match job.status(now) {
-            JobStatus::Completed if self.read(job).is_err() => JobStatus::Failed,
+            JobStatus::Completed if self.read(job).is_err() || job.files.is_one_bad => JobStatus::Failed,
             status => status,
         }
     }
@@ -446,8 +508,9 @@ impl Cloud {
         if let Some(placed) = self.placed.get(uri) {
             return Some(*placed);
         }
-        let of =
-            self.jobs.iter().filter(|job| job.outputs.iter().any(|output| output == uri) && self.read(job).is_ok());
+        let of = self.jobs.iter().filter(|job| {
+            job.outputs.iter().any(|output| output == uri) && self.read(job).is_ok() && !job.files.is_one_bad
+        });
         let written = of.filter_map(|job| match (&job.behaviour.end, job.ends) {
             (End::Completed(Written::Good(late)), Some(at)) if at + *late <= now => Some((2, BYTES, at + *late)),
             (End::Completed(Written::Empty), Some(at)) if at <= now => Some((1, 0, at)),
@@ -463,6 +526,9 @@ impl Cloud {
     /// # Errors
     /// If it is not a path on a datastore.
     pub fn locate(at: &BlobPlace) -> Result<UnversionedBlob, Inconclusive> {
+        if is_url(&at.uri) {
+            return UnversionedBlob::read(&at.uri).map_err(|why| Inconclusive::not_asked("no blob").caused_by(why));
+        }
         let place = DatastorePath::read(&at.uri);
         let place =
             place.ok_or_else(|| Inconclusive::not_asked(format!("`{}` is not a path on a datastore", at.uri)))?;
@@ -475,6 +541,10 @@ impl Cloud {
     pub fn published(&self, at: &BlobPlace, now: OffsetDateTime) -> Option<PublishedBlob> {
         if let Some(written) = self.publications.at(&at.uri) {
             return Some(written.shown.clone());
+        }
+        if is_url(&at.uri) {
+            let shown = self.blob(&UnversionedBlob::read(&at.uri).ok()?, now)?;
+            return Some(PublishedBlob { etag: shown.etag, len: shown.size, mark: None });
         }
         let (len, modified) = match at.uri.strip_suffix(PART).filter(|folder| self.is_folder(folder)) {
             Some(folder) => self.output(folder, now)?,
@@ -521,10 +591,25 @@ impl Cloud {
         mark: &PublicationMark,
         now: OffsetDateTime,
     ) -> Published {
-        let Some(there) = self.published(&source.at, now).filter(|there| there.etag == source.etag) else {
-            return Published::SourceChanged;
+        let there = match BlobVersion::read(&source.at.uri, &source.etag) {
+            // An upload; a path that nobody writes to holds whatever version it is asked about.
+            Ok(version) if is_url(&source.at.uri) && self.publications.at(&source.at.uri).is_none() => {
+                match self.inputs.look(&version, now) {
+                    InputSnapshot::Present(seen) if seen.etag == source.etag => {
+                        Some(PublishedBlob { etag: seen.etag, len: source.len, mark: None })
+                    }
+                    _ => None,
+                }
+            }
+            _ => self.published(&source.at, now).filter(|there| there.etag == source.etag),
         };
-        let content = Content::CopyOf { uri: source.at.uri.clone(), etag: source.etag.clone() };
+        let Some(there) = there else { return Published::SourceChanged };
+        // Of the copy of an upload the upload is told: the copy between them goes.
+        let of_copy = self.publications.at(&source.at.uri).map(|there| there.content.clone());
+        let content = match of_copy {
+            Some(Content::CopyOf { uri, etag }) if is_url(&uri) => Content::CopyOf { uri, etag },
+            _ => Content::CopyOf { uri: source.at.uri.clone(), etag: source.etag.clone() },
+        };
         self.write(to, (content, there.len), condition, mark, now)
     }
 
@@ -571,4 +656,13 @@ impl Cloud {
         let of = of.filter(|job| job.is_told());
         of.map(|job| job.name.as_str()).collect()
     }
+}
+
+/// It lies where members of groups are staged.
+pub(super) fn is_copy(uri: &str) -> bool {
+    uri.contains("/scorekeeper-staging/")
+}
+
+fn is_url(uri: &str) -> bool {
+    uri.starts_with("https://")
 }

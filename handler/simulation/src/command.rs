@@ -11,7 +11,7 @@ use lifecycle::{Event, Status, TRANSITIONS};
 
 use crate::options::{RunOptions, Wiring};
 use crate::outcome::Outcome;
-use crate::run::{run, run_swept};
+use crate::run::{run, run_grouped, run_swept};
 use crate::{Faults, Kind, shrink};
 
 /// No invariant was violated.
@@ -58,6 +58,9 @@ pub struct SimulateArgs {
     /// Runs of two processes with sweeps, of whose events so many of a thousand are lost and as many come twice
     #[arg(long, value_name = "N", conflicts_with_all = ["processes", "max_faults", "trace", "every_move"], value_parser = clap::value_parser!(u64).range(..=1_000))]
     pub lost: Option<u64>,
+    /// Runs of two processes under a rule that groups its files
+    #[arg(long, conflicts_with_all = ["processes", "max_faults", "trace", "lost"])]
+    pub groups: bool,
     /// Print what happened, line by line (one seed)
     #[arg(long)]
     pub trace: bool,
@@ -78,6 +81,9 @@ fn count(number: u64) -> usize {
 
 impl SimulateArgs {
     fn run(&self, options: &RunOptions) -> Outcome {
+        if self.groups {
+            return run_grouped(options.seed, options.events, options.faults, &Wiring::default());
+        }
         match self.lost {
             Some(lost) => run_swept(options.seed, options.events, lost, options.faults, &Wiring::default()),
             None => run(options, &Wiring::default(), false),
@@ -100,6 +106,12 @@ impl SimulateArgs {
 /// was sent again, and have written nothing until then. Who orders that a result is published while it is being published must come
 /// between two looks.
 const RARE: [(Status, Event); 2] = [(Status::Queued, Event::Accepted), (Status::Verifying, Event::PublishOrdered)];
+
+/// A move that only groups and their members make.
+fn is_of_groups(from: Status, event: Event, to: Status) -> bool {
+    let of_groups = |status| matches!(status, Status::Grouped | Status::Staging);
+    of_groups(from) || of_groups(to) || event == Event::Emptied
+}
 
 /// What many runs met.
 #[derive(Debug, Clone, Default)]
@@ -141,12 +153,15 @@ impl Total {
         rows.map(|((from, event, to), _)| format!("{from} → {to} by {}", event.name())).collect()
     }
 
-    /// Whether every move was made that [`RARE`] does not name. Of what may come in every status and changes none, once is
+    /// Whether every move was made that [`RARE`] does not name: of groups, or of all that is none. Of what may come in every status and changes none, once is
     /// enough: what matters is what follows for the job, and not where the scoring stood.
-    pub fn made_every_move(&self) -> bool {
+    pub fn made_every_move(&self, of_groups: bool) -> bool {
         let was_taken = |event| TRANSITIONS.iter().zip(&self.taken).any(|(row, taken)| row.1 == event && *taken > 0);
-        TRANSITIONS.iter().zip(&self.taken).all(|((from, event, _), taken)| {
-            *taken > 0 || event.comes_in_every_status() && was_taken(*event) || RARE.contains(&(*from, *event))
+        TRANSITIONS.iter().zip(&self.taken).all(|((from, event, to), taken)| {
+            *taken > 0
+                || is_of_groups(*from, *event, *to) != of_groups
+                || event.comes_in_every_status() && was_taken(*event)
+                || RARE.contains(&(*from, *event))
         })
     }
 }
@@ -168,12 +183,16 @@ pub fn simulate(args: &SimulateArgs, out: &mut dyn Write) -> io::Result<u8> {
     report(&total, took, args.faults, out)?;
     let Some((options, outcome)) = broken else {
         writeln!(out, "0 violations")?;
-        return Ok(if args.every_move && !total.made_every_move() { VIOLATION } else { NO_VIOLATION });
+        return Ok(if args.every_move && !total.made_every_move(args.groups) { VIOLATION } else { NO_VIOLATION });
     };
     let found = outcome.violation.as_ref().map_or("", |violation| violation.what.as_str());
-    if let Some(lost) = args.lost {
+    let of = match args.lost {
+        Some(lost) => Some(format!("with {lost} of a thousand events lost")),
+        None => args.groups.then(|| "with groups".to_owned()),
+    };
+    if let Some(of) = of {
         let Outcome { trace, .. } = &outcome;
-        writeln!(out, "\nseed {} with {lost} of a thousand events lost violates an invariant: {found}", options.seed)?;
+        writeln!(out, "\nseed {} {of} violates an invariant: {found}", options.seed)?;
         trace.iter().try_for_each(|line| writeln!(out, "{line}"))?;
         return Ok(VIOLATION);
     }

@@ -50,7 +50,7 @@ pub use invariants::Violation;
 pub use options::{RunOptions, Wiring};
 pub use outcome::Outcome;
 pub use publications::{Content, Publication, Publications};
-pub use run::{Published, run, run_poisoned, run_published, run_swept};
+pub use run::{Published, run, run_grouped, run_poisoned, run_published, run_swept};
 pub use sandbox::Sandbox;
 pub use shrink::shrink;
 pub use sweep::{Scenario, SweepResult, sweep};

@@ -3,6 +3,7 @@
 //! `subject` has the name as it is. The URL has it as the writer's client wrote it: encoded, encoded more than it need be, or raw, so
 //! that its reader may take a part of the name for a query, a fragment or an escape.
 
+use lifecycle::Scoring;
 use std::collections::BTreeSet;
 
 use crate::account;
@@ -43,7 +44,8 @@ pub(super) fn urls(container: &str, path: &str) -> [String; 2] {
 
 /// Each scoring is of a blob that there is: no name was read as another one.
 pub(super) fn check(invariants: &mut Invariants, urls: &BTreeSet<String>) {
-    let found = invariants.scorings().find(|scoring| !urls.contains(&scoring.blob.url));
+    let is_upload = |scoring: &&Scoring| !scoring.is_group();
+    let found = invariants.scorings().filter(is_upload).find(|scoring| !urls.contains(&scoring.blob.url));
     if let Some((id, url)) = found.map(|scoring| (scoring.id.clone(), scoring.blob.url.clone())) {
         invariants.broken("names", Some(&id), format!("{url} was taken in, and nobody uploaded such a blob"));
     }

@@ -104,6 +104,8 @@ pub(super) struct Plan {
     pub(super) fault_period: Duration,
     /// Places are swept, with each tick.
     pub(super) sweeps: bool,
+    /// URLs of files that fail whatever job reads them.
+    pub(super) failing: BTreeSet<String>,
     /// Versions of which nothing may come: their events were lost, and they were overwritten or deleted before a sweep.
     pub(super) unseen: BTreeSet<(String, String)>,
 }
@@ -183,6 +185,7 @@ impl Plan {
             period,
             fault_period,
             sweeps: false,
+            failing: BTreeSet::new(),
             unseen: BTreeSet::new(),
         }
     }
@@ -227,6 +230,7 @@ impl Plan {
             period: Duration::minutes(2),
             fault_period: Duration::ZERO,
             sweeps: false,
+            failing: BTreeSet::new(),
             unseen: BTreeSet::new(),
         }
     }
@@ -287,6 +291,7 @@ impl Plan {
             period: Duration::minutes(1),
             fault_period: Duration::ZERO,
             sweeps: false,
+            failing: BTreeSet::new(),
             unseen: BTreeSet::new(),
         };
         (plan, bad)
@@ -334,11 +339,76 @@ impl Plan {
             period: Duration::minutes(1),
             fault_period: Duration::minutes(30),
             sweeps: false,
+            failing: BTreeSet::new(),
             unseen: BTreeSet::new(),
         }
     }
 
     /// A plan for sweeps: so many blobs of one rule, some overwritten and some deleted, two processes, and half an hour in which things
+    /// A plan for groups: so many files of one rule that groups them by folder or time, some of which fail, are overwritten or deleted
+    /// before, while or after they are copied; two processes, and half an hour in which things go wrong.
+    pub(super) fn grouped(rng: &Rng, files: usize) -> Self {
+        let mut draw = rng.fork(18);
+        let group = json!({
+            "by": draw.pick(&["folder", "time"]), "maxFiles": draw.pick(&[3, 5, 100]), "maxWait": draw.pick(&["PT1M", "PT5M"]),
+        });
+        let rule = json!({
+            "id": "one", "match": { "container": CONTAINERS[0] }, "pollInterval": "PT30S", "outputTimeout": "PT2M",
+            "endpoint": { "uri": "https://heart.example/jobs" }, "maxInFlight": draw.pick(&[2, 1_000]), "group": group,
+            // What is stuck ends while somebody looks.
+            "jobTimeout": "PT15M", "submitDeadline": "PT1H", "lookupInterval": "PT30S", "resubmitAfter": "PT5M",
+        });
+        let (mut uploads, mut deliveries, mut input_changes) = (Vec::new(), Vec::new(), Vec::new());
+        let mut failing = BTreeSet::new();
+        for n in 0..files {
+            let upload = |version: usize| Upload {
+                container: CONTAINERS[0],
+                path: format!("{}/{n}.csv", n % 3),
+                etag: format!("{n}v{version}"),
+                arrival: Arrival::Written,
+            };
+            if draw.chance(80) {
+                failing.insert(upload(1).url());
+            }
+            let versions = if draw.chance(100) { 2 } else { 1 };
+            let is_deleted = draw.chance(60);
+            let mut at = draw.seconds(0, 900);
+            for version in 1..=versions {
+                let upload = upload(version);
+                let content = u64::try_from(n * 10 + version).unwrap_or(0);
+                let change = InputChange::Put { etag: upload.etag.clone(), content, has_md5: true };
+                input_changes.push(ChangeAt { at, url: upload.url(), change });
+                let told = at + draw.seconds(0, 90);
+                deliveries.extend(upload.events().into_iter().map(|payload| Delivery { at: told, payload }));
+                at += draw.seconds(10, 600);
+                uploads.push(upload);
+            }
+            if is_deleted {
+                input_changes.push(ChangeAt { at, url: upload(versions).url(), change: InputChange::Delete });
+            }
+        }
+        Self {
+            rules: rules_of(&[rule], &[]),
+            rules_changes: Vec::new(),
+            tells_of_outputs: false,
+            deliveries,
+            uploads,
+            tagged: Vec::new(),
+            limit_changes: Vec::new(),
+            input_changes,
+            default_switched: None,
+            installations: 1,
+            skews: vec![0, 0],
+            spread: Duration::ZERO,
+            orphan_scan_interval: Duration::minutes(10),
+            period: Duration::minutes(1),
+            fault_period: Duration::minutes(30),
+            sweeps: false,
+            failing,
+            unseen: BTreeSet::new(),
+        }
+    }
+
     /// go wrong; of a thousand events so many are lost, and as many come twice.
     pub(super) fn swept(rng: &Rng, blobs: usize, lost: u64) -> Self {
         let mut draw = rng.fork(17);
@@ -398,6 +468,7 @@ impl Plan {
             period: Duration::minutes(1),
             fault_period: Duration::minutes(30),
             sweeps: true,
+            failing: BTreeSet::new(),
             unseen,
         }
     }

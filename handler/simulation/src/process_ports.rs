@@ -3,7 +3,7 @@
 //! Each call draws its fate from the dice. A request that was sent arrives, whatever became of its sender. Reads are
 //! answered with what was true when they arrived, which may be a while before the caller goes on.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use async_trait::async_trait;
 use lifecycle::{
@@ -19,7 +19,7 @@ use crate::faults::Kind;
 use crate::world::{World, WorldState, at_once, scoring_of};
 use app::ports::table_store::{Continuation, ETag, Error, Key, Op, Page, Range, Row, TableName, TableStore};
 use app::ports::{
-    Answered, BlobPage, Blobs, Endpoint, Inconclusive, JobAddress, JobListing, JobSearch, MAX_PAGE, PartPage,
+    Answered, BlobPage, Blobs, Endpoint, Inconclusive, JobAddress, JobListing, JobSearch, MAX_PAGE, NamedBy, PartPage,
     ScanTarget,
 };
 use stores::fault::Fault;
@@ -461,6 +461,32 @@ impl Blobs for ProcessPorts {
         let (place, condition, whose) = (to.clone(), condition.clone(), mark.clone());
         let write = move |cloud: &mut Cloud, now| cloud.write_manifest(&place, body, &condition, &whose, now);
         self.write_blob(to, mark, Box::new(write)).await
+    }
+
+    async fn remove(&self, at: &BlobPlace, etag: &str) -> Result<(), Inconclusive> {
+        self.looks().await?;
+        let pause = {
+            let mut state = self.world.state();
+            state.cloud.remove(at, etag);
+            state.pause()
+        };
+        self.sleep(pause).await;
+        Ok(())
+    }
+
+    async fn named_in_outputs(
+        &self,
+        scoring: &Scoring,
+        ids: &BTreeSet<ScoringId>,
+        _by: NamedBy,
+    ) -> Result<BTreeSet<ScoringId>, Inconclusive> {
+        self.looks().await?;
+        let (named, pause) = {
+            let mut state = self.world.state();
+            (state.cloud.named_in_outputs(scoring, ids), state.pause())
+        };
+        self.sleep(pause).await;
+        Ok(named)
     }
 }
 

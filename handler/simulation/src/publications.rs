@@ -52,6 +52,21 @@ impl Publications {
         self.written.iter().filter_map(|(uri, written)| Some((uri.as_str(), written.last()?)))
     }
 
+    /// What the copy that lies there was made of.
+    pub(super) fn made_of(&self, uri: &str) -> Option<&str> {
+        match &self.at(uri)?.content {
+            Content::CopyOf { uri, .. } => Some(uri),
+            Content::Document(_) | Content::Foreign => None,
+        }
+    }
+
+    /// Takes away what lies there, if it is this version.
+    pub(super) fn remove(&mut self, uri: &str, etag: &str) {
+        if self.at(uri).is_some_and(|there| there.shown.etag == etag) {
+            self.written.remove(uri);
+        }
+    }
+
     /// Somebody else writes something there.
     pub fn put_foreign(&mut self, uri: &str, len: u64) {
         self.put(uri, Content::Foreign, len, None);

@@ -7,7 +7,7 @@ use lifecycle::{BlobPlace, PublicationMark, Published};
 use stores::fault::Fault;
 use time::{Duration, OffsetDateTime};
 
-use crate::cloud::Cloud;
+use crate::cloud::{Cloud, is_copy};
 use crate::faults::{Dice, Kind};
 use crate::process_ports::ProcessPorts;
 use crate::world::{World, WorldState};
@@ -76,7 +76,8 @@ impl ProcessPorts {
                 None if state.blind(at) => WriteFault::Refused(RefusalKind::MayNotWrite),
                 None => WriteFault::draw(&mut state.dice),
             };
-            let raced = state.dice.strikes(Kind::PublishRaced, 60);
+            // Nobody but the group writes into its folder, whose path nobody else knows.
+            let raced = !is_copy(&to.uri) && state.dice.strikes(Kind::PublishRaced, 60);
             state.trace.line(at, Some(process), Some(&mark.scoring), || {
                 format!("writes {}; its fate: {fate:?}{}", to.uri, if raced { ", and somebody is faster" } else { "" })
             });

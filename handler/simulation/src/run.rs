@@ -172,6 +172,19 @@ pub fn run_swept(seed: u64, blobs: usize, lost: u64, faults: Faults, wiring: &Wi
     if outcome.violation.is_some() { once(true) } else { outcome }
 }
 
+/// Runs so many files that two processes score in groups, while these things go wrong.
+pub fn run_grouped(seed: u64, files: usize, faults: Faults, wiring: &Wiring) -> Outcome {
+    let once = |traced| {
+        let rng = Rng::new(seed);
+        let dice = Dice::draw(faults, None, &rng);
+        let plan = Plan::grouped(&rng, files);
+        Run::new(plan, &rng, dice, Behaviours::of(None), None, wiring, traced).finish()
+    };
+    let outcome = once(false);
+    // The story is told of what is broken alone: it takes as long again.
+    if outcome.violation.is_some() { once(true) } else { outcome }
+}
+
 /// Runs a script of one process that is killed right after its effect number `kill_after`.
 pub(super) fn run_script(
     plan: Plan,
@@ -207,6 +220,7 @@ impl Run {
             kill_after,
             latest: plan.latest(),
         });
+        world.state().cloud.failing.clone_from(&plan.failing);
         // Where places are swept nothing is there before it is written.
         for upload in plan.uploads.iter().filter(|_| !plan.sweeps) {
             upload.put(&mut world.state().cloud.uploaded);

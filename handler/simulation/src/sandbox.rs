@@ -1,17 +1,18 @@
 //! The simulated endpoint and storage by themselves, with nothing drawn: for the ports' conformance suites, which hold them
 //! to the same claims as the real adapters. A simulation over a world that keeps another contract would prove nothing.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
 use app::ports::{
-    Answered, BlobPage, Blobs, Endpoint, Inconclusive, JobAddress, JobListing, JobSearch, PartPage, ScanTarget,
+    Answered, BlobPage, Blobs, Endpoint, Inconclusive, JobAddress, JobListing, JobSearch, NamedBy, PartPage, ScanTarget,
 };
 use async_trait::async_trait;
 use lifecycle::{
     Answer, BlobPlace, BlobPrefix, BlobSnapshot, BlobVersion, CopySource, InputSnapshot, JobName, JobSnapshot,
-    OutputPrint, OutputSnapshot, PublicationMark, Published, PublishedBlob, Scoring, UnversionedBlob, WriteCondition,
+    OutputPrint, OutputSnapshot, PublicationMark, Published, PublishedBlob, Scoring, ScoringId, UnversionedBlob,
+    WriteCondition,
 };
 use stores::fault::Fault;
 use time::{Duration, OffsetDateTime};
@@ -198,5 +199,18 @@ impl Blobs for Sandbox {
         mark: &PublicationMark,
     ) -> Result<Answered<Published>, Inconclusive> {
         self.drive(self.ports.write_manifest(to, body, condition, mark))
+    }
+
+    async fn remove(&self, at: &BlobPlace, etag: &str) -> Result<(), Inconclusive> {
+        self.drive(self.ports.remove(at, etag))
+    }
+
+    async fn named_in_outputs(
+        &self,
+        scoring: &Scoring,
+        ids: &BTreeSet<ScoringId>,
+        by: NamedBy,
+    ) -> Result<BTreeSet<ScoringId>, Inconclusive> {
+        self.drive(self.ports.named_in_outputs(scoring, ids, by))
     }
 }

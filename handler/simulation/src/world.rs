@@ -300,6 +300,7 @@ impl World {
         }
         invariants.what_is_there(cloud, self.0.time.now());
         invariants.published_at_the_end(cloud);
+        invariants.groups_at_the_end(cloud);
         invariants.at_the_end(&history, &instance);
     }
 

@@ -199,8 +199,9 @@ async fn score(shared: &Shared, job: &Job, inputs: &[(String, PathBuf)], outputs
     // A blocking task cannot be aborted; this tells it.
     let _stop_when_dropped = StopWhenDropped(stop.clone());
     let scored = tokio::task::spawn_blocking(move || {
+        let names = read.as_ref().is_some_and(|path| path.is_dir());
         let inputs = read.map_or(Ok(Vec::new()), |path| files(&path))?;
-        write.iter().try_for_each(|output| scorer::demonstrate(&inputs, output, &stop).map(drop))
+        write.iter().try_for_each(|output| scorer::demonstrate(&inputs, output, names, &stop).map(drop))
     });
     match scored.await {
         Ok(Ok(())) => Ok(()),
@@ -226,7 +227,9 @@ fn files(input: &Path) -> io::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(input)? {
         let entry = entry?;
-        if entry.file_type()?.is_file() {
+        // What the simulator keeps beside a blob is none.
+        let is_own = entry.file_name().to_string_lossy().starts_with(HIDDEN);
+        if entry.file_type()?.is_file() && !is_own {
             files.push(entry.path());
         }
     }

@@ -22,15 +22,18 @@ pub const SCORED_BY: &str = "scorekeeper-demonstration";
 /// Bytes of a failed command's standard error that are kept.
 const TAIL: usize = 4096;
 
-/// Scores `inputs` in order into the new file `output`; returns the number of rows. Memory does not grow with the data.
-pub(super) fn demonstrate(inputs: &[PathBuf], output: &Path, stop: &AtomicBool) -> io::Result<u64> {
+/// Scores `inputs` in order into the new file `output`; returns the number of rows. Memory does not grow with the data. `names`: each
+/// row tells its file, as MLflow's deployments do of a folder.
+pub(super) fn demonstrate(inputs: &[PathBuf], output: &Path, names: bool, stop: &AtomicBool) -> io::Result<u64> {
     let mut out = BufWriter::new(File::create_new(output)?);
-    writeln!(out, "row,prediction,scored_by")?;
+    writeln!(out, "row,prediction,scored_by{}", if names { ",file" } else { "" })?;
     let mut row = 0;
     let mut chunk = vec![0; 64 * 1024];
     for input in inputs {
         let csv = input.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("csv"));
         let mut rows = Rows { csv, header: csv, quoted: false, hash: FNV, length: 0 };
+        let file_name = input.file_name().map(|name| format!(",{}", name.to_string_lossy())).filter(|_| names);
+        let file_name = file_name.unwrap_or_default();
         let mut file = File::open(input)?;
         loop {
             if stop.load(Ordering::Relaxed) {
@@ -45,7 +48,7 @@ pub(super) fn demonstrate(inputs: &[PathBuf], output: &Path, stop: &AtomicBool) 
             rows.quoted &= read != 0;
             for hash in bytes.iter().filter_map(|byte| rows.feed(*byte)) {
                 row += 1;
-                writeln!(out, "{row},0.{:06},{SCORED_BY}", hash % 1_000_000)?;
+                writeln!(out, "{row},0.{:06},{SCORED_BY}{file_name}", hash % 1_000_000)?;
             }
             if read == 0 {
                 break;
@@ -186,7 +189,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (input, output) = (folder.path().join(name), folder.path().join("out"));
         std::fs::write(&input, text).unwrap();
-        let counted = demonstrate(&[input], &output, &AtomicBool::new(false)).unwrap();
+        let counted = demonstrate(&[input], &output, false, &AtomicBool::new(false)).unwrap();
         let written = std::fs::read_to_string(output).unwrap();
         let mut lines = written.lines().map(str::to_owned);
         assert_eq!(lines.next().as_deref(), Some("row,prediction,scored_by"));
@@ -214,11 +217,23 @@ mod tests {
     }
 
     #[test]
+    fn of_a_folder_each_row_tells_its_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let (input, output) = (folder.path().join("a.csv"), folder.path().join("out"));
+        std::fs::write(&input, "h\n1\n").unwrap();
+        demonstrate(&[input], &output, true, &AtomicBool::new(false)).unwrap();
+        let text = std::fs::read_to_string(output).unwrap();
+        let lines: Vec<_> = text.lines().collect();
+        assert_eq!(lines[0], "row,prediction,scored_by,file");
+        assert!(lines[1].ends_with(",scorekeeper-demonstration,a.csv"), "{text}");
+    }
+
+    #[test]
     fn a_stopped_scorer_stops() {
         let folder = tempfile::tempdir().unwrap();
         let input = folder.path().join("x");
         std::fs::write(&input, "1\n").unwrap();
-        let error = demonstrate(&[input], &folder.path().join("out"), &AtomicBool::new(true)).unwrap_err();
+        let error = demonstrate(&[input], &folder.path().join("out"), false, &AtomicBool::new(true)).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::Interrupted);
     }
 }

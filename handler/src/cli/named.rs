@@ -58,7 +58,7 @@ pub(super) async fn named(
     let wanted: &[Status] = match doing {
         Doing::Rescore | Doing::Verb(Verb::Publish) => &[Status::Scored],
         Doing::Verb(Verb::Retry) => &[Status::Failed],
-        Doing::Verb(Verb::Cancel) => &[Status::Queued, Status::Held, Status::Running],
+        Doing::Verb(Verb::Cancel) => &[Status::Queued, Status::Grouped, Status::Held, Status::Running],
         Doing::Verb(Verb::Skip) => &[Status::Queued, Status::Held],
         Doing::Verb(Verb::Hold | Verb::Release | Verb::Expedite) => &[Status::Queued],
         // Whatever needs it, in each status.

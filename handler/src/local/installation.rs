@@ -28,6 +28,8 @@ const POLL_INTERVAL: &str = "PT1S";
 #[derive(Debug)]
 pub(super) struct Installation {
     pub(super) places: Vec<Place>,
+    /// Containers that copies of grouped files go to; nobody uploads there.
+    pub(super) staging: Vec<Place>,
     pub(super) datastores: Vec<Datastore>,
     /// Names of those that results are published to.
     pub(super) published: Vec<String>,
@@ -64,6 +66,7 @@ impl Installation {
         let outbox = place(OUTBOX, outbox);
         Self {
             places: vec![place("inbox", inbox)],
+            staging: Vec::new(),
             datastores: vec![datastore(DATASTORE, &outbox)],
             published: Vec::new(),
             endpoints: Endpoints::Any,
@@ -97,7 +100,16 @@ impl Installation {
         let published =
             rules.iter().flat_map(Rule::published).filter_map(|(.., publish)| datastore_of(publish.uri.source()));
         let published = published.collect();
-        Ok(Self { places, datastores, published, endpoints: Endpoints::Listed(endpoints), workspace, rules: text })
+        let staging = staging(&rules, &places, outbox);
+        Ok(Self {
+            places,
+            staging,
+            datastores,
+            published,
+            endpoints: Endpoints::Listed(endpoints),
+            workspace,
+            rules: text,
+        })
     }
 }
 
@@ -128,6 +140,25 @@ fn places(rules: &Rules, inbox: &Path) -> Vec<Place> {
         Place { account: account.clone(), container: container.clone(), folder: inbox.join(name) }
     };
     containers.iter().map(place).collect()
+}
+
+/// A folder of the outbox for each container that a rule's groups are staged in, in the accounts of its files.
+fn staging(rules: &Rules, places: &[Place], outbox: &Path) -> Vec<Place> {
+    let mut staging: Vec<Place> = Vec::new();
+    for (rule, group) in rules.iter().filter_map(|rule| Some((rule, rule.group.as_ref()?))) {
+        let is_of = |place: &&Place| {
+            *place.container == *rule.matches.container
+                && rule.matches.account.as_ref().is_none_or(|account| **account == *place.account)
+        };
+        for Place { account, .. } in places.iter().filter(is_of) {
+            let container = group.staging.to_string();
+            if !staging.iter().any(|one| one.account == *account && one.container == container) {
+                let folder = outbox.join(format!("{account}.{container}"));
+                staging.push(Place { account: account.clone(), container, folder });
+            }
+        }
+    }
+    staging
 }
 
 /// A name for each endpoint: its own, as its host has it.

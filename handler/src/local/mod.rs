@@ -288,7 +288,7 @@ fn simulator_options(args: &LocalArgs, data: &Path, installation: &Installation)
         folder: folder.clone(),
     };
     let mut options = SimulatorOptions {
-        containers: installation.places.iter().map(container).collect(),
+        containers: installation.places.iter().chain(&installation.staging).map(container).collect(),
         datastores: installation.datastores.clone(),
         published: installation.published.clone(),
         endpoints: installation.endpoints.clone(),
@@ -312,7 +312,11 @@ fn settings(
     // As a file: an environment variable of Linux ends at 128 KiB.
     let rules = data.join("rules.json");
     std::fs::write(&rules, &installation.rules).map_err(|source| folder_error("cannot write", &rules, source))?;
-    let hosts = installation.places.iter().map(|place| format!("{}={service}/{}", place.host(), place.account));
+    let hosts = installation
+        .places
+        .iter()
+        .chain(&installation.staging)
+        .map(|place| format!("{}={service}/{}", place.host(), place.account));
     let watched = installation.places.iter().map(Place::host);
     // Beside the inbox, what the simulator's answers name: log files of jobs.
     let hosts = hosts.chain(storage_hosts.split(',').filter(|host| !host.is_empty()).map(str::to_owned));

@@ -13,7 +13,7 @@ use lifecycle::breaker::{
     Breaker, BreakerDecision, BreakerEvent, BreakerSubject, RanOn, Source, Verdict, Verdicts, verdicts,
 };
 use lifecycle::id::DeploymentName;
-use lifecycle::{BreakerSettings, Event, Rules, Scoring};
+use lifecycle::{BreakerSettings, Event, Rules, Scoring, ScoringId};
 use time::OffsetDateTime;
 
 use super::controls::KnownControls;
@@ -159,6 +159,31 @@ impl Breakers {
             if let Err(error) = self.change(&subject, &event, &settings, now).await {
                 tracing::warn!(scoring = %next.id, error = %error_chain(&error), "an attempt of {} could not be counted by the circuit breaker of {}", next.id, name_of(&subject));
             }
+        }
+    }
+
+    /// Both halves of a group failed in the same way: it counts as one failure more of the deployment, and of two such groups that opens
+    /// its breaker.
+    pub(crate) async fn both_halves_failed(&self, half: &Scoring, whole: &ScoringId, now: OffsetDateTime) {
+        let subject = BreakerSubject::deployment_of(half);
+        let settings = self.rules.breaker(&half.endpoint);
+        let error = half.error.clone().unwrap_or_default();
+        let event = BreakerEvent::BothHalvesFailed { group: whole.clone(), error };
+        if !settings.is_on() {
+            return;
+        }
+        if let Err(error) = self.change(&subject, &event, &settings, now).await {
+            tracing::warn!(group = %whole, error = %error_chain(&error), "that both halves of group {whole} failed could not be counted by the circuit breaker of {}", name_of(&subject));
+        }
+    }
+
+    /// Why a failed group is not split now: its deployment is suspect, and each half would fail as well.
+    pub(crate) async fn forbids_split(&self, group: &Scoring, now: OffsetDateTime) -> Option<String> {
+        let controls = self.controls.recent(now).await.ok()?;
+        let settings = self.rules.breaker(&group.endpoint);
+        match controls.breaker(&BreakerSubject::deployment_of(group)).check(&group.id, &settings, now) {
+            BreakerDecision::Allow | BreakerDecision::Probe => None,
+            BreakerDecision::Wait(reason) => Some(reason),
         }
     }
 

@@ -95,6 +95,7 @@ impl Services {
                 Some(job) => self.observe_job(&address(scoring, job.clone())).await,
                 None => Observation::CannotLook("the ledger has no job for a running scoring".to_owned()).into(),
             },
+            Status::Verifying if scoring.is_group() => Box::pin(self.group_output(scoring, rule)).await,
             Status::Verifying => match self.output(scoring, rule).await {
                 Ok(output) => output.into(),
                 Err(inconclusive) => cannot_look(inconclusive),

@@ -26,8 +26,9 @@ const BEYOND_THE_LIMIT: [&str; 2] = ["FFFFFFFFFFFFFFFE", "FFFFFFFFFFFFFFFF"];
 /// The word that Durable Functions has for a status. All of these are known to every reader.
 pub fn runtime_status(status: Status) -> &'static str {
     match status {
-        Status::Queued => "Pending",
-        Status::Submitting
+        Status::Queued | Status::Grouped => "Pending",
+        Status::Staging
+        | Status::Submitting
         | Status::Unknown
         | Status::Held
         | Status::Running

@@ -62,7 +62,7 @@ pub fn end_keys(status: Status, cause: Option<FailureCause>, terminal: &Key) -> 
 
 /// Writes the rows of a scoring that has ended, if it has any.
 pub(super) fn added(s: &Scoring, completed: OffsetDateTime) -> impl Iterator<Item = Op> {
-    let keys = end_keys(s.status, s.failure, &rows::terminal_key(&s.id, completed));
+    let keys = end_keys(s.status, s.failure, &rows::end_key(s, completed));
     keys.into_iter().map(|key| Op::Upsert(row(key, s)))
 }
 

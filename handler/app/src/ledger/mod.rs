@@ -37,6 +37,8 @@ mod end_count_rows;
 mod end_counts;
 mod end_rows;
 mod ends;
+mod group_columns;
+mod groups;
 mod heartbeat;
 mod identity;
 mod index_rows;
@@ -71,6 +73,8 @@ pub use end_count_rows::begin_of_hour;
 pub use end_counts::{EndCount, EndCounts};
 pub use end_rows::{Ended, end_keys};
 pub use ends::NewestEnds;
+pub use group_columns::InGroup;
+pub use groups::StagedFolder;
 pub use heartbeat::{BegunRun, Heartbeat, Runs};
 pub use index_rows::{Announced, Listed, Place, Received, ReceivedScoring, Skipped, listed_key};
 pub use listed::NewestScorings;
@@ -278,10 +282,17 @@ impl Ledger {
         if scoring.needs_acknowledgement() {
             ops.push(Op::Upsert(attention_rows::to_row(scoring)));
         }
-        ops.push(Op::Upsert(index_rows::to_listed_row(scoring)));
-        ops.push(Op::Upsert(index_rows::to_received_row(scoring, announced)));
+        if !scoring.is_group() {
+            ops.push(Op::Upsert(index_rows::to_listed_row(scoring)));
+            ops.push(Op::Upsert(index_rows::to_received_row(scoring, announced)));
+        }
         ops.extend(entries.iter().map(|entry| Op::Insert(rows::to_history_row(&scoring.id, entry))));
-        ops.push(Op::Upsert(rows::outbox_row(&scoring.id)));
+        if scoring.is_group() {
+            // Nobody uploaded it: no list, no count and no other tool shows it beside its members.
+            ops.push(Op::Insert(groups::to_row(scoring)));
+        } else {
+            ops.push(Op::Upsert(rows::outbox_row(&scoring.id)));
+        }
         let mut is_repeated = false;
         loop {
             match self.write(&ops).await {
@@ -321,7 +332,7 @@ impl Ledger {
             if !next.status.is_terminal() {
                 // Opened again. These rows change with the scoring's: retention, which deletes the terminal row and the
                 // scoring in one transaction, finds the one missing and leaves the other alone.
-                let terminal = rows::terminal_key(&next.id, completed);
+                let terminal = rows::end_key(before, completed);
                 ops.extend(self.ends_removed(before.status, &terminal).await?);
                 ops.push(end_count_rows::forgotten(&terminal.partition, completed));
                 ops.push(Op::Delete(terminal, IfMatch::Any));
@@ -350,8 +361,10 @@ impl Ledger {
             ops.push(Op::Insert(rows::to_history_row(&next.id, entry)));
         }
         ops.extend(job_names::added(before, next));
-        // Also while the projection is off: switched on, it shows what moved meanwhile.
-        ops.push(Op::Upsert(rows::outbox_row(&next.id)));
+        if !next.is_group() {
+            // Also while the projection is off: switched on, it shows what moved meanwhile.
+            ops.push(Op::Upsert(rows::outbox_row(&next.id)));
+        }
         let mut is_repeated = false;
         loop {
             match self.write(&ops).await {
@@ -508,7 +521,7 @@ impl Ledger {
         Ok(Rows::of(found.iter().map(|row| rows::from_scoring_row(&row.entity))))
     }
 
-    /// Walks all scorings, shard by shard, page by page; `each` returns whether to go on. Returns the rows that it passed
+    /// Walks all scorings, shard by shard, page by page, and no groups; `each` returns whether to go on. Returns the rows that it passed
     /// and that cannot be read.
     pub async fn scorings(&self, mut each: impl FnMut(Scoring) -> bool) -> Result<Vec<Unreadable>, Error> {
         let mut unreadable = Vec::new();
@@ -519,6 +532,7 @@ impl Ledger {
                 let page = self.page(&self.0.state, &range, from.as_ref()).await?;
                 for row in &page.rows {
                     match rows::from_scoring_row(&row.entity) {
+                        Ok(group) if group.is_group() => {}
                         Ok(scoring) => {
                             if !each(scoring) {
                                 return Ok(unreadable);

@@ -32,14 +32,16 @@ impl Ledger {
     pub async fn purge(&self, cutoff: OffsetDateTime, max: usize) -> Result<usize, Error> {
         let mut purged = 0;
         for shard in 0..SHARDS {
-            // What ended within the hour of the cutoff stays.
-            let range = Range {
-                partition: rows::shard(shard),
-                from: format!("{}{}~~", rows::TERMINAL, rows::newest_hour_first(cutoff)),
-                below: format!("{}~", rows::TERMINAL),
-            };
-            for row in self.all(&self.0.state, &range, max - purged).await? {
-                purged += usize::from(self.purge_one(&row.entity).await?);
+            for index in [rows::TERMINAL, rows::ENDED_GROUP] {
+                // What ended within the hour of the cutoff stays.
+                let range = Range {
+                    partition: rows::shard(shard),
+                    from: format!("{index}{}~~", rows::newest_hour_first(cutoff)),
+                    below: format!("{index}~"),
+                };
+                for row in self.all(&self.0.state, &range, max - purged).await? {
+                    purged += usize::from(self.purge_one(&row.entity).await?);
+                }
             }
             let notes = [RecordedEvent::Skipped, RecordedEvent::Quarantined].map(RecordedEvent::prefix);
             let notes = notes.map(|prefix| Range {
@@ -92,12 +94,12 @@ impl Ledger {
         let history = Range::of_prefix(partition.as_str(), &format!("H~{id}~"));
         let index = Key::new(partition.as_str(), terminal.row);
         let ends = self.ends_removed(terminal.status, &index).await?;
-        let keys = [
-            rows::scoring_key(id),
-            index,
-            listed_key(id, terminal.created),
-            received_key(&terminal.blob, id, terminal.created),
-        ];
+        let is_group = index.row.starts_with(rows::ENDED_GROUP);
+        let mut keys = vec![rows::scoring_key(id), index];
+        if !is_group {
+            keys.push(listed_key(id, terminal.created));
+            keys.push(received_key(&terminal.blob, id, terminal.created));
+        }
         let mut ops: Vec<Op> = keys.into_iter().map(|key| Op::Delete(key, IfMatch::Any)).collect();
         ops.extend(ends);
         if self.row(&attention_rows::attention_key(id)).await?.is_some() {
@@ -106,7 +108,9 @@ impl Ledger {
         // What one transaction takes beside the rows above: 100 operations, and a history has at most 61 lines.
         let lines = self.all(&self.0.state, &history, 90).await?;
         ops.extend(lines.into_iter().map(|row| Op::Delete(row.entity.key, IfMatch::Any)));
-        if self.0.projection {
+        if is_group {
+            // It is in no other table.
+        } else if self.0.projection {
             ops.push(Op::Upsert(rows::outbox_row(id)));
         } else {
             // Nobody empties the outbox. First what other tools are shown: a crash after it is repaired by the next purge.

@@ -6,8 +6,10 @@
 //! |---|---|---|
 //! | `J~{id}` | the scoring: authority and compare-and-swap target | from acceptance to purge |
 //! | `F~{id}` | in-flight index: all that a tick needs to see that nothing is to do | while not final |
+//! | `Y~{id}` | the folder in which a group's members are staged (`groups.rs`) | until its copies are removed |
 //! | `H~{id}~{seq}` | one immutable line of history, at most [`MAX_HISTORY_ENTRIES`] | with `J~` |
 //! | `T~{hour}~{id}` | terminal index by hour of completion, the newest first | while final |
+//! | `G~{hour}~{id}` | the same of groups, which no list shows | while final |
 //! | `E~{status}~{hour}~{id}` | ends other than `scored`, by status, the newest first (`ends.rs`) | while final and not `scored` |
 //! | `C~{cause}~{hour}~{id}` | what failed, by its cause, the newest first (`ends.rs`) | while failed for a cause |
 //! | `U~{hour}` | what ended in an hour, counted, the newest first (`end_counts.rs`) | for the retention |
@@ -46,6 +48,7 @@ use lifecycle::{
 use time::macros::{datetime, format_description};
 use time::{Duration, OffsetDateTime, PrimitiveDateTime};
 
+use super::group_columns::{self, InGroup};
 use crate::ports::table_store::{Entity, Key, Range};
 
 /// Version of these columns. Readers accept this one and older; a newer one may have columns that a write of ours would
@@ -123,10 +126,19 @@ pub struct InFlight {
     pub expedited: bool,
     /// What brought it here.
     pub origin: Origin,
+    /// Its part in groups, if it has one.
+    pub group: Option<InGroup>,
     /// When it was accepted.
     pub created: OffsetDateTime,
     /// The number of the current attempt, from 1; 0 before the first.
     pub attempt: u32,
+}
+
+impl InFlight {
+    /// A scoring as the index has it.
+    pub(crate) fn of(scoring: &Scoring) -> Option<Self> {
+        from_in_flight_row(&to_in_flight_row(scoring)).ok()
+    }
 }
 
 /// A final scoring as the terminal index has it.
@@ -239,9 +251,18 @@ pub(super) fn blob_key(container: &str, path: &str) -> String {
     digest(&["blob", container, path])
 }
 
-/// Key of the terminal row.
+/// Key of the terminal row of a scoring.
 pub fn terminal_key(id: &ScoringId, completed: OffsetDateTime) -> Key {
     Key::new(partition_of(id), format!("{TERMINAL}{}~{id}", newest_hour_first(completed)))
+}
+
+/// The same of a group: what lists and counts ends meets none.
+pub fn ended_group_key(id: &ScoringId, completed: OffsetDateTime) -> Key {
+    Key::new(partition_of(id), format!("{ENDED_GROUP}{}~{id}", newest_hour_first(completed)))
+}
+
+pub(super) fn end_key(s: &Scoring, completed: OffsetDateTime) -> Key {
+    if s.is_group() { ended_group_key(&s.id, completed) } else { terminal_key(&s.id, completed) }
 }
 
 /// An hour as it stands in keys: sorts by time.
@@ -258,6 +279,8 @@ pub fn day(at: OffsetDateTime) -> String {
 
 /// What the keys of the terminal index begin with.
 pub(super) const TERMINAL: &str = "T~";
+/// What the keys of ended groups begin with.
+pub(super) const ENDED_GROUP: &str = "G~";
 
 /// What is left of an hour's number: sorts by time, the newest first.
 pub(super) fn newest_hour_first(at: OffsetDateTime) -> String {
@@ -417,6 +440,11 @@ pub fn to_scoring_row(s: &Scoring, op: &str) -> Entity {
         .with_some("Aliases", list(&s.aliases))
         .with_some("ReplacedBy", s.replaced_by.as_ref().map(ScoringId::as_str))
         .with_some("InPlaceOf", s.in_place_of.as_ref().map(ScoringId::as_str))
+        .with_some("Grouping", s.grouping.as_deref().map(group_columns::word))
+        .with_some("Group", group_columns::named(s))
+        .with_some("AloneReason", group_columns::alone(s))
+        .with_some("Members", group_columns::members(s))
+        .with_some("MemberStates", group_columns::states(s))
         .with_some("OnHold", s.on_hold.as_deref())
         .with_some("Expedited", s.expedited.then_some(true))
         .with_some("Origin", origin_word(s.origin))
@@ -505,6 +533,7 @@ pub fn from_scoring_row(row: &Entity) -> Result<Scoring, Unreadable> {
         aliases: read.list("Aliases")?,
         replaced_by: row.string("ReplacedBy").map(|text| read.scoring_id("ReplacedBy", text)).transpose()?,
         in_place_of: row.string("InPlaceOf").map(|text| read.scoring_id("InPlaceOf", text)).transpose()?,
+        grouping: group_columns::from_row(&read)?,
         on_hold: row.string("OnHold").map(str::to_owned),
         expedited: row.boolean("Expedited").unwrap_or(false),
         origin: origin(row),
@@ -550,6 +579,11 @@ pub fn to_in_flight_row(s: &Scoring) -> Entity {
         .with_some("Expedited", s.expedited.then_some(true))
         .with_some("Origin", origin_word(s.origin))
         .with_some("BackfillSlots", backfill_slots(s.origin).map(count))
+        .with_some("Grouping", s.grouping.as_deref().map(group_columns::word))
+        .with_some("Group", group_columns::named(s))
+        .with_some("Folder", group_columns::folder(s))
+        .with_some("Bytes", group_columns::bytes(s))
+        .with_some("Staged", group_columns::staged(s))
         .with("CreatedTime", s.created)
         .with("Attempt", count(s.attempt))
 }
@@ -578,6 +612,7 @@ pub fn from_in_flight_row(row: &Entity) -> Result<InFlight, Unreadable> {
         on_hold_since: row.time("OnHoldTime"),
         expedited: row.boolean("Expedited").unwrap_or(false),
         origin: origin(row),
+        group: group_columns::from_in_flight(&read)?,
         created: read.time("CreatedTime")?,
         attempt: read.number("Attempt")?,
     })
@@ -621,12 +656,25 @@ pub fn from_history_row(row: &Entity) -> Result<Entry, Unreadable> {
 }
 
 /// Texts of a scoring's row that are words and ids of our own.
-pub(super) const OWN_WORDS: [&str; 9] =
-    ["OpId", "RuleId", "State", "ReplacedBy", "InPlaceOf", "Origin", "FailureCause", "OutputPrint", "VerifiedPrint"];
+pub(super) const OWN_WORDS: [&str; 13] = [
+    "OpId",
+    "RuleId",
+    "State",
+    "ReplacedBy",
+    "InPlaceOf",
+    "Origin",
+    "Grouping",
+    "Group",
+    "Members",
+    "MemberStates",
+    "FailureCause",
+    "OutputPrint",
+    "VerifiedPrint",
+];
 
 /// The terminal row of a final scoring.
 pub fn to_terminal_row(s: &Scoring, completed: OffsetDateTime) -> Entity {
-    Entity::new(terminal_key(&s.id, completed))
+    Entity::new(end_key(s, completed))
         .with("SchemaVersion", SCHEMA)
         .with("State", s.status.name())
         .with("RuleId", s.rule.as_str())

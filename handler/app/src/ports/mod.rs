@@ -5,7 +5,7 @@ mod dead_letters;
 pub mod management;
 pub mod table_store;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 pub use answered::Answered;
 use async_trait::async_trait;
@@ -254,7 +254,7 @@ pub(crate) async fn with_index_tags<'r>(
 /// The storage that uploads come from, inputs lie in and outputs are written to.
 ///
 /// Two calls write, [`publish`](Self::publish) and [`write_manifest`](Self::write_manifest): each replaces one blob whole, on a
-/// condition, and marks it. Neither is repeated by itself. **An error of theirs says that it may have happened**, now or later: who
+/// condition, and marks it. [`remove`](Self::remove) takes away what these wrote. Neither is repeated by itself. **An error of theirs says that it may have happened**, now or later: who
 /// gets one looks at the place again ([`published`](Self::published)), where the mark tells, before anything else. What was not
 /// written for certain is an answer ([`Published`]).
 #[async_trait]
@@ -312,6 +312,27 @@ pub trait Blobs: Send + Sync + 'static {
         condition: &WriteCondition,
         mark: &PublicationMark,
     ) -> Result<Answered<Published>, Inconclusive>;
+
+    /// Removes one blob in the version of this ETag. That it is gone, or another version by now, is no error.
+    async fn remove(&self, at: &BlobPlace, etag: &str) -> Result<(), Inconclusive>;
+
+    /// Which of these ids stand in the outputs of the scoring's current attempt: in the text of its files, or in their names. Reads
+    /// them as a stream, however large they are, until each id was found.
+    async fn named_in_outputs(
+        &self,
+        scoring: &Scoring,
+        ids: &BTreeSet<ScoringId>,
+        by: NamedBy,
+    ) -> Result<BTreeSet<ScoringId>, Inconclusive>;
+}
+
+/// How an output names what it was made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NamedBy {
+    /// In its text.
+    Text,
+    /// In the names of its files.
+    FileNames,
 }
 
 /// Reads the time. Hosts give the machine's clock, simulations their own.

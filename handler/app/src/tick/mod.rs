@@ -19,6 +19,7 @@ use crate::orphans::{InFlightJobs, Orphans};
 use crate::starts::Starts;
 
 mod backlog;
+mod groups;
 mod maintain;
 mod order;
 mod pending;
@@ -28,6 +29,7 @@ mod scopes;
 mod submit;
 mod walk;
 
+use groups::Groups;
 use maintain::Maintain;
 use pending::PendingLooks;
 use report::Counts;
@@ -48,6 +50,7 @@ pub struct Tick {
     clock: LedgerClock,
     admission: Arc<Admission>,
     walk: Walk,
+    groups: Groups,
     scopes: Scopes,
     submit: Submit,
     pending: PendingLooks,
@@ -80,6 +83,14 @@ impl Tick {
                 services: services.clone(),
                 driver: driver.clone(),
                 last: Mutex::default(),
+            },
+            groups: Groups {
+                ledger: ledger.clone(),
+                rules: Arc::clone(rules),
+                clock: clock.clone(),
+                blobs: Arc::clone(&services.blobs),
+                driver: driver.clone(),
+                admission: Arc::clone(admission),
             },
             scopes: Scopes {
                 ledger: ledger.clone(),
@@ -135,9 +146,15 @@ impl Tick {
             now,
             until: deadline - (deadline - now).max(Duration::ZERO) / QUEUED_TIME_SHARE,
         };
-        let walked = self.walk.run(&options, &counts).await?;
+        let mut walked = self.walk.run(&options, &counts).await?;
         (report.in_flight, report.states, report.whole) = (walked.in_flight, walked.states, walked.whole);
         let jobs = options.jobs;
+        // Before what waits is submitted: a group that is made now is submitted now.
+        let seen = std::mem::take(&mut walked.groups);
+        let staged = Box::pin(self.groups.run(seen, walked.whole, options.until, &counts)).await;
+        for group in staged {
+            walked.queue.add(group);
+        }
         let in_flight = self.submit(walked, controls.as_deref(), now, deadline, &counts, &mut report).await;
         // After the queue: what is found goes behind what has waited.
         self.pending.run(now, deadline, &counts, &mut report).await;

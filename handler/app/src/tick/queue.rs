@@ -115,6 +115,7 @@ mod tests {
             on_hold_since: None,
             expedited: false,
             origin: Origin::Told,
+            group: None,
             created: NOW + Duration::seconds(i64::from(n)),
             attempt: 0,
         }

@@ -223,6 +223,7 @@ mod tests {
             on_hold_since: None,
             expedited: false,
             origin: lifecycle::Origin::Told,
+            group: None,
             created: since - Duration::HOUR,
             attempt: 1,
         }

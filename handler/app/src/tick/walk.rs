@@ -18,6 +18,7 @@ use lifecycle::{JobStatus, Observation, Policy, Rules, ScoringId, Status, stop_a
 use time::{Duration, OffsetDateTime};
 use tokio::sync::Semaphore;
 
+use super::groups::GroupsSeen;
 use super::order::{parts_from, scattered_index};
 use super::queue::{MAX_QUEUED_PER_RULE, Queue};
 use super::report::{Counts, StateCounts};
@@ -74,6 +75,8 @@ pub(super) struct Walked {
     pub(super) holders: Holders,
     /// Whose row cannot be read, and who may hold a slot of any scope.
     pub(super) may_hold: Vec<ScoringId>,
+    /// What there is of groups.
+    pub(super) groups: GroupsSeen,
     /// The jobs in flight, if they are wanted.
     pub(super) jobs: InFlightJobs,
     /// Parts that could not be read.
@@ -100,6 +103,7 @@ impl Walk {
             queue: Queue::new(MAX_QUEUED_PER_RULE),
             holders: Holders::new(),
             may_hold: Vec::new(),
+            groups: GroupsSeen::default(),
             jobs: InFlightJobs::default(),
             unread: Vec::new(),
         });
@@ -192,6 +196,9 @@ impl Walk {
             // Behind all that ever come it would starve at an endpoint that is full.
             row.created = OffsetDateTime::UNIX_EPOCH;
         }
+        if walked.groups.add(&row, &self.rules, options.now) {
+            return;
+        }
         if row.status == Status::Queued {
             // Only what can be submitted: what cannot must not take the place of what can.
             if row.due <= options.now && row.on_hold.is_none() && self.rules.get(&row.rule).is_some() {
@@ -234,7 +241,9 @@ impl Walk {
         };
         match row.status {
             // The lease is exact: nobody polls for its end.
-            Status::Submitting => row.due <= now,
+            Status::Submitting | Status::Staging => row.due <= now,
+            // Its group's end is brought to it.
+            Status::Grouped => false,
             Status::Unknown | Status::Held | Status::Verifying => {
                 row.due <= now && poll_is_due(&row.id, row.since, interval, last, now)
             }

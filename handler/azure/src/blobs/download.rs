@@ -1,7 +1,9 @@
 //! What an output holds, for whoever wants the predictions on a machine of their own. It is the one place where the contents of a
 //! blob are read.
 
-use app::ports::Inconclusive;
+use std::collections::BTreeSet;
+
+use app::ports::{Inconclusive, NamedBy};
 use azure_core::error::ErrorKind;
 use azure_core::http::Etag;
 use azure_storage_blob::models::{
@@ -9,8 +11,9 @@ use azure_storage_blob::models::{
 };
 use bytes::Bytes;
 use futures::TryStreamExt as _;
+use lifecycle::group::NamesFound;
 use lifecycle::job::{Output, OutputKind};
-use lifecycle::{BlobPlace, Scoring};
+use lifecycle::{BlobPlace, Scoring, ScoringId};
 use reqwest::Url;
 use time::OffsetDateTime;
 
@@ -77,6 +80,38 @@ impl AzureBlobs {
                 until - from
             )))
         }
+    }
+
+    /// Which of these ids the outputs of a scoring name.
+    pub(super) async fn names_of(
+        &self,
+        scoring: &Scoring,
+        ids: &BTreeSet<ScoringId>,
+        by: NamedBy,
+    ) -> Result<BTreeSet<ScoringId>, Inconclusive> {
+        let mut names = NamesFound::of(ids);
+        for output in scoring.submission.iter().flat_map(|sent| sent.outputs.values()) {
+            for file in self.output_files(scoring, output).await? {
+                names.begin();
+                match by {
+                    NamedBy::FileNames => names.read(file.name.as_bytes()),
+                    NamedBy::Text => {
+                        let mut from = 0;
+                        while let Some(bytes) = self.read(&file, from).await? {
+                            from += bytes.len() as u64;
+                            names.read(&bytes);
+                            if names.all() {
+                                break;
+                            }
+                        }
+                    }
+                }
+                if names.all() {
+                    return Ok(names.found());
+                }
+            }
+        }
+        Ok(names.found())
     }
 
     async fn one_file(&self, url: &Url, path: &str) -> azure_core::Result<OutputFile> {

@@ -14,12 +14,13 @@ use std::time::Duration;
 use app::ports::{Answered, Inconclusive, InconclusiveKind, MAX_PAGE, PartPage};
 use azure_core::http::{Etag, NoFormat, RequestContent, Response};
 use azure_storage_blob::models::{
-    BlobClientGetPropertiesOptions, BlockBlobClientCommitBlockListOptions, BlockBlobClientCommitBlockListResultHeaders,
-    BlockBlobClientStageBlockFromUrlOptions, BlockBlobClientUploadBlobFromUrlOptions,
-    BlockBlobClientUploadBlobFromUrlResultHeaders, BlockBlobClientUploadOptions, BlockListType, BlockLookupList,
-    HttpRange,
+    BlobClientDeleteOptions, BlobClientGetPropertiesOptions, BlockBlobClientCommitBlockListOptions,
+    BlockBlobClientCommitBlockListResultHeaders, BlockBlobClientStageBlockFromUrlOptions,
+    BlockBlobClientUploadBlobFromUrlOptions, BlockBlobClientUploadBlobFromUrlResultHeaders,
+    BlockBlobClientUploadOptions, BlockListType, BlockLookupList, HttpRange,
 };
 use futures::{StreamExt as _, TryStreamExt as _};
+use lifecycle::datastore::DatastorePath;
 use lifecycle::digest::digest;
 use lifecycle::publication::{Refusal, RefusalKind};
 use lifecycle::{
@@ -106,7 +107,12 @@ impl AzureBlobs {
         let page = self.listed(&container, &format!("{path}/"), from, MAX_PAGE).await?;
         let part = |(name, shown): (String, lifecycle::BlobSnapshot)| {
             let rest = name.strip_prefix(path)?;
-            let at = BlobPlace { uri: format!("{}{rest}", folder.uri.trim_end_matches('/')), ..folder.clone() };
+            let uri = if DatastorePath::read(&folder.uri).is_some() {
+                format!("{}{rest}", folder.uri.trim_end_matches('/'))
+            } else {
+                below(&container, &name).ok()?.to_string()
+            };
+            let at = BlobPlace { uri, ..folder.clone() };
             (!shown.is_folder).then(|| CopySource { at, etag: unquoted(&shown.etag).to_owned(), len: shown.size })
         };
         Ok(PartPage { parts: page.blobs.into_iter().filter_map(part).collect(), next: page.next })
@@ -283,6 +289,18 @@ impl AzureBlobs {
                 return Err(Ended::Perhaps(perhaps));
             }
         }
+    }
+
+    pub(super) async fn removed(&self, at: &BlobPlace, etag: &str) -> Result<(), Inconclusive> {
+        let (container, path) = self.resolved(at).await?;
+        let url = below(&container, &path)?;
+        let another =
+            |error: &azure_core::Error| error.http_status().is_some_and(|s| matches!(u16::from(s), 404 | 412));
+        let remove = || async {
+            let options = BlobClientDeleteOptions { if_match: Some(quoted(etag)), ..Default::default() };
+            self.blob_client(&url)?.delete(Some(options)).await.map(drop)
+        };
+        self.with_retries(&url, another, remove).await.map(drop)
     }
 
     pub(super) async fn write_document(

@@ -181,8 +181,12 @@ impl DecideContext<'_> {
         };
         // `>=`: the rule may have been given fewer attempts since. Code that failed by its input fails by it again.
         let hopeless = cause == FailureCause::UserCode && !self.policy.retry_user_errors;
-        if attempt >= max || hopeless {
-            let reason = if hopeless && attempt < max {
+        // Each file is tried again in its half: to repeat the whole before would only cost.
+        let splits = self.scoring.would_split(cause);
+        if attempt >= max || hopeless || splits {
+            let reason = if splits {
+                format!("{told}; the group is tried in halves")
+            } else if hopeless && attempt < max {
                 format!("{told}; a recognised error of the user's code, which is not tried again (retryUserErrors)")
             } else {
                 format!("{told}; attempt {attempt} of {max} was the last")

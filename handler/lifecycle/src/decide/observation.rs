@@ -2,8 +2,10 @@
 
 use std::fmt;
 
+use super::group::Staging;
 use super::publish::PublishAnswer;
 use crate::destination::DestinationLook;
+use crate::group::MemberEnd;
 use crate::id::{JobName, ScoringId, ServiceRequestId};
 use crate::input::InputFound;
 use crate::job::{Answer, Candidate, Job, JobSnapshot, JobStatus, JobsFound, LostLook, OutputFound, OutputSnapshot};
@@ -38,6 +40,31 @@ pub enum Observation {
         /// one, or one that came after it and is not copied for it.
         sources: Vec<(String, FileVersion)>,
     },
+    /// What is at the output paths of a group's attempt.
+    GroupOutput {
+        /// What is there.
+        output: OutputSnapshot,
+        /// Members that it names; `None`: the rule does not ask.
+        named: Option<Vec<ScoringId>>,
+    },
+    /// What came of copying a group's members.
+    Staged(Staging),
+    /// It is to be a member of this group.
+    Joined {
+        /// The group.
+        group: ScoringId,
+        /// The group that this is a half of, which it must be a member of.
+        half_of: Option<ScoringId>,
+    },
+    /// A group has ended, or is on record without it.
+    GroupEnded {
+        /// The group.
+        group: ScoringId,
+        /// What that means for this member.
+        end: MemberEnd,
+    },
+    /// No row of a scoring names this group any more.
+    NoMemberLeft,
     /// What lies where the next result is published.
     Destination(Box<DestinationLook>),
     /// A copy to where it is published was tried.

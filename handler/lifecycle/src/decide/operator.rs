@@ -4,11 +4,15 @@
 use super::attempt::close_attempt;
 use super::observation::{Order, Verb};
 use super::step::{DecideContext, Effect, Step, wait};
+use crate::group::Grouping;
 use crate::scoring::Scoring;
 use crate::status::{Event, Status};
 
 impl DecideContext<'_> {
     pub(super) fn ordered(&self, order: &Order) -> Step {
+        if let Some(step) = self.of_group(order.verb) {
+            return step;
+        }
         match order.verb {
             Verb::Retry => self.retry(order),
             Verb::Cancel => self.cancel(order),
@@ -19,6 +23,13 @@ impl DecideContext<'_> {
             Verb::Expedite => self.expedite(order),
             Verb::Publish => self.publish(order),
         }
+    }
+
+    /// Why a group cannot be ordered to do what its members can; `None`: it is none, or it can.
+    fn of_group(&self, verb: Verb) -> Option<Step> {
+        let is_members = matches!(verb, Verb::Retry | Verb::Publish);
+        let say = || wait("it is a group; order it of its members".to_owned());
+        (self.scoring.is_group() && is_members).then(say)
     }
 
     /// Tried again: from its end with an attempt of its own, from its back-off at once.
@@ -50,9 +61,13 @@ impl DecideContext<'_> {
             }
             Status::Superseded => wait("another version of its path is scored in its place".to_owned()),
             Status::Held => wait("it is held; `scorekeeper resolve` says how it goes on".to_owned()),
-            Status::Submitting | Status::Unknown | Status::Running | Status::Cancelling | Status::Verifying => {
-                wait(format!("it is {status}: an attempt is under way"))
-            }
+            Status::Grouped => wait("it is a member of a group, whose job is not at its end".to_owned()),
+            Status::Staging
+            | Status::Submitting
+            | Status::Unknown
+            | Status::Running
+            | Status::Cancelling
+            | Status::Verifying => wait(format!("it is {status}: an attempt is under way")),
         }
     }
 
@@ -136,6 +151,9 @@ impl DecideContext<'_> {
             Status::Queued => {
                 let reason = format!("{order}: it goes before all others of its endpoint");
                 self.transition(Event::Expedited, reason, Effect::None, |next| {
+                    if next.waits_for_group() {
+                        next.grouping = Some(Box::new(Grouping::Alone("an operator wants it first".to_owned())));
+                    }
                     next.expedited = true;
                     next.due = self.now;
                 })
@@ -153,6 +171,8 @@ impl DecideContext<'_> {
     fn cancel(&self, order: &Order) -> Step {
         match self.scoring.status {
             Status::Queued if self.scoring.attempt == 0 => self.withdraw(order, "nothing was sent for it"),
+            Status::Grouped => self.withdraw(order, "its group goes on with the others"),
+            Status::Staging => self.withdraw(order, "nothing was sent for it"),
             Status::Queued => self.withdraw(order, "no attempt of it is under way; a job that appears late is stopped"),
             // As when it is given up: a job of it that appears later is an orphaned one, and is stopped then.
             Status::Held => {

@@ -21,11 +21,10 @@ impl DecideContext<'_> {
             // It was verified, and what is written goes by what it was then.
             return self.published();
         }
-        let since = self.scoring.submitted.unwrap_or(self.scoring.created);
         // Nobody knows the job of what was proved by its output alone.
         let ended = if self.scoring.job.is_some() { "the job completed" } else { "the request ran" };
         let problem = match output {
-            OutputSnapshot::Present { bytes, modified, print } if *bytes > 0 && *modified >= since - CLOCK_SKEW => {
+            OutputSnapshot::Present { bytes, print, .. } if self.is_good(output) => {
                 if let Some(step) = self.before_scored() {
                     return step;
                 }
@@ -65,6 +64,12 @@ impl DecideContext<'_> {
         }
         // A job that ends well and leaves nothing may be the code's fault, the storage's or the service's.
         self.attempt_failed(&problem, FailureCause::Unknown, None)
+    }
+
+    /// It is there, not empty, and not older than the submission.
+    pub(super) fn is_good(&self, output: &OutputSnapshot) -> bool {
+        let since = self.scoring.submitted.unwrap_or(self.scoring.created);
+        matches!(output, OutputSnapshot::Present { bytes, modified, .. } if *bytes > 0 && *modified >= since - CLOCK_SKEW)
     }
 
     fn without_input(&self) -> &'static str {

@@ -111,6 +111,9 @@ impl DecideContext<'_> {
         if to != Status::Queued {
             next.on_hold = None;
         }
+        if to == Status::Queued && from.is_terminal() {
+            next.leave_ended_group();
+        }
         next.expedited &= matches!(to, Status::Queued | Status::Submitting);
         self.note_input(&mut next);
         change(&mut next);

@@ -165,6 +165,7 @@ fn absent() -> Observation {
 }
 
 mod followed;
+mod group;
 mod input;
 mod operator;
 mod publish;
@@ -245,9 +246,10 @@ fn every_row_of_the_table_is_taken_and_nothing_beside_it() {
     // Breadth first over everything that can be seen now, a day later and when something is due.
     let mut taken = BTreeSet::new();
     let mut lives = vec![(Life::new(), 0)];
+    lives.extend(group::lives().into_iter().map(|life| (life, 0)));
     let mut known = BTreeSet::new();
     while let Some((life, depth)) = lives.pop() {
-        for observation in every_seen() {
+        for observation in every_seen().into_iter().chain(group::observations()) {
             for pause in
                 [Duration::ZERO, Duration::minutes(1), Duration::minutes(20), Duration::days(1), Duration::days(8)]
             {
@@ -260,8 +262,9 @@ fn every_row_of_the_table_is_taken_and_nothing_beside_it() {
                     assert!(!life.scoring.status.is_terminal() || same || opened);
                     taken.insert(row);
                     let key = format!(
-                        "{:?}{}{}{:?}{}{}{}{}",
+                        "{:?}{:?}{}{}{:?}{}{}{}{}",
                         next.status,
+                        next.grouping,
                         next.attempt,
                         next.submission.is_some(),
                         next.missing_since.is_some(),
@@ -271,7 +274,10 @@ fn every_row_of_the_table_is_taken_and_nothing_beside_it() {
                         next.output_seen.is_some() || next.stop_ordered
                     );
                     if depth < 9 && known.insert(key) {
-                        lives.push((Life { rule: rule(), scoring: *next, now, taken: Vec::new() }, depth + 1));
+                        lives.push((
+                            Life { rule: life.rule.clone(), scoring: *next, now, taken: Vec::new() },
+                            depth + 1,
+                        ));
                     }
                 }
             }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::exclude::{Exclude, Glob};
+use super::group::GroupSettings;
 use super::metadata_and_tags::{AskedMetadata, AskedTags};
 use super::policy::Policy;
 use super::publish::Publish;
@@ -67,6 +68,8 @@ pub struct Rule {
     /// What to do with blobs that were renamed into its place.
     #[cfg_attr(feature = "schema", schemars(with = "Option<Renames>"))]
     pub renames: Renames,
+    /// Several uploads share one job; absent: each has its own.
+    pub group: Option<GroupSettings>,
     /// How its place is swept for versions that no event told of.
     #[cfg_attr(feature = "schema", schemars(flatten))]
     pub sweep: SweepSchedule,

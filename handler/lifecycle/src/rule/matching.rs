@@ -3,6 +3,7 @@
 use super::data::is_data_asset;
 use super::definition::{EmptyBlobs, InputTemplate, Literal, Match, OutputTemplate, Rule, Source};
 use super::exclude::Excluded;
+use super::group::stands_for_the_folder;
 use super::upload::{Api, Complete};
 use crate::blob::BlobVersion;
 use crate::job::{Input, InputData, Output, Submission};
@@ -123,6 +124,10 @@ impl Rule {
         };
         let inputs = self.inputs.iter().map(|(name, input)| {
             let input = match input {
+                // The copies of its members.
+                InputTemplate::UriFile(source) if scoring.is_group() && stands_for_the_folder(input) => {
+                    Input::UriFolder(data(source, as_folder))
+                }
                 InputTemplate::UriFile(source) => Input::UriFile(data(source, |uri| uri)),
                 InputTemplate::UriFolder(source) => Input::UriFolder(data(source, as_folder)),
                 InputTemplate::Literal { value, parameter } => {

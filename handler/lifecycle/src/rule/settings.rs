@@ -211,6 +211,11 @@ impl Settings {
         compute.chain(own).chain(listed)
     }
 
+    /// Any file's failure fails the job from now on; `false` if the rule says otherwise.
+    pub(super) fn demand_no_error(&mut self) -> bool {
+        *self.error_threshold.get_or_insert(0) == 0
+    }
+
     /// The compute that is asked for in place of the deployment's own.
     pub fn compute_target(&self) -> Option<&Template> {
         self.compute.as_ref()?.target.as_ref()

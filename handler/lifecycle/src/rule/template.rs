@@ -123,6 +123,11 @@ impl Template {
         self.parts.iter().any(|part| matches!(part, Part::Hole(hole) if hole.tells_the_blob()))
     }
 
+    /// It says something of the one blob that is scored, be it the same for others.
+    pub(super) fn is_of_one_blob(&self) -> bool {
+        self.parts.iter().any(|part| matches!(part, Part::Hole(hole) if hole.is_of_one_blob()))
+    }
+
     /// Blobs of two folders are told apart by what it makes of them.
     pub(crate) fn tells_the_folder(&self) -> bool {
         self.parts.iter().any(|part| matches!(part, Part::Hole(Placeholder::FolderUrl | Placeholder::Folder { .. })))

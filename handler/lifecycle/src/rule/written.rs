@@ -9,6 +9,7 @@ use super::definition::{EmptyBlobs, Match, Rule, Target, default_inputs, default
 use super::document::{Members, Node, Read, Refused};
 use super::examples::Examples;
 use super::exclude::{Exclude, Glob};
+use super::group::check_group;
 use super::names::duration;
 use super::policy::{OnUnknown, Policy};
 use super::published::Checked;
@@ -55,7 +56,7 @@ impl Read for Rule {
             }
             None => default_outputs(),
         };
-        let settings = members.or_default("settings");
+        let mut settings = members.or_default("settings");
         let tags = members.optional("tags").unwrap_or(true);
         let generation = members.or_default("generation");
         let max_in_flight = read_max_in_flight(&mut members);
@@ -63,6 +64,10 @@ impl Read for Rule {
         let empty_blobs = members.or_default("emptyBlobs");
         let renames = members.or_default("renames");
         let overwrites = members.or_default("overwrites");
+        let group = members.optional("group");
+        if group.is_some() {
+            check_group(&members, &complete, inputs.values(), outputs.values(), &mut settings);
+        }
         let sweep = SweepSchedule::read(&mut members);
         let policy = read_policy(&mut members);
         check_marker(&members, &complete, empty_blobs, matches.as_ref());
@@ -84,6 +89,7 @@ impl Read for Rule {
             complete,
             renames,
             overwrites,
+            group,
             sweep,
             shadow_of: None,
             metadata_in_texts: BTreeMap::new(),

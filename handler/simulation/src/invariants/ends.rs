@@ -133,7 +133,8 @@ impl Invariants {
     /// Durable's readers take them. `instance` gives what is shown of a scoring, its history included.
     pub(crate) fn at_the_end(&mut self, history: &dyn Fn(&ScoringId) -> Vec<Row>, instance: Shown<'_>) {
         // What was opened again at rest is looked at by a tick that may not come any more.
-        let settled = self.tracked.values().filter(|known| !known.opened);
+        // Groups are shown by nobody else.
+        let settled = self.tracked.values().filter(|known| !known.opened && !known.scoring.is_group());
         let all: Vec<Scoring> = settled.map(|known| known.scoring.clone()).collect();
         for scoring in all {
             let id = &scoring.id;

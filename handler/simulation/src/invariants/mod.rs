@@ -5,6 +5,7 @@
 //! they take limits and times from the rules as they were meant, so that an app with other rules is found out.
 
 mod ends;
+mod groups;
 pub(crate) mod orders;
 mod published;
 mod requests;
@@ -154,6 +155,8 @@ pub(super) struct Invariants {
     seen_events: BTreeSet<String>,
     /// Scorings that have probed a circuit breaker. One goes beyond its rule's limit.
     probes: BTreeSet<ScoringId>,
+    /// Members that an operator took out of their group, or whose end the ledger refused: its job scores them all the same.
+    taken_out: BTreeSet<ScoringId>,
     /// How often each row of the transition table was taken.
     pub(super) taken: Vec<u64>,
     /// The first promise that was broken.
@@ -206,6 +209,7 @@ impl Invariants {
             announced: BTreeSet::new(),
             seen_events: BTreeSet::new(),
             probes: BTreeSet::new(),
+            taken_out: BTreeSet::new(),
             taken: vec![0; TRANSITIONS.len()],
             violation: None,
         }
@@ -287,6 +291,9 @@ impl Invariants {
                 format!("{name} was made and is neither adopted nor counted as an orphaned job"),
             ));
         }
+        if let Some((group, uri)) = cloud.copies().find(|(group, _)| self.tracked.contains_key(group)) {
+            return Some((group, format!("its copy {uri} is left")));
+        }
         self.tracked.values().find_map(|TrackedScoring { scoring: s, opened, .. }| {
             if at_rest && *opened {
                 return None;
@@ -294,6 +301,9 @@ impl Invariants {
             if !s.status.is_terminal() {
                 let last_error = s.last_error.as_deref().unwrap_or("nothing in its way");
                 return Some((s.id.clone(), format!("it is still {} ({last_error})", s.status)));
+            }
+            if s.is_group() {
+                return None;
             }
             let projected = self.projected.get(s.id.as_str());
             (projected.map(|version| i64::from(*version)) != Some(s.version))
@@ -393,7 +403,8 @@ impl Invariants {
                     format!("{} was left for {}", before.status, next.status)
                 });
                 let step = next.attempt.checked_sub(before.attempt);
-                self.hold(matches!(step, Some(0 | 1)), "attempts", id, || {
+                // A member has the attempt of its group.
+                self.hold(matches!(step, Some(0 | 1)) || next.member_of().is_some(), "attempts", id, || {
                     format!("attempt {} follows attempt {}", next.attempt, before.attempt)
                 });
                 let failed_by_user = next.error.as_deref().is_some_and(|error| error.contains(USER_ERROR));
@@ -414,9 +425,7 @@ impl Invariants {
                 self.latest(next, now);
             }
         }
-        if let Some(job) = &next.job {
-            self.adopted(next, &job.name, cloud);
-        }
+        self.job_of(next, before_status, event, cloud);
         if next.publishing.is_some() {
             self.announced.insert(id.clone());
         }
@@ -432,12 +441,28 @@ impl Invariants {
         }
     }
 
+    /// The job of a scoring is its own, or that of its group.
+    fn job_of(&mut self, next: &Scoring, before: Option<Status>, event: Option<Event>, cloud: &Cloud) {
+        let takes_out = matches!(event, Some(Event::Withdrawn | Event::JobCancelled | Event::RecordRefused));
+        if before == Some(Status::Grouped) && takes_out {
+            self.taken_out.insert(next.id.clone());
+        }
+        match (&next.job, next.member_of()) {
+            (Some(job), Some(group)) => self.shares(next, group, &job.name, cloud),
+            (Some(job), None) => self.adopted(next, &job.name, cloud),
+            (None, _) => {}
+        }
+    }
+
     /// A scoring came to be on record.
     fn taken_in(&mut self, next: &Scoring, now: OffsetDateTime) {
         let id = &next.id;
         self.recorded.insert(id.clone(), now);
         let key = self.scored_version((next.rule.clone(), next.blob.url.clone(), next.blob.etag.clone()));
-        let other = if next.generation == 0 {
+        let other = if next.is_group() {
+            // It is of no blob version.
+            None
+        } else if next.generation == 0 {
             self.versions.insert(key, id.clone())
         } else {
             self.ordered(next);
@@ -547,7 +572,9 @@ impl Invariants {
         let id = &next.id;
         let ended = next.status.is_terminal();
         let listed = peek(&listed_key(id, next.created)).is_some();
-        self.hold(listed, "list index", id, || "it is not in the list index".to_owned());
+        self.hold(listed != next.is_group(), "list index", id, || {
+            format!("it is {}in the list index", if listed { "" } else { "not " })
+        });
         let in_flight = peek(&rows::in_flight_key(id));
         self.hold(in_flight.is_some() != ended, "in-flight index", id, || {
             format!("{}, and it is {}in the in-flight index", next.status, if ended { "" } else { "not " })
@@ -562,7 +589,7 @@ impl Invariants {
             format!("{}, and it is {}among what needs a person", next.status, if told { "" } else { "not " })
         });
         if let Some(at) = next.completed {
-            let terminal = rows::terminal_key(id, at);
+            let terminal = if next.is_group() { rows::ended_group_key(id, at) } else { rows::terminal_key(id, at) };
             let listed = peek(&terminal).is_some();
             self.hold(listed, "terminal index", id, || format!("{}, and not in the terminal index", next.status));
             let by_status = end_keys(next.status, next.failure, &terminal).iter().all(|key| peek(key).is_some());

@@ -42,7 +42,7 @@ impl Invariants {
         for entry in entries {
             let said = said(&entry.reason);
             // The first line of what is scored once more says who wanted it.
-            let is_further_generation = entry.from.is_none() && next.generation > 0;
+            let is_further_generation = entry.from.is_none() && next.generation > 0 && !next.is_group();
             let needs_author = is_further_generation || entry.event.is_some_and(is_ordered);
             self.hold(!needs_author || said.is_some(), "orders", &next.id, || {
                 format!("a history does not say who ordered it and why: {}", entry.reason)

@@ -19,6 +19,9 @@ impl Invariants {
         let Some(known) = self.tracked.get(id).map(|known| known.scoring.clone()) else {
             return self.broken(PROMISE, Some(id), format!("{uri} is written of a scoring that is not on record"));
         };
+        if known.is_group() {
+            return self.staged(&known, uri, cloud);
+        }
         if self.unpublished.contains(&known.rule) {
             return self.broken(
                 "shadow",

@@ -12,6 +12,8 @@ const HEIGHT: i32 = 26;
 fn place(status: Status) -> (i32, i32) {
     match status {
         Status::Queued => (10, 90),
+        Status::Grouped => (440, 170),
+        Status::Staging => (10, 170),
         Status::Submitting => (150, 90),
         Status::Running => (360, 90),
         Status::Verifying => (520, 90),

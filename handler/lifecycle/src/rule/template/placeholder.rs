@@ -126,6 +126,11 @@ impl Placeholder {
         matches!(self, Self::Url | Self::Path(_) | Self::ETag | Self::ETag8 | Self::Scoring)
     }
 
+    /// It is filled in by the blob and not by rule, attempt and time.
+    pub(super) fn is_of_one_blob(&self) -> bool {
+        !matches!(self, Self::Time(_) | Self::Rule | Self::Scoring | Self::Attempt)
+    }
+
     pub(super) fn fill(&self, text: &mut String, values: &Values<'_>) {
         let blob = values.blob;
         match self {

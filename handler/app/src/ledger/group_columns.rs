@@ -1,0 +1,127 @@
+//! Columns of a scoring's part in groups, and back.
+//!
+//! The ids of a group's members stand in one column without anything between them, a thousand of which a property holds, and a letter
+//! for each in another.
+
+use lifecycle::group::{Group, Grouping, Member, MemberState};
+use lifecycle::{Scoring, ScoringId, Status};
+
+use super::rows::{MAX_FOREIGN, Reader, Unreadable, clipped};
+use crate::ports::table_store::Entity;
+
+/// Digits of an id.
+const DIGITS: usize = 32;
+
+/// What the in-flight index tells of a scoring's part in groups.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum InGroup {
+    /// It waits until a group is made of it and others.
+    Waits {
+        /// URL of the folder that its blob lies in, without a slash at its end.
+        folder: String,
+        /// Bytes of its blob, if that is known.
+        bytes: Option<u64>,
+    },
+    /// It is a member of this group.
+    Member(ScoringId),
+    /// It is a group.
+    Group {
+        /// The group of which this is a half.
+        half_of: Option<ScoringId>,
+        /// Members whose copies its job reads, once that is settled.
+        staged: Option<usize>,
+    },
+}
+
+pub(super) fn word(grouping: &Grouping) -> &'static str {
+    match grouping {
+        Grouping::Waits => "waits",
+        Grouping::Member(_) => "member",
+        Grouping::Alone(_) => "alone",
+        Grouping::Group(_) => "group",
+    }
+}
+
+/// The group that it is a member, or a half, of.
+pub(super) fn named(s: &Scoring) -> Option<&str> {
+    s.member_of().or_else(|| s.group()?.half_of.as_ref()).map(ScoringId::as_str)
+}
+
+pub(super) fn alone(s: &Scoring) -> Option<String> {
+    match s.grouping.as_deref() {
+        Some(Grouping::Alone(why)) => Some(clipped(why, MAX_FOREIGN)),
+        _ => None,
+    }
+}
+
+pub(super) fn members(s: &Scoring) -> Option<String> {
+    Some(s.group()?.members.iter().map(|member| member.id.as_str()).collect())
+}
+
+pub(super) fn states(s: &Scoring) -> Option<String> {
+    Some(s.group()?.members.iter().map(|member| member.state.letter()).collect())
+}
+
+/// Of what waits alone: no other one is grouped by it.
+pub(super) fn folder(s: &Scoring) -> Option<&str> {
+    let waits = s.waits_for_group() && s.status == Status::Queued;
+    waits.then(|| s.blob.url.rsplit_once('/').map_or(s.blob.url.as_str(), |(folder, _)| folder))
+}
+
+pub(super) fn bytes(s: &Scoring) -> Option<i64> {
+    folder(s)?;
+    s.blob.size.and_then(|bytes| i64::try_from(bytes).ok())
+}
+
+/// How many members are copied, once none of them is to be.
+pub(super) fn staged(s: &Scoring) -> Option<i32> {
+    let group = s.group().filter(|_| s.status != Status::Staging)?;
+    i32::try_from(group.staged().count()).ok()
+}
+
+/// The part that a scoring's row tells.
+pub(super) fn from_row(read: &Reader<'_>) -> Result<Option<Box<Grouping>>, Unreadable> {
+    let Some(word) = read.0.string("Grouping") else { return Ok(None) };
+    Ok(Some(Box::new(match word {
+        "waits" => Grouping::Waits,
+        "member" => Grouping::Member(read.parsed("Group")?),
+        "alone" => Grouping::Alone(read.string("AloneReason")?),
+        "group" => Grouping::Group(Group { half_of: read.parsed_if_there("Group")?, members: members_of(read)? }),
+        other => return Err(unknown(read, other)),
+    })))
+}
+
+fn members_of(read: &Reader<'_>) -> Result<Vec<Member>, Unreadable> {
+    let (ids, states) = (read.string("Members")?, read.string("MemberStates")?);
+    let torn = || read.wrong("`Members` and `MemberStates` do not belong together".to_owned());
+    if !ids.is_ascii() || ids.len() != states.chars().count() * DIGITS {
+        return Err(torn());
+    }
+    let member = |(index, letter): (usize, char)| {
+        let id = ScoringId::read(ids.get(index * DIGITS..(index + 1) * DIGITS)?)?;
+        Some(Member { id, state: MemberState::of_letter(letter)? })
+    };
+    states.chars().enumerate().map(member).collect::<Option<_>>().ok_or_else(torn)
+}
+
+/// The part that a row of the in-flight index tells.
+pub(super) fn from_in_flight(read: &Reader<'_>) -> Result<Option<InGroup>, Unreadable> {
+    let row: &Entity = read.0;
+    Ok(match row.string("Grouping") {
+        None | Some("alone") => None,
+        Some("waits") => Some(InGroup::Waits {
+            folder: row.string("Folder").unwrap_or_default().to_owned(),
+            bytes: row.int64("Bytes").and_then(|bytes| u64::try_from(bytes).ok()),
+        }),
+        Some("member") => Some(InGroup::Member(read.parsed("Group")?)),
+        Some("group") => Some(InGroup::Group {
+            half_of: read.parsed_if_there("Group")?,
+            staged: row.int32("Staged").and_then(|staged| usize::try_from(staged).ok()),
+        }),
+        Some(other) => return Err(unknown(read, other)),
+    })
+}
+
+fn unknown(read: &Reader<'_>, word: &str) -> Unreadable {
+    read.wrong(format!("`Grouping` is `{word}`, which this version does not know"))
+}

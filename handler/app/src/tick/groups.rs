@@ -1,0 +1,573 @@
+//! The part of a tick that groups: puts what waits into groups, brings the ends of groups to their members, splits what failed, and
+//! removes copies that nobody needs.
+//!
+//! A member's row is the authority. So a group is made in this order: each row comes to name it by compare-and-swap, then its own row is
+//! inserted with a list of those that do. Who dies in between leaves rows that name a group which is not there; a later tick seals it
+//! with these. Who comes to name it after the list was written is not in it, and waits for another group.
+//!
+//! It finds all that by the walk: what waits, which rows name which group, and which groups are in flight. Only of groups that
+//! have ended, or are not there, anything is read.
+//!
+//! Never: a list of members that grows; a member that ends by anything but the row of its group.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use futures::{StreamExt as _, stream};
+use lifecycle::group::{Group, Grouping, MemberEnd, MemberState, SharedResult, staging_folder};
+use lifecycle::id::{DeploymentName, EndpointKey, RuleId};
+use lifecycle::rule::{GroupBy, GroupSettings};
+use lifecycle::{Observation, Rules, Scoring, ScoringId, Status, UnversionedBlob};
+use time::{Duration, OffsetDateTime};
+
+use super::queue::MAX_QUEUED_PER_RULE;
+use super::report::Counts;
+use crate::admission::Admission;
+use crate::clock::LedgerClock;
+use crate::driver::{Driver, Evidence};
+use crate::error::{Error, during, error_chain};
+use crate::ledger::{Acceptance, Announced, InFlight, InGroup, Ledger};
+use crate::ports::Blobs;
+
+/// Members of one group that are moved at one time.
+const MAX_CONCURRENT_MEMBERS: usize = 16;
+/// Groups that are made, or brought to their end, at one time.
+const MAX_CONCURRENT_GROUPS: usize = 4;
+/// A group that is not there is sealed by others once its members named it for so long: whoever made it is taken for dead.
+const SEALED_WITHIN: Duration = Duration::minutes(2);
+/// Copies are removed no earlier than this after their group was sealed: one whose answer was lost may still arrive.
+const REMOVED_AFTER: Duration = Duration::minutes(20);
+/// Folders whose copies one tick removes, of each shard.
+const MAX_REMOVED: usize = 20;
+
+/// What a walk has seen of groups.
+#[derive(Default)]
+pub(super) struct GroupsSeen {
+    /// What waits, by rule and by account and folder.
+    waiting: BTreeMap<RuleId, Vec<Waiting>>,
+    /// By group, the rows that name it, with the time since when the last of them does.
+    members: BTreeMap<ScoringId, (Vec<ScoringId>, OffsetDateTime)>,
+    /// Groups in flight.
+    in_flight: BTreeMap<ScoringId, InFlightGroup>,
+}
+
+/// A group in flight.
+struct InFlightGroup {
+    half_of: Option<ScoringId>,
+    /// Members that are copied, once that is settled.
+    staged: Option<usize>,
+}
+
+/// One that waits.
+struct Waiting {
+    id: ScoringId,
+    place: WaitingPlace,
+    bytes: Option<u64>,
+    created: OffsetDateTime,
+}
+
+/// What those have in common that may share a job.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct WaitingPlace {
+    endpoint: EndpointKey,
+    deployment: Option<DeploymentName>,
+    /// URL of a folder, or of an account.
+    folder: String,
+}
+
+impl GroupsSeen {
+    /// Notes what a row tells of groups. Returns whether it waits for one, and is not to be submitted.
+    pub(super) fn add(&mut self, row: &InFlight, rules: &Rules, now: OffsetDateTime) -> bool {
+        match &row.group {
+            None => false,
+            Some(InGroup::Waits { folder, bytes }) => {
+                let groups = rules.get(&row.rule).is_some_and(|rule| rule.group.is_some());
+                let waiting = self.waiting.entry(row.rule.clone()).or_default();
+                if groups && row.due <= now && row.on_hold.is_none() && waiting.len() < MAX_QUEUED_PER_RULE {
+                    let (endpoint, deployment) = (row.endpoint.key().clone(), row.deployment.clone());
+                    let place = WaitingPlace { endpoint, deployment, folder: folder.clone() };
+                    waiting.push(Waiting { id: row.id.clone(), place, bytes: *bytes, created: row.created });
+                }
+                row.status == Status::Queued
+            }
+            Some(InGroup::Member(group)) => {
+                let (members, since) = self.members.entry(group.clone()).or_insert((Vec::new(), row.since));
+                members.push(row.id.clone());
+                *since = row.since.max(*since);
+                false
+            }
+            Some(InGroup::Group { half_of, staged }) => {
+                let group = InFlightGroup { half_of: half_of.clone(), staged: *staged };
+                self.in_flight.insert(row.id.clone(), group);
+                false
+            }
+        }
+    }
+}
+
+/// Groups. One for each process.
+pub(super) struct Groups {
+    pub(super) ledger: Ledger,
+    pub(super) rules: Arc<Rules>,
+    pub(super) clock: LedgerClock,
+    pub(super) blobs: Arc<dyn Blobs>,
+    pub(super) driver: Driver,
+    pub(super) admission: Arc<Admission>,
+}
+
+impl Groups {
+    /// Brings ends to members, makes groups and stages them, until `deadline`. Returns the groups that are staged now and can be
+    /// submitted. `whole`: the walk has seen every row, so that what it did not see is not there.
+    pub(super) async fn run(
+        &self,
+        seen: GroupsSeen,
+        whole: bool,
+        deadline: OffsetDateTime,
+        counts: &Counts,
+    ) -> Vec<InFlight> {
+        let GroupsSeen { waiting, members, in_flight } = seen;
+        let mut sealed = Vec::new();
+        // Ends first: a slot that a group frees is for one that comes of it.
+        // Of one in flight that fewer were copied of than name it, some are out.
+        let is_over = |group: &ScoringId, naming: usize| {
+            in_flight.get(group).is_none_or(|group| group.staged.is_some_and(|staged| naming > staged))
+        };
+        let ended = members.iter().filter(|(group, (naming, _))| is_over(group, naming.len()));
+        let ended: Vec<_> = ended.map(|(group, (members, since))| (group.clone(), members.clone(), *since)).collect();
+        let mut all = stream::iter(ended)
+            .map(|(group, members, since)| async move {
+                let done = self.bring_end(&group, members, since, deadline, counts).await;
+                (group, done)
+            })
+            .buffer_unordered(MAX_CONCURRENT_GROUPS);
+        while let Some((group, done)) = all.next().await {
+            match done {
+                Ok(new) => sealed.extend(new),
+                Err(error) => counts.failed(&group, &error),
+            }
+        }
+        drop(all);
+        let batches = self.batches(waiting, counts).await;
+        let mut all = stream::iter(batches)
+            .map(|(rule, batch)| async move { self.make(&rule, batch, deadline, counts).await })
+            .buffer_unordered(MAX_CONCURRENT_GROUPS);
+        while let Some(made) = all.next().await {
+            match made {
+                Ok(group) => sealed.extend(group),
+                Err((id, error)) => counts.failed(&id, &error),
+            }
+        }
+        drop(all);
+        if whole {
+            // A half whose members name the whole still has them coming.
+            let has_members = |group: &ScoringId, half_of: Option<&ScoringId>| {
+                members.contains_key(group) || half_of.is_some_and(|whole| members.contains_key(whole))
+            };
+            for (group, _) in in_flight.iter().filter(|(id, group)| !has_members(id, group.half_of.as_ref())) {
+                match self.has_member(group).await {
+                    Ok(true) => {}
+                    Ok(false) => self.tell(group, Observation::NoMemberLeft, counts).await,
+                    Err(error) => counts.failed(group, &error),
+                }
+            }
+            let needed = in_flight.iter().flat_map(|(id, group)| [Some(id), group.half_of.as_ref()]);
+            let needed = needed.flatten().chain(members.keys()).chain(sealed.iter()).cloned().collect();
+            if self.may_have_copies() {
+                self.remove_copies(&needed, deadline, counts).await;
+            }
+        }
+        self.stage(sealed, deadline, counts).await
+    }
+
+    /// Whether a row names a group, or the one that it is a half of: the rows themselves tell, as another process may make a group
+    /// while this one walks the index.
+    async fn has_member(&self, id: &ScoringId) -> Result<bool, Error> {
+        let scoring = self.ledger.get(id).await.map_err(during("reading a group"))?;
+        let Some(group) = scoring.as_ref().and_then(|(scoring, _)| scoring.group()) else { return Ok(true) };
+        for member in &group.members {
+            let row = self.ledger.get(&member.id).await.map_err(during("reading a member"))?;
+            let named = row.as_ref().filter(|(row, _)| !row.status.is_terminal()).and_then(|(row, _)| row.member_of());
+            if named.is_some_and(|named| named == id || group.half_of.as_ref() == Some(named)) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Brings the end of a group to the rows that name it. Returns the halves that were made of it.
+    async fn bring_end(
+        &self,
+        id: &ScoringId,
+        members: Vec<ScoringId>,
+        since: OffsetDateTime,
+        deadline: OffsetDateTime,
+        counts: &Counts,
+    ) -> Result<Vec<ScoringId>, Error> {
+        let now = self.clock.now();
+        let Some((scoring, _)) = self.ledger.get(id).await.map_err(during("reading a group"))? else {
+            if now - since < SEALED_WITHIN {
+                return Ok(Vec::new());
+            }
+            tracing::warn!(group = %id, members = members.len(), "group {id} was left behind before it was sealed, and is sealed now");
+            return Ok(self.seal_of_members(id, members).await?.into_iter().collect());
+        };
+        let Some(group) = scoring.group() else { return Ok(Vec::new()) };
+        let (known, late): (Vec<_>, Vec<_>) = members.into_iter().partition(|member| group.state_of(member).is_some());
+        self.end_members(id, late, |_| MemberEnd::NotSealed, deadline, counts).await;
+        if !scoring.status.is_terminal() {
+            // Those that are not copied need not wait for the others.
+            let is_out = |member: &ScoringId| {
+                matches!(
+                    group.state_of(member),
+                    Some(MemberState::Changed | MemberState::NotCopied | MemberState::Left)
+                )
+            };
+            let out = known.into_iter().filter(is_out).collect();
+            self.end_members(id, out, |member| end_of(&scoring, group, member), deadline, counts).await;
+            return Ok(Vec::new());
+        }
+        if scoring.splits() {
+            return self.split(&scoring, group, known, deadline, counts).await;
+        }
+        self.end_members(id, known, |member| end_of(&scoring, group, member), deadline, counts).await;
+        Ok(Vec::new())
+    }
+
+    async fn end_members(
+        &self,
+        group: &ScoringId,
+        members: Vec<ScoringId>,
+        end: impl Fn(&ScoringId) -> MemberEnd,
+        deadline: OffsetDateTime,
+        counts: &Counts,
+    ) {
+        let ends: Vec<_> = members.into_iter().map(|member| (end(&member), member)).collect();
+        let each = stream::iter(ends).for_each_concurrent(MAX_CONCURRENT_MEMBERS, async |(end, member)| {
+            if self.clock.now() >= deadline {
+                return counts.late();
+            }
+            self.tell(&member, Observation::GroupEnded { group: group.clone(), end }, counts).await;
+        });
+        each.await;
+    }
+
+    /// Makes two groups of one that failed. Whoever does it again comes to the same two: their ids and members follow from the
+    /// group's row. Members that left it meanwhile are in neither.
+    async fn split(
+        &self,
+        scoring: &Scoring,
+        group: &Group,
+        members: Vec<ScoringId>,
+        deadline: OffsetDateTime,
+        counts: &Counts,
+    ) -> Result<Vec<ScoringId>, Error> {
+        let staged: BTreeSet<&ScoringId> = group.staged().collect();
+        let (staying, leaving): (Vec<_>, Vec<_>) = members.into_iter().partition(|member| staged.contains(member));
+        self.end_members(&scoring.id, leaving, |member| end_of(scoring, group, member), deadline, counts).await;
+        if let Some(suspect) = self.suspect(scoring, group).await? {
+            tracing::info!(group = %scoring.id, "group {} is not split: {suspect}", scoring.id);
+            return Ok(Vec::new());
+        }
+        let mut made = Vec::new();
+        for (which, half) in group.halves().into_iter().enumerate() {
+            let id = scoring.id.half(which);
+            let wanted: Vec<ScoringId> = half.iter().filter(|member| staying.contains(member)).cloned().collect();
+            // First the list, which follows from the group's: whoever dies in between leaves a half that waits for its members.
+            made.extend(self.seal(&id, half, scoring, Some(&scoring.id)).await?);
+            self.join(&id, Some(&scoring.id), wanted, deadline, counts).await;
+        }
+        Ok(made)
+    }
+
+    /// Why a failed group is not split now: both halves of two groups failed, so that the deployment is suspect and not a file.
+    async fn suspect(&self, scoring: &Scoring, group: &Group) -> Result<Option<String>, Error> {
+        let now = self.clock.now();
+        if let Some(whole) = &group.half_of {
+            let mut both = true;
+            for half in [whole.half(0), whole.half(1)] {
+                let half = self.ledger.get(&half).await.map_err(during("reading half a group"))?;
+                both &= half.is_some_and(|(half, _)| half.status == Status::Failed && half.failure == scoring.failure);
+            }
+            if both {
+                self.admission.breakers().both_halves_failed(scoring, whole, now).await;
+            }
+        }
+        Ok(self.admission.breakers().forbids_split(scoring, now).await)
+    }
+
+    /// Lets rows name a group; those that do now.
+    async fn join(
+        &self,
+        group: &ScoringId,
+        half_of: Option<&ScoringId>,
+        members: Vec<ScoringId>,
+        deadline: OffsetDateTime,
+        counts: &Counts,
+    ) -> BTreeSet<ScoringId> {
+        let joined = stream::iter(members).map(|member| async move {
+            if self.clock.now() >= deadline {
+                counts.late();
+                return None;
+            }
+            let observation = Observation::Joined { group: group.clone(), half_of: half_of.cloned() };
+            match self.driver.drive(&member, Evidence::Given(observation)).await {
+                Ok(Some(driven)) => (driven.scoring.member_of() == Some(group)).then_some(member),
+                Ok(None) => None,
+                Err(error) => {
+                    counts.failed(&member, &error);
+                    None
+                }
+            }
+        });
+        joined.buffer_unordered(MAX_CONCURRENT_MEMBERS).filter_map(async |member| member).collect().await
+    }
+
+    /// What waits, in batches that are to become groups now.
+    async fn batches(&self, waiting: BTreeMap<RuleId, Vec<Waiting>>, counts: &Counts) -> Vec<(RuleId, Vec<ScoringId>)> {
+        let now = self.clock.now();
+        let mut batches = Vec::new();
+        for (id, waiting) in waiting {
+            let Some((rule, settings)) = self.rules.get(&id).and_then(|rule| Some((rule, rule.group.as_ref()?))) else {
+                continue;
+            };
+            let mut together = BTreeMap::<WaitingPlace, Vec<Waiting>>::new();
+            for one in waiting {
+                let mut place = one.place.clone();
+                if settings.by == GroupBy::Time {
+                    place.folder.truncate(account_of(&place.folder).len());
+                }
+                together.entry(place).or_default().push(one);
+            }
+            for (WaitingPlace { folder, .. }, mut files) in together {
+                files.sort_by(|a, b| a.created.cmp(&b.created).then_with(|| a.id.cmp(&b.id)));
+                let is_closed = self.is_closed(settings, &folder, &files, now, counts).await;
+                batches.extend(cut(settings, files, is_closed).into_iter().map(|batch| (rule.id.clone(), batch)));
+            }
+        }
+        batches
+    }
+
+    /// Whether those that wait together go now, however few they are.
+    async fn is_closed(
+        &self,
+        settings: &GroupSettings,
+        folder: &str,
+        files: &[Waiting],
+        now: OffsetDateTime,
+        counts: &Counts,
+    ) -> bool {
+        if files.first().is_some_and(|oldest| now - oldest.created >= settings.max_wait.0) {
+            return true;
+        }
+        let Some(marker) = &settings.marker else { return false };
+        let Ok(blob) = UnversionedBlob::read(&format!("{folder}/{}", marker.as_str())) else { return false };
+        match self.blobs.blob(&blob).await {
+            Ok(there) => there.is_some(),
+            Err(inconclusive) => {
+                counts.errors(1);
+                tracing::warn!(error = %error_chain(&inconclusive), "whether the marker {} is there is not known", blob.url);
+                false
+            }
+        }
+    }
+
+    /// Makes a group of those that wait together.
+    async fn make(
+        &self,
+        rule: &RuleId,
+        batch: Vec<ScoringId>,
+        deadline: OffsetDateTime,
+        counts: &Counts,
+    ) -> Result<Option<ScoringId>, (ScoringId, Error)> {
+        let first = batch[0].clone();
+        let made = async {
+            let ledger = self.ledger.id().await.map_err(during("reading the ledger's id"))?;
+            let group = ScoringId::of_group(ledger, rule, &batch, self.clock.now());
+            let joined = self.join(&group, None, batch.clone(), deadline, counts).await;
+            // In the order in which they came: halves are made by it.
+            let members = batch.into_iter().filter(|member| joined.contains(member)).collect();
+            self.seal_of_members(&group, members).await
+        };
+        made.await.map_err(|error| (first, error))
+    }
+
+    /// Writes the row of a group whose members name it.
+    async fn seal_of_members(&self, id: &ScoringId, members: Vec<ScoringId>) -> Result<Option<ScoringId>, Error> {
+        let Some(first) = members.first() else { return Ok(None) };
+        match self.ledger.get(first).await.map_err(during("reading a member"))? {
+            Some((first, _)) => self.seal(id, members, &first, None).await,
+            None => Ok(None),
+        }
+    }
+
+    /// Writes the row of a group that goes where another scoring goes. `None`: somebody else did.
+    async fn seal(
+        &self,
+        id: &ScoringId,
+        members: Vec<ScoringId>,
+        like: &Scoring,
+        half_of: Option<&ScoringId>,
+    ) -> Result<Option<ScoringId>, Error> {
+        let now = self.clock.now();
+        let Some(rule) = self.rules.get(&like.rule) else { return Ok(None) };
+        let Some(settings) = &rule.group else { return Ok(None) };
+        let ledger = self.ledger.id().await.map_err(during("reading the ledger's id"))?;
+        let folder = match staging_folder(&like.blob, &settings.staging, ledger, id) {
+            Ok(folder) => folder,
+            Err(why) => {
+                tracing::error!(group = %id, error = %error_chain(&why), "group {id} has no place for its copies");
+                return Ok(None);
+            }
+        };
+        let count = members.len();
+        let mut scoring = Scoring::accept(ledger, rule, folder, now);
+        scoring.id = id.clone();
+        scoring.status = Status::Staging;
+        scoring.generation = like.generation;
+        scoring.endpoint = like.endpoint.clone();
+        scoring.deployment.clone_from(&like.deployment);
+        let group = Group::sealed(members, half_of.cloned());
+        scoring.grouping = Some(Box::new(Grouping::Group(group)));
+        let reason = match half_of {
+            Some(whole) => format!("half of group {whole}, which failed: {count} members"),
+            None => format!("a group of {count} members"),
+        };
+        let entry = scoring.accepted_entry(reason);
+        match self.ledger.accept(&scoring, &[entry], &Announced::default()).await.map_err(during("sealing a group"))? {
+            Acceptance::New(_) => {
+                tracing::info!(group = %id, rule = rule.id.as_str(), members = count, "group {id} of {count} members");
+                Ok(Some(id.clone()))
+            }
+            Acceptance::Duplicate(_) => Ok(None),
+        }
+    }
+
+    /// Stages groups that were made just now; those that are staged, as the index has them.
+    async fn stage(&self, sealed: Vec<ScoringId>, deadline: OffsetDateTime, counts: &Counts) -> Vec<InFlight> {
+        let staged = stream::iter(sealed).map(|id| async move {
+            if self.clock.now() >= deadline {
+                counts.late();
+                return None;
+            }
+            counts.due();
+            match self.driver.drive(&id, Evidence::None).await {
+                Ok(driven) => {
+                    let scoring = driven?.scoring;
+                    (scoring.status == Status::Queued).then(|| InFlight::of(&scoring))?
+                }
+                Err(error) => {
+                    counts.failed(&id, &error);
+                    None
+                }
+            }
+        });
+        staged.buffer_unordered(MAX_CONCURRENT_GROUPS).filter_map(async |row| row).collect().await
+    }
+
+    /// Whether to ask for copies that are left. Where no rule groups that costs nothing but a look an hour, for those of a rule that
+    /// did.
+    fn may_have_copies(&self) -> bool {
+        self.rules.iter().any(|rule| rule.group.is_some()) || self.clock.now().minute() == 17
+    }
+
+    /// Removes the copies of groups that nobody needs any more, and of those that are older than `stagingLife`.
+    async fn remove_copies(&self, needed: &BTreeSet<ScoringId>, deadline: OffsetDateTime, counts: &Counts) {
+        let now = self.clock.now();
+        let folders = match self.ledger.staged_folders(MAX_REMOVED).await {
+            Ok(folders) => folders,
+            Err(error) => {
+                counts.errors(1);
+                tracing::warn!(error = %error_chain(&error), "which copies are left of groups is not known");
+                return;
+            }
+        };
+        for staged in folders {
+            if self.clock.now() >= deadline {
+                return;
+            }
+            let settings = self.rules.get(&staged.rule).and_then(|rule| rule.group.as_ref());
+            let life = settings.map_or(Duration::days(7), |settings| settings.staging_life.0);
+            let is_over = now - staged.since > life;
+            if !is_over && (needed.contains(&staged.group) || now - staged.since < REMOVED_AFTER) {
+                continue;
+            }
+            let removed = async {
+                let removed = self.driver.remove_copies(&staged.folder).await.map_err(|error| error_chain(&error))?;
+                // What is forgotten was found empty: who dies while copies are removed leaves them to the next tick.
+                if removed == 0 {
+                    self.ledger.forget_staged_folder(&staged.group).await.map_err(|error| error_chain(&error))?;
+                }
+                Ok::<_, String>(())
+            };
+            if let Err(why) = removed.await {
+                counts.errors(1);
+                tracing::warn!(group = %staged.group, error = why, "the copies of group {} were not removed", staged.group);
+            }
+        }
+    }
+
+    async fn tell(&self, id: &ScoringId, observation: Observation, counts: &Counts) {
+        match self.driver.drive(id, Evidence::Given(observation)).await {
+            Ok(driven) => {
+                if let Some(driven) = driven.filter(|driven| driven.moves > 0) {
+                    counts.moved(Some(&driven.scoring));
+                }
+            }
+            Err(error) => counts.failed(id, &error),
+        }
+    }
+}
+
+/// What the end of a group that is not split means for a member.
+fn end_of(scoring: &Scoring, group: &Group, member: &ScoringId) -> MemberEnd {
+    let error = || scoring.error.clone().unwrap_or_else(|| "no reason was given".to_owned());
+    match (scoring.status, group.state_of(member)) {
+        (_, Some(MemberState::Changed)) => {
+            MemberEnd::Alone("its path does not hold the version that was named any more".to_owned())
+        }
+        (_, Some(MemberState::NotCopied)) => MemberEnd::Alone("the storage does not copy it".to_owned()),
+        // It was no member for a moment: an operator let it come again.
+        (_, None | Some(MemberState::Left)) => MemberEnd::NotSealed,
+        (Status::Cancelled, _) => MemberEnd::Cancelled(error()),
+        (_, Some(MemberState::Sealed)) => MemberEnd::NotSealed,
+        (Status::Scored, Some(MemberState::NotNamed)) => {
+            MemberEnd::Alone("the group's output does not name it".to_owned())
+        }
+        (Status::Scored, Some(state)) => MemberEnd::Scored(Box::new(SharedResult {
+            named: (state == MemberState::Named).then_some(true),
+            submission: scoring.submission.clone(),
+            job: scoring.job.clone(),
+            submitted: scoring.submitted,
+            attempt: scoring.attempt,
+            output_bytes: scoring.output_bytes,
+            output_print: scoring.output_print.clone(),
+        })),
+        _ => MemberEnd::Failed { error: error(), cause: scoring.failure.unwrap_or(lifecycle::FailureCause::Unknown) },
+    }
+}
+
+/// The account in the URL of a folder.
+fn account_of(folder: &str) -> &str {
+    let host = folder.find("://").map_or(0, |at| at + 3);
+    folder[host..].find('/').map_or(folder, |end| &folder[..host + end])
+}
+
+/// Cuts those that wait together into groups: as many as one takes, and what is left if it goes now.
+fn cut(settings: &GroupSettings, files: Vec<Waiting>, is_closed: bool) -> Vec<Vec<ScoringId>> {
+    let (mut batches, mut batch, mut bytes) = (Vec::new(), Vec::new(), 0_u64);
+    let max_bytes = settings.max_bytes.unwrap_or(u64::MAX);
+    for file in files {
+        let size = file.bytes.unwrap_or(0);
+        if batch.len() >= settings.max_files || !batch.is_empty() && bytes.saturating_add(size) > max_bytes {
+            batches.push(std::mem::take(&mut batch));
+            bytes = 0;
+        }
+        bytes = bytes.saturating_add(size);
+        batch.push(file.id);
+    }
+    let is_full = batch.len() >= settings.max_files || bytes >= max_bytes;
+    if !batch.is_empty() && (is_full || is_closed) {
+        batches.push(batch);
+    }
+    batches
+}

@@ -1,0 +1,320 @@
+//! Scorings that share one job.
+//!
+//! Under a rule that groups, an upload waits until a group is made of it and others. Each member stays a scoring of its own,
+//! and its row is the authority on where it belongs: a group is sealed by a list of those whose rows name it, and that list
+//! never grows. The group itself is kept as a scoring too, of no blob but of a folder: its attempts, its job and all that can
+//! happen to these are those of any other. Only how it begins (its members are staged) and what its end means is its own.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+
+use crate::blob::{BlobVersion, InvalidBlob};
+use crate::digest::digest;
+use crate::failure::FailureCause;
+use crate::id::{LedgerId, RuleId, ScoringId};
+use crate::job::{Job, OutputPrint, Submission};
+use crate::listing::BlobPrefix;
+use crate::scoring::Scoring;
+use crate::status::Status;
+
+/// Members of a group at most: their ids are kept in one property of its row, of 32,768 characters.
+pub const MAX_MEMBERS: usize = 1_000;
+/// The last segment of a staged folder, beside which its manifest lies: model deployments read every file of the folder.
+const FILES: &str = "files";
+/// Digits of an id.
+const DIGITS: usize = 32;
+/// Characters of a file's extension that its staged name keeps.
+const MAX_EXTENSION: usize = 16;
+
+/// A scoring's part in groups.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Grouping {
+    /// It waits until a group is made of it and others.
+    Waits,
+    /// It is a member of this group.
+    Member(ScoringId),
+    /// It is scored alone, though its rule groups: why, for people.
+    Alone(String),
+    /// It is a group.
+    Group(Group),
+}
+
+/// A group: what its row has beyond that of a scoring.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Group {
+    /// The group that failed and of which this is a half.
+    pub half_of: Option<ScoringId>,
+    /// Who named it when it was sealed, in an order that stays.
+    pub members: Vec<Member>,
+}
+
+/// One of a group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// Its scoring.
+    pub id: ScoringId,
+    /// What became of it in this group.
+    pub state: MemberState,
+}
+
+/// What became of a member in its group. Written as one letter each, so that a thousand fit beside their ids.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum MemberState {
+    /// It is to be staged.
+    Sealed,
+    /// Its copy lies in the group's folder.
+    Staged,
+    /// It was no member any more when it was to be staged: an operator cancelled it.
+    Left,
+    /// Its path holds another version, or none: it is looked at alone.
+    Changed,
+    /// The storage does not copy it: it is scored alone.
+    NotCopied,
+    /// The group's output names it.
+    Named,
+    /// The group's output is good and does not name it.
+    NotNamed,
+}
+
+impl MemberState {
+    /// All of them.
+    pub const ALL: [Self; 7] =
+        [Self::Sealed, Self::Staged, Self::Left, Self::Changed, Self::NotCopied, Self::Named, Self::NotNamed];
+
+    /// The letter that stands for it in rows.
+    pub fn letter(self) -> char {
+        match self {
+            Self::Sealed => 's',
+            Self::Staged => 't',
+            Self::Left => 'l',
+            Self::Changed => 'c',
+            Self::NotCopied => 'x',
+            Self::Named => 'n',
+            Self::NotNamed => 'o',
+        }
+    }
+
+    /// What a letter stands for.
+    pub fn of_letter(letter: char) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.letter() == letter)
+    }
+
+    /// Its copy is, or was, part of what the group's job reads.
+    pub fn is_staged(self) -> bool {
+        matches!(self, Self::Staged | Self::Named | Self::NotNamed)
+    }
+}
+
+impl Group {
+    /// A group of these, none of which is staged yet.
+    pub fn sealed(members: impl IntoIterator<Item = ScoringId>, half_of: Option<ScoringId>) -> Self {
+        let members = members.into_iter().map(|id| Member { id, state: MemberState::Sealed });
+        Self { half_of, members: members.collect() }
+    }
+
+    /// The ids of those whose copies its job reads.
+    pub fn staged(&self) -> impl Iterator<Item = &ScoringId> {
+        self.members.iter().filter(|member| member.state.is_staged()).map(|member| &member.id)
+    }
+
+    /// What became of one of its members; `None`: it was never sealed in.
+    pub fn state_of(&self, member: &ScoringId) -> Option<MemberState> {
+        self.members.iter().find(|one| one.id == *member).map(|one| one.state)
+    }
+
+    /// The members of its two halves, by the order in which they were sealed; the first is the larger one.
+    pub fn halves(&self) -> [Vec<ScoringId>; 2] {
+        let staged: Vec<ScoringId> = self.staged().cloned().collect();
+        let (first, second) = staged.split_at(staged.len().div_ceil(2));
+        [first.to_vec(), second.to_vec()]
+    }
+}
+
+impl ScoringId {
+    /// The id of a group that is made of these now. Another group of the same members, made at another time, has another id.
+    pub fn of_group<'a>(
+        ledger: &LedgerId,
+        rule: &RuleId,
+        members: impl IntoIterator<Item = &'a Self>,
+        now: OffsetDateTime,
+    ) -> Self {
+        let members: Vec<&str> = members.into_iter().map(Self::as_str).collect();
+        let at = now.unix_timestamp_nanos().to_string();
+        Self::of_digest(&digest(&["group", ledger, rule, &at, &members.join(",")]))
+    }
+
+    /// The id of a half of this group: whoever splits it comes to the same one.
+    #[must_use]
+    pub fn half(&self, which: usize) -> Self {
+        Self::of_digest(&digest(&["half", self, &which.to_string()]))
+    }
+}
+
+/// The folder that the members of a group are staged in, as a blob: `CONTAINER/LEDGER/GROUP/files` in the account of `beside`.
+///
+/// Its path does not tell the attempt: what lies in it is the same for all attempts of a group, whose members and their versions
+/// never change.
+pub fn staging_folder(
+    beside: &BlobVersion,
+    container: &str,
+    ledger: &LedgerId,
+    group: &ScoringId,
+) -> Result<BlobVersion, InvalidBlob> {
+    let account = crate::blob::account_of(&beside.url)?;
+    let folder = BlobPrefix::new(&account, container, "")?.blob(&format!("{ledger}/{group}/{FILES}"))?;
+    folder.version(group)
+}
+
+/// The name of a member's copy: its scoring's id, and the extension of its file, by which readers choose a parser.
+pub fn staged_name(id: &ScoringId, path: &str) -> String {
+    let name = path.rsplit('/').next().unwrap_or(path);
+    let extension = name.rsplit_once('.').map_or("", |(_, extension)| extension);
+    let plain = !extension.is_empty()
+        && extension.len() <= MAX_EXTENSION
+        && extension.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    if plain { format!("{id}.{extension}") } else { id.to_string() }
+}
+
+/// The path of the list that maps staged names back, beside the folder.
+pub fn staging_manifest(folder: &str) -> String {
+    format!("{}/manifest.json", folder.strip_suffix(&format!("/{FILES}")).unwrap_or(folder))
+}
+
+/// Looks for the ids of members in what an output says, piece by piece: wherever 32 digits stand that are one of them.
+#[derive(Debug)]
+pub struct NamesFound<'a> {
+    wanted: BTreeMap<&'a str, &'a ScoringId>,
+    found: BTreeSet<ScoringId>,
+    /// The last digits, without anything between them.
+    run: Vec<u8>,
+}
+
+impl<'a> NamesFound<'a> {
+    /// None of these is found yet.
+    pub fn of(ids: &'a BTreeSet<ScoringId>) -> Self {
+        let wanted = ids.iter().map(|id| (id.as_str(), id)).collect();
+        Self { wanted, found: BTreeSet::new(), run: Vec::with_capacity(DIGITS) }
+    }
+
+    /// What comes is another text.
+    pub fn begin(&mut self) {
+        self.run.clear();
+    }
+
+    /// Reads the next piece of a text.
+    pub fn read(&mut self, piece: &[u8]) {
+        for byte in piece {
+            if !byte.is_ascii_hexdigit() {
+                self.run.clear();
+                continue;
+            }
+            if self.run.len() == DIGITS {
+                self.run.remove(0);
+            }
+            self.run.push(*byte);
+            if self.run.len() == DIGITS
+                && let Ok(digits) = std::str::from_utf8(&self.run)
+                && let Some(id) = self.wanted.remove(digits)
+            {
+                self.found.insert(id.clone());
+            }
+        }
+    }
+
+    /// Nothing is left to be found.
+    pub fn all(&self) -> bool {
+        self.wanted.is_empty()
+    }
+
+    /// Those that were found.
+    pub fn found(self) -> BTreeSet<ScoringId> {
+        self.found
+    }
+}
+
+/// What a group's end means for one of its members.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MemberEnd {
+    /// The group's output is good.
+    Scored(Box<SharedResult>),
+    /// The group failed, and no half of it is tried.
+    Failed {
+        /// What the group's failure told.
+        error: String,
+        /// Whose fault that was.
+        cause: FailureCause,
+    },
+    /// The group was cancelled.
+    Cancelled(String),
+    /// It is scored alone: why.
+    Alone(String),
+    /// The group never held it: it waits for another one.
+    NotSealed,
+}
+
+/// What the members of a group have in common once it is scored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SharedResult {
+    /// Whether the output names this member; `None`: its rule does not ask.
+    pub named: Option<bool>,
+    /// What the group's job was asked for: its outputs are the members' too.
+    pub submission: Option<Submission>,
+    /// The job.
+    pub job: Option<Job>,
+    /// When the group's attempt was intended.
+    pub submitted: Option<OffsetDateTime>,
+    /// The group's attempt.
+    pub attempt: u32,
+    /// Bytes of the whole output.
+    pub output_bytes: Option<u64>,
+    /// Which versions of which blobs the output was.
+    pub output_print: Option<OutputPrint>,
+}
+
+impl Scoring {
+    /// The group that it is, if it is one.
+    pub fn group(&self) -> Option<&Group> {
+        match self.grouping.as_deref() {
+            Some(Grouping::Group(group)) => Some(group),
+            _ => None,
+        }
+    }
+
+    /// It is no scoring of a blob but a group.
+    pub fn is_group(&self) -> bool {
+        self.group().is_some()
+    }
+
+    /// The group that it is a member of.
+    pub fn member_of(&self) -> Option<&ScoringId> {
+        match self.grouping.as_deref() {
+            Some(Grouping::Member(group)) => Some(group),
+            _ => None,
+        }
+    }
+
+    /// What it was a member of has ended: it waits for another group.
+    pub(crate) fn leave_ended_group(&mut self) {
+        if self.member_of().is_some() {
+            self.grouping = Some(Box::new(Grouping::Waits));
+        }
+    }
+
+    /// It waits until a group is made of it and others.
+    pub fn waits_for_group(&self) -> bool {
+        matches!(self.grouping.as_deref(), Some(Grouping::Waits))
+    }
+
+    /// It failed as a group of several by what one of its files may have caused, and its halves are tried.
+    pub fn splits(&self) -> bool {
+        self.status == Status::Failed && self.failure.is_some_and(|cause| self.would_split(cause))
+    }
+
+    /// The same of a failure that is not on record yet: the platform's, a right's or the request's is no file's.
+    pub(crate) fn would_split(&self, cause: FailureCause) -> bool {
+        let by_a_file = matches!(cause, FailureCause::UserCode | FailureCause::Unknown);
+        by_a_file && self.group().is_some_and(|group| group.staged().nth(1).is_some())
+    }
+}
