@@ -76,9 +76,15 @@ impl Chunks {
         self.left = self.left.saturating_sub(begun.elapsed());
         chunk.transpose().map_err(Error::Broken)
     }
+
+    /// Lets the rest pass, as far as its sender is quick enough. An answer to a body that is still on its way closes the connection
+    /// under it, and whoever sends sees a broken connection in place of the answer.
+    async fn pass(&mut self) {
+        while let Ok(Some(_)) = self.next().await {}
+    }
 }
 
-/// Reads all of a body. `by`: how long it may wait for a place.
+/// Reads all of a body, also of one that is refused, of which nothing is kept then. `by`: how long it may wait for a place.
 pub(super) async fn read(body: Body, places: &Places, by: Instant) -> Result<Read<'_>, Error> {
     let (mut place, mut most) = (None, FREE);
     let mut kept = Vec::new();
@@ -86,8 +92,21 @@ pub(super) async fn read(body: Body, places: &Places, by: Instant) -> Result<Rea
     while let Some(chunk) = chunks.next().await? {
         let bytes = kept.len() + chunk.len();
         if bytes > most {
-            let (larger, takes) = places.that_takes(bytes).ok_or(Error::TooLarge)?;
-            let larger = timeout_at(by, larger.acquire()).await.map_err(|_| Error::Busy)?;
+            let larger = match places.that_takes(bytes) {
+                None => Err(Error::TooLarge),
+                Some((larger, takes)) => {
+                    let larger = timeout_at(by, larger.acquire()).await;
+                    larger.map(|larger| (larger, takes)).map_err(|_| Error::Busy)
+                }
+            };
+            let (larger, takes) = match larger {
+                Ok(larger) => larger,
+                Err(refused) => {
+                    drop((kept, place));
+                    chunks.pass().await;
+                    return Err(refused);
+                }
+            };
             // The smaller one is given back only now: what is kept stands in it.
             place = Some(larger.expect("the semaphore is never closed"));
             most = takes;
@@ -97,29 +116,30 @@ pub(super) async fn read(body: Body, places: &Places, by: Instant) -> Result<Rea
     Ok(Read { bytes: kept, place })
 }
 
-/// Reads a short body to its end; `None` if it has more than `max` bytes, of which no more are kept.
+/// Reads a short body to its end; `None` if it has more than `max` bytes, however slowly the rest of it comes.
 pub(super) async fn short(body: Body, max: usize) -> Result<Option<Vec<u8>>, Error> {
-    let (mut kept, mut chunks, mut fits) = (Vec::new(), Chunks::of(body), true);
+    let (mut kept, mut chunks) = (Vec::new(), Chunks::of(body));
     while let Some(chunk) = chunks.next().await? {
-        fits &= kept.len() + chunk.len() <= max;
-        if fits {
-            kept.extend_from_slice(&chunk);
-        } else {
-            kept = Vec::new();
+        if kept.len() + chunk.len() > max {
+            drop(kept);
+            chunks.pass().await;
+            return Ok(None);
         }
+        kept.extend_from_slice(&chunk);
     }
-    Ok(fits.then_some(kept))
+    Ok(Some(kept))
 }
 
-/// Reads a body to its end and keeps nothing of it.
-pub(super) async fn pass_over(body: Body) -> Result<(), Error> {
-    let mut chunks = Chunks::of(body);
-    while chunks.next().await?.is_some() {}
-    Ok(())
+/// Reads a body of which nothing is wanted, so that its sender sees the answer.
+pub(super) async fn pass_over(body: Body) {
+    Chunks::of(body).pass().await;
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use futures::FutureExt as _;
 
     use super::*;
@@ -155,6 +175,34 @@ mod tests {
         assert_eq!(free, PLACES.map(|(_, count)| count));
     }
 
+    /// A body of so many MiB, and how many of them were read.
+    fn counted(size: usize) -> (Body, Arc<AtomicUsize>) {
+        let read = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&read);
+        let body = chunked(size).into_data_stream().inspect(move |_| {
+            count.fetch_add(1, Ordering::Relaxed);
+        });
+        (Body::from_stream(body), read)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_refused_for_its_size_is_read_to_its_end_so_that_its_sender_sees_it() {
+        let places = Places::new();
+        let (body, seen) = counted(100 * MIB);
+        assert!(matches!(read(body, &places, later()).await, Err(Error::TooLarge)));
+        assert_eq!(seen.load(Ordering::Relaxed), 100);
+        let (body, seen) = counted(100 * MIB);
+        assert!(matches!(short(body, FREE).await, Ok(None)));
+        assert_eq!(seen.load(Ordering::Relaxed), 100);
+        let _held = read(chunked(16 * MIB), &places, later()).await.expect("the one place");
+        let (body, seen) = counted(20 * MIB);
+        assert!(matches!(read(body, &places, later()).await, Err(Error::Busy)));
+        assert_eq!(seen.load(Ordering::Relaxed), 20);
+        // Of what is too long already it does not matter how slowly the rest comes.
+        let begun = chunked(MIB).into_data_stream().chain(futures::stream::pending());
+        assert!(matches!(short(Body::from_stream(begun), FREE).await, Ok(None)));
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_sender_who_says_nothing_or_drips_is_given_up_and_waiting_for_a_place_is_not_his() {
         let dripping = |every: Duration| {
@@ -169,7 +217,9 @@ mod tests {
             let begun = Instant::now();
             assert!(matches!(read(dripping(every), &places, later()).await, Err(Error::Slow)), "{every:?}");
             assert_eq!(begun.elapsed(), given_up_after);
-            assert!(matches!(pass_over(dripping(every)).await, Err(Error::Slow)));
+            let begun = Instant::now();
+            pass_over(dripping(every)).await;
+            assert_eq!(begun.elapsed(), given_up_after);
         }
         let _held = read(chunked(16 * MIB), &places, later()).await.expect("the one place");
         let begun = Instant::now();

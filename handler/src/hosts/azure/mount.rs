@@ -208,18 +208,15 @@ async fn handle(State(mount): State<Arc<Mount>>, request: Request) -> Response {
     }
     let is_forwarded = path.starts_with(forwarded::PREFIX);
     if let Some(why) = guard::refused(Names::Local, request.headers()).filter(|_| !is_forwarded) {
-        return Failed::refused(StatusCode::FORBIDDEN, why.trim_end().to_owned()).answer();
+        return unread(request, Failed::refused(StatusCode::FORBIDDEN, why.trim_end().to_owned())).await;
     }
     let Ok(functions) = timeout_at(received.0 + STARTING, mount.functions.wait()).await else {
-        return Failed::internal("Starting", format!("the handler is still starting after {STARTING:?}")).answer();
+        let starting = Failed::internal("Starting", format!("the handler is still starting after {STARTING:?}"));
+        return unread(request, starting).await;
     };
     let functions = match functions {
         Ok(functions) => functions,
-        Err(Unusable(why)) => {
-            // Read to its end, or the host might see a broken connection in place of the answer.
-            let _ = body::pass_over(request.into_body()).await;
-            return Failed::internal(UNUSABLE, why.clone()).answer();
-        }
+        Err(Unusable(why)) => return unread(request, Failed::internal(UNUSABLE, why.clone())).await,
     };
     if is_forwarded {
         return http::forward(&mount, functions, &path, request, received).await;
@@ -230,12 +227,12 @@ async fn handle(State(mount): State<Arc<Mount>>, request: Request) -> Response {
         let names = names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
         // The name may be anybody's: cut, and escaped by JSON.
         let path: String = path.chars().take(200).collect();
-        return Failed::refused(StatusCode::NOT_FOUND, format!("no function is at `{path}`; there are {names}"))
-            .answer();
+        let message = format!("no function is at `{path}`; there are {names}");
+        return unread(request, Failed::refused(StatusCode::NOT_FOUND, message)).await;
     };
     if request.method() != Method::POST {
         let message = format!("`{name}` is invoked by POST, not by {}", request.method());
-        return Failed::refused(StatusCode::METHOD_NOT_ALLOWED, message).answer();
+        return unread(request, Failed::refused(StatusCode::METHOD_NOT_ALLOWED, message)).await;
     }
     let (parts, body) = request.into_parts();
     let invocation = Invocation::new(&mount, name, mounted, &parts.headers, received);
@@ -243,6 +240,12 @@ async fn handle(State(mount): State<Arc<Mount>>, request: Request) -> Response {
         tracing::info_span!("invocation", function = name, invocation_id = invocation.id, trace_id = field::Empty);
     telemetry::continue_trace(&span, invocation.trace.as_ref());
     invocation.answered(body).instrument(span).await
+}
+
+/// The answer to a request of which nothing is wanted.
+async fn unread(request: Request, failed: Failed) -> Response {
+    body::pass_over(request.into_body()).await;
+    failed.answer()
 }
 
 /// One invocation on its way.

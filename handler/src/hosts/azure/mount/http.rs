@@ -22,7 +22,7 @@ pub(super) async fn forward(
     received: (Instant, SystemTime),
 ) -> Response {
     let Some((name, mounted)) = functions.at(path) else {
-        let _ = body::pass_over(request.into_body()).await;
+        body::pass_over(request.into_body()).await;
         return forwarded::response(HttpAnswer::problem(404, "NoSuchPath", "nothing is at this path"));
     };
     let (parts, body) = request.into_parts();

@@ -102,6 +102,33 @@ async fn an_invocation_waits_for_a_handler_that_starts_but_not_for_ever() {
     assert_eq!(answer.0, StatusCode::OK);
 }
 
+/// Else the connection breaks under whoever sends, who never sees the answer.
+#[tokio::test]
+async fn whatever_is_refused_unread_is_refused_once_its_body_has_passed() {
+    let (ready, unusable) = (mounted(1, answering()), Arc::new(Mount::new(1, &facts())));
+    unusable.open(Err(Unusable("no ledger".to_owned())));
+    let unusable = router(unusable);
+    let cases = [
+        (&ready, Method::POST, "/Nothing", "127.0.0.1", StatusCode::NOT_FOUND),
+        (&ready, Method::POST, "/api/nothing", "127.0.0.1", StatusCode::NOT_FOUND),
+        (&ready, Method::PUT, "/Echo", "127.0.0.1", StatusCode::METHOD_NOT_ALLOWED),
+        (&ready, Method::POST, "/Echo", "evil.example", StatusCode::FORBIDDEN),
+        (&unusable, Method::POST, "/Echo", "127.0.0.1", StatusCode::INTERNAL_SERVER_ERROR),
+    ];
+    for (router, method, path, host, expected) in cases {
+        let passed = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&passed);
+        let chunks = (0..9).map(move |_| {
+            count.fetch_add(1, Ordering::Relaxed);
+            Ok::<_, std::io::Error>(Bytes::from_static(b"x"))
+        });
+        let body = Body::from_stream(futures::stream::iter(chunks));
+        let request = Request::builder().method(method).uri(path).header("Host", host).body(body).expect("a request");
+        let response = router.clone().oneshot(request).await.expect("infallible");
+        assert_eq!((response.status(), passed.load(Ordering::Relaxed)), (expected, 9), "{path} of {host}");
+    }
+}
+
 #[tokio::test]
 async fn unknown_functions_and_methods_are_refused_in_json() {
     let router = mounted(1, echo());
