@@ -15,7 +15,7 @@ use handler::config::{LedgerSettings, WhichLedger};
 use lifecycle::{Event, Scoring, Status};
 use rustix::process::Signal;
 use serde_json::{Value, json};
-use simulator::{Fault, FaultKind, Instead, Route};
+use simulator::{Fault, FaultKind, Instead, Route, Timing};
 
 use crate::support::cloud::{Cloud, event};
 use crate::support::functions_host::{FunctionsHost, SCOREKEEPER, client};

@@ -45,6 +45,7 @@ mod followed;
 mod groups;
 mod guards;
 mod heartbeat;
+mod identities;
 mod in_flight;
 mod input;
 mod load;

@@ -16,6 +16,14 @@ use super::*;
 const OWN: &str = "11111111-0000-0000-0000-000000000000";
 const PARTNER: &str = "22222222-0000-0000-0000-000000000000";
 
+/// The clouds of both tenants. Jobs of the first take longer, so that of two results with one path in their storages the older one is
+/// published last: it gives way to no result of the other.
+async fn clouds() -> (Cloud, Cloud) {
+    let slow = Timing { running: Duration::from_secs(2), ..Timing::default() };
+    let own = Cloud::in_subscription(OWN, "results", slow).await;
+    (own, Cloud::in_subscription(PARTNER, "partnerresults", Timing::default()).await)
+}
+
 /// A request at Resource Manager: its subscription, its method and path, its token, what was answered.
 #[derive(Debug, Clone)]
 struct Asked {
@@ -130,7 +138,7 @@ fn uploaded(container: &str, path: &str) -> Value {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_rules_endpoint_is_asked_with_the_tokens_of_its_own_tenant_alone() {
-    let (own, partner) = (Cloud::in_subscription(OWN).await, Cloud::in_subscription(PARTNER).await);
+    let (own, partner) = clouds().await;
     let front = Front::before(&own, &partner).await;
     let vars = vars(&own, &partner, &front);
     for cloud in [&own, &partner] {
@@ -202,7 +210,7 @@ async fn each_rules_endpoint_is_asked_with_the_tokens_of_its_own_tenant_alone() 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn config_and_doctor_show_and_try_the_identity_of_each_rule() {
-    let (own, partner) = (Cloud::in_subscription(OWN).await, Cloud::in_subscription(PARTNER).await);
+    let (own, partner) = clouds().await;
     let front = Front::before(&own, &partner).await;
     let mut vars = vars(&own, &partner, &front);
     let config = own.told(&vars, &["config"]).await;
@@ -237,4 +245,102 @@ async fn config_and_doctor_show_and_try_the_identity_of_each_rule() {
     let text = format!("{found:?}");
     assert!(text.contains("fault") && text.contains("SCOREKEEPER_IDENTITY_PARTNER"), "{report:#}");
     assert!(!format!("{config}{report}").contains("PLANTED"));
+}
+
+/// Microsoft Entra ID of the partner's tenant, before its simulator, which knows secrets alone: an application there trusts the app's
+/// managed identity. What it was sent as assertions is kept.
+struct TrustingEntra {
+    origin: String,
+    assertions: Arc<Mutex<Vec<String>>>,
+    serving: tokio::task::JoinHandle<()>,
+}
+
+impl TrustingEntra {
+    async fn before(partner: &Cloud) -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let origin = format!("http://{}", listener.local_addr().unwrap());
+        let assertions = Arc::new(Mutex::new(Vec::new()));
+        let (seen, behind) = (Arc::clone(&assertions), partner.simulator.origin());
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let router = Router::new().fallback(move |request: Request| {
+            let (seen, behind, client) = (Arc::clone(&seen), behind.clone(), client.clone());
+            async move {
+                let path = request.uri().path().to_owned();
+                assert_eq!(path, "/partner.example/oauth2/v2.0/token");
+                let form = axum::body::to_bytes(request.into_body(), 1 << 20).await.unwrap();
+                let mut fields: BTreeMap<String, String> = url::form_urlencoded::parse(&form).into_owned().collect();
+                assert_eq!(
+                    fields.remove("client_assertion_type").as_deref(),
+                    Some("urn:ietf:params:oauth:client-assertion-type:jwt-bearer")
+                );
+                seen.lock().unwrap().push(fields.remove("client_assertion").unwrap());
+                assert!(!fields.contains_key("client_secret"), "{:?}", fields.keys());
+                fields.insert("client_secret".to_owned(), "the partner's simulator takes any".to_owned());
+                let form = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(&fields).finish();
+                let answer = client.post(format!("{behind}{path}")).body(form).send().await.unwrap();
+                let status = answer.status();
+                Response::builder().status(status).body(Body::from(answer.bytes().await.unwrap())).unwrap()
+            }
+        });
+        let serving = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        Self { origin, assertions, serving }
+    }
+}
+
+impl Drop for TrustingEntra {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_application_that_trusts_the_managed_identity_is_asked_as_without_a_secret() {
+    use base64::Engine as _;
+
+    let (own, partner) = clouds().await;
+    let front = Front::before(&own, &partner).await;
+    let entra = TrustingEntra::before(&partner).await;
+    let mut vars = vars(&own, &partner, &front);
+    vars.remove("SCOREKEEPER_IDENTITY_PARTNER_CLIENT_SECRET");
+    let managed = "99999999-2222-3333-4444-555555555555";
+    for (name, value) in [
+        ("SCOREKEEPER_IDENTITY_PARTNER", format!("workloadIdentity:clientId={managed}")),
+        ("SCOREKEEPER_IDENTITY_PARTNER_AUTHORITY_HOST", entra.origin.clone()),
+        ("AZURE_CLOUD", "AzureUSGovernment".to_owned()),
+    ] {
+        vars.insert(name.to_owned(), value);
+    }
+    std::fs::create_dir_all(partner.root().join("scores")).unwrap();
+    std::fs::write(partner.root().join("scores/good.csv"), "x,y\n1,2\n").unwrap();
+    let host = FunctionsHost::start(own.root(), &vars).await;
+    host.invoke("BlobCreated", "1", "event", &uploaded("theirs", "good.csv")).await.value();
+    let ledger = ledger(&vars, own.root());
+    tick_until_final(&host, &ledger).await;
+    let all = scorings(&ledger).await;
+    assert_eq!(all.iter().map(|s| s.status).collect::<Vec<_>>(), [Status::Scored], "{all:?}");
+    assert!(partner.root().join("scores/latest/good.csv").is_file());
+    // Each is a token of the managed identity for the exchange of this cloud, and for nothing else.
+    let assertions = entra.assertions.lock().unwrap().clone();
+    assert!(assertions.len() >= 3, "for the endpoint, Resource Manager and the storage: {}", assertions.len());
+    for assertion in &assertions {
+        let claims = assertion.split('.').next().unwrap();
+        let claims = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(claims).unwrap();
+        let claims: Value = serde_json::from_slice(&claims).unwrap();
+        assert_eq!(claims["aud"], "api://AzureADTokenExchangeUSGov", "{claims}");
+    }
+    let config = own.told(&vars, &["config"]).await.to_string();
+    let shown = format!(
+        "service principal 11111111-2222-3333-4444-555555555555 of tenant partner.example, by the managed identity that is user-assigned with client id {managed}"
+    );
+    assert!(config.contains(&shown), "{config}");
+    // Whose managed identity the platform does not give is told of by that, with the settings of this identity.
+    vars.insert("IDENTITY_HEADER".to_owned(), "wrong".to_owned());
+    let report = own.told(&vars, &["doctor"]).await;
+    let findings = report["findings"].as_array().unwrap().iter();
+    let of_partner = |it: &&Value| it["about"].as_str().is_some_and(|about| about.contains("identity partner"));
+    let told = format!("{:?}", findings.filter(of_partner).collect::<Vec<_>>());
+    assert!(told.contains("the identity endpoint answered 401") && told.contains("IDENTITY_HEADER"), "{report:#}");
+    for text in [config, report.to_string()] {
+        assert!(assertions.iter().all(|assertion| !text.contains(assertion.as_str())));
+    }
 }

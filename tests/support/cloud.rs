@@ -67,18 +67,23 @@ impl Cloud {
         .await
     }
 
-    /// Starts one whose workspace is in this subscription, where others stand beside it.
-    pub async fn in_subscription(subscription: &str) -> Self {
+    /// Starts one whose workspace is in this subscription and whose results lie in this account, where others stand beside it: accounts of
+    /// one name are one account to an app, as they are in Azure.
+    pub async fn in_subscription(subscription: &str, results: &str, timing: Timing) -> Self {
         let workspace = Workspace { subscription: subscription.to_owned(), ..Workspace::default() };
-        Self::with(SimulatorOptions { workspace, ..SimulatorOptions::default() }).await
+        Self::with_results(results, SimulatorOptions { workspace, timing, ..SimulatorOptions::default() }).await
     }
 
     async fn with(of: SimulatorOptions) -> Self {
+        Self::with_results("results", of).await
+    }
+
+    async fn with_results(account: &str, of: SimulatorOptions) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let datastore = Datastore {
             name: "workspaceblobstore".to_owned(),
-            account: "results".to_owned(),
+            account: account.to_owned(),
             container: "scores".to_owned(),
             folder: folder.path().join("scores"),
         };

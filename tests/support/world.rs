@@ -15,9 +15,10 @@ use async_trait::async_trait;
 use futures::future::BoxFuture;
 use lifecycle::publication::{Refusal, RefusalKind};
 use lifecycle::{
-    Answer, BlobPlace, BlobPrefix, BlobSnapshot, BlobVersion, CopySource, InputSnapshot, Job, JobSnapshot, JobStatus,
-    LedgerId, OutputPrint, OutputSnapshot, PublicationMark, Published, PublishedBlob, Resolution, ResolveOrder, Rules,
-    Scoring, ScoringId, Status, StorageHosts, Submission, UnversionedBlob, WriteCondition,
+    Answer, BlobPlace, BlobPrefix, BlobSnapshot, BlobVersion, CopySource, IdentityName, InputSnapshot, Job,
+    JobSnapshot, JobStatus, LedgerId, OutputPrint, OutputSnapshot, PublicationMark, Published, PublishedBlob,
+    Resolution, ResolveOrder, Rules, Scoring, ScoringId, Status, StorageHosts, Submission, UnversionedBlob,
+    WriteCondition,
 };
 use serde_json::{Value, json};
 use simulation::durable_readers;
@@ -93,6 +94,7 @@ struct State {
     during_publish: Option<Act>,
     publish_calls: usize,
     writers: usize,
+    asked: Vec<(&'static str, Option<IdentityName>)>,
 }
 
 impl State {
@@ -232,6 +234,15 @@ impl World {
             orphan_scan_interval: self.state.lock().unwrap().orphan_scan_interval,
             retention: Duration::days(30),
         })
+    }
+
+    fn note_asked(&self, call: &'static str, identity: Option<&IdentityName>) {
+        self.state.lock().unwrap().asked.push((call, identity.cloned()));
+    }
+
+    /// The calls to endpoint and storage since this was asked last, each with the identity that it is to be made as.
+    pub fn take_asked(&self) -> Vec<(&'static str, Option<IdentityName>)> {
+        std::mem::take(&mut self.state.lock().unwrap().asked)
     }
 
     pub fn now(&self) -> OffsetDateTime {
@@ -723,6 +734,7 @@ fn request_id(of: &str, nth: usize) -> Option<lifecycle::ServiceRequestId> {
 #[async_trait]
 impl Endpoint for World {
     async fn submit(&self, scoring: &Scoring, _timeout: std::time::Duration) -> Answered<Answer> {
+        self.note_asked("submit", scoring.identity.as_ref());
         let (answer, held) = self.post(scoring);
         if let Some(held) = held {
             held.waits.notify_one();
@@ -736,6 +748,7 @@ impl Endpoint for World {
     }
 
     async fn job(&self, at: &JobAddress) -> Result<Answered<Option<JobSnapshot>>, Inconclusive> {
+        self.note_asked("job", at.identity.as_ref());
         let now = self.now();
         let (seen, polls, held) = {
             let mut state = self.state.lock().unwrap();
@@ -755,6 +768,7 @@ impl Endpoint for World {
     }
 
     async fn find(&self, scoring: &Scoring) -> Result<JobSearch, Inconclusive> {
+        self.note_asked("find", scoring.identity.as_ref());
         let mut state = self.state.lock().unwrap();
         if let Some(why) = &state.inconclusive {
             return Err(Inconclusive::not_reachable(why.clone()));
@@ -773,6 +787,7 @@ impl Endpoint for World {
         since: OffsetDateTime,
         known: &HashSet<lifecycle::JobName>,
     ) -> Result<JobListing, Inconclusive> {
+        self.note_asked("jobs_created_since", at.identity.as_ref());
         let now = self.now();
         let mut state = self.state.lock().unwrap();
         state.orphan_scans.push(OrphanScanCall { scan_target: at.clone(), since, known: known.len() });
@@ -786,6 +801,7 @@ impl Endpoint for World {
     }
 
     async fn cancel(&self, at: &JobAddress) -> Result<Answered<()>, Inconclusive> {
+        self.note_asked("cancel", at.identity.as_ref());
         let mut state = self.state.lock().unwrap();
         if state.cancels_fail > 0 {
             state.cancels_fail -= 1;
@@ -819,6 +835,7 @@ impl Blobs for World {
     }
 
     async fn output_print(&self, scoring: &Scoring) -> Result<Option<OutputPrint>, Inconclusive> {
+        self.note_asked("output_print", scoring.identity.as_ref());
         let now = self.now();
         let mut state = self.state.lock().unwrap();
         state.path_looks += 1;
@@ -856,6 +873,7 @@ impl Blobs for World {
     }
 
     async fn outputs(&self, scoring: &Scoring) -> Result<OutputSnapshot, Inconclusive> {
+        self.note_asked("outputs", scoring.identity.as_ref());
         let now = self.now();
         let state = self.state.lock().unwrap();
         if let Some(why) = &state.storage_inconclusive {
@@ -865,15 +883,18 @@ impl Blobs for World {
     }
 
     async fn locate(&self, at: &BlobPlace) -> Result<UnversionedBlob, Inconclusive> {
+        self.note_asked("locate", at.identity.as_ref());
         Cloud::locate(at)
     }
 
     async fn published(&self, at: &BlobPlace) -> Result<Option<PublishedBlob>, Inconclusive> {
+        self.note_asked("published", at.identity.as_ref());
         let now = self.now();
         self.look(|state| state.cloud.published(at, now)).await
     }
 
     async fn parts(&self, folder: &BlobPlace, from: Option<&str>) -> Result<PartPage, Inconclusive> {
+        self.note_asked("parts", folder.identity.as_ref());
         let now = self.now();
         self.look(|state| state.cloud.parts(folder, from, MAX_PAGE, now)).await
     }
@@ -885,6 +906,7 @@ impl Blobs for World {
         condition: &WriteCondition,
         mark: &PublicationMark,
     ) -> Result<Answered<Published>, Inconclusive> {
+        self.note_asked("publish", to.identity.as_ref());
         self.write_blob(|cloud, now| cloud.publish(source, to, condition, mark, now)).await
     }
 
@@ -895,6 +917,7 @@ impl Blobs for World {
         condition: &WriteCondition,
         mark: &PublicationMark,
     ) -> Result<Answered<Published>, Inconclusive> {
+        self.note_asked("write_manifest", to.identity.as_ref());
         self.write_blob(|cloud, now| cloud.write_manifest(to, body, condition, mark, now)).await
     }
 

@@ -60,7 +60,9 @@ pub struct Publication {
 pub struct PublishedPlace(String);
 
 impl PublishedPlace {
-    /// The place of this blob.
+    /// The place of this blob. By its account's name and not by the host, which rules, datastores and events spell differently: names of
+    /// accounts are unique in a cloud, whichever tenant has them, and an app serves one cloud. Two storages that share a name (two
+    /// emulators) are one to it, so that the newer of two results is published in one of them alone.
     pub fn of(blob: &UnversionedBlob) -> Self {
         Self(digest(&["published", &blob.account, &blob.container, &blob.path]))
     }

@@ -11,6 +11,8 @@ pub struct AzureCloudFacts {
     pub name: &'static str,
     /// Its Microsoft Entra ID.
     pub authority: &'static str,
+    /// The audience of a managed identity's token by which an application there proves who it is.
+    pub token_exchange: &'static str,
     /// Its Resource Manager, which is also the audience of tokens for it.
     pub resource_manager: &'static str,
     /// What follows `ACCOUNT.blob.` there.
@@ -26,6 +28,7 @@ const CLOUDS: [AzureCloudFacts; 3] = [
     AzureCloudFacts {
         name: "AzureCloud",
         authority: "https://login.microsoftonline.com",
+        token_exchange: "api://AzureADTokenExchange",
         resource_manager: PUBLIC_CLOUD,
         storage_domain: "core.windows.net",
         ml_audience: "https://ml.azure.com",
@@ -34,6 +37,7 @@ const CLOUDS: [AzureCloudFacts; 3] = [
     AzureCloudFacts {
         name: "AzureChinaCloud",
         authority: "https://login.chinacloudapi.cn",
+        token_exchange: "api://AzureADTokenExchangeChina",
         resource_manager: "https://management.chinacloudapi.cn",
         storage_domain: "core.chinacloudapi.cn",
         ml_audience: "https://ml.azure.cn",
@@ -42,6 +46,7 @@ const CLOUDS: [AzureCloudFacts; 3] = [
     AzureCloudFacts {
         name: "AzureUSGovernment",
         authority: "https://login.microsoftonline.us",
+        token_exchange: "api://AzureADTokenExchangeUSGov",
         resource_manager: "https://management.usgovcloudapi.net",
         storage_domain: "core.usgovcloudapi.net",
         ml_audience: "https://ml.azure.us",

@@ -86,7 +86,16 @@ enum Wanted {
     ServicePrincipal,
     /// By a federated token.
     Workload,
+    /// By the token of this managed identity, which the application trusts.
+    WorkloadOf(ManagedIdentity),
     SignedIn,
+}
+
+/// What a service principal proves itself with.
+enum ProofBy<'a> {
+    /// Those of [`PROOFS`] that are set.
+    Settings(&'a [&'static str]),
+    ManagedIdentity(ManagedIdentity),
 }
 
 /// Who runs what reads the settings.
@@ -109,6 +118,8 @@ pub(crate) fn is_app(vars: &dyn Vars) -> bool {
 }
 
 const SIGNED_IN: &str = "signedIn";
+/// Begins the name of a managed identity whose token is the proof.
+const WORKLOAD_OF: &str = "workloadIdentity:";
 
 impl Reader<'_> {
     /// The cloud that is named, and the default of what depends on it.
@@ -161,7 +172,11 @@ impl Reader<'_> {
             Some(Wanted::Workload | Wanted::ServicePrincipal) => {
                 let proofs: Vec<_> = proofs.into_iter().filter(usable).collect();
                 let source = Source::Variable(NAME.to_owned());
-                (self.service_principal(client, &proofs, resource_manager), source)
+                (self.service_principal(client, ProofBy::Settings(&proofs), resource_manager), source)
+            }
+            Some(Wanted::WorkloadOf(which)) => {
+                let by = ProofBy::ManagedIdentity(which.clone());
+                (self.service_principal(client, by, resource_manager), Source::Variable(NAME.to_owned()))
             }
             // A tenant alone is set by tools for people; with an application beside it somebody means a service principal.
             None if proofs.is_empty() && !(self.get(TENANT).is_some() && client.is_some()) => {
@@ -172,7 +187,7 @@ impl Reader<'_> {
             }
             None => {
                 let why = proofs.first().map(|name| format!("{name} is set"));
-                (self.service_principal(client, &proofs, resource_manager), Source::Default(why))
+                (self.service_principal(client, ProofBy::Settings(&proofs), resource_manager), Source::Default(why))
             }
         };
         if let Some(identity) = &identity
@@ -263,24 +278,18 @@ impl Reader<'_> {
 
     fn wanted(&mut self) -> Option<Wanted> {
         let text = self.get(NAME)?;
-        let wanted = match text.split_once('=') {
-            None => match text.as_str() {
-                "managedIdentity" => Some(Wanted::Managed),
-                "servicePrincipal" => Some(Wanted::ServicePrincipal),
-                "workloadIdentity" => Some(Wanted::Workload),
-                SIGNED_IN => Some(Wanted::SignedIn),
-                _ => None,
-            },
-            Some(("clientId", id)) if is_guid(id) => Some(Wanted::ManagedOne(ManagedIdentity::ClientId(id.to_owned()))),
-            Some(("objectId", id)) if is_guid(id) => Some(Wanted::ManagedOne(ManagedIdentity::ObjectId(id.to_owned()))),
-            Some(("resourceId", id)) if is_identity(id) => {
-                Some(Wanted::ManagedOne(ManagedIdentity::ResourceId(id.to_owned())))
-            }
-            Some(_) => None,
+        let wanted = match (text.strip_prefix(WORKLOAD_OF), text.as_str()) {
+            (Some(which), _) => user_assigned(which).map(Wanted::WorkloadOf),
+            (None, "managedIdentity") => Some(Wanted::Managed),
+            (None, "servicePrincipal") => Some(Wanted::ServicePrincipal),
+            (None, "workloadIdentity") => Some(Wanted::Workload),
+            (None, SIGNED_IN) => Some(Wanted::SignedIn),
+            (None, which) => user_assigned(which).map(Wanted::ManagedOne),
         };
         if wanted.is_none() {
             let expected = "`managedIdentity`, `servicePrincipal`, `workloadIdentity`, `signedIn`, or a user-assigned identity as \
-                            `clientId=ID`, `objectId=ID` or `resourceId=/subscriptions/…/userAssignedIdentities/NAME`";
+                            `clientId=ID`, `objectId=ID` or `resourceId=/subscriptions/…/userAssignedIdentities/NAME`, with `workloadIdentity:` before it \
+                            if an application trusts that identity";
             // It may be a secret that was pasted into the wrong line.
             let shown = format!("({} characters, not shown)", text.chars().count());
             self.problem(NAME, Some(&shown), Refused::new(expected, "leave it out for what the other settings say"));
@@ -291,19 +300,50 @@ impl Reader<'_> {
     fn service_principal(
         &mut self,
         client_id: Option<String>,
-        proofs: &[&'static str],
+        proof: ProofBy<'_>,
         resource_manager: &Url,
     ) -> Option<Identity> {
-        let remedy = format!(
-            "set {TENANT}, {CLIENT} and one of {}; or {NAME}=managedIdentity, if that is meant",
-            PROOFS.join(", ")
-        );
+        let remedy = match &proof {
+            ProofBy::Settings(_) => format!(
+                "set {TENANT}, {CLIENT} and one of {}; or {NAME}=managedIdentity, if that is meant",
+                PROOFS.join(", ")
+            ),
+            ProofBy::ManagedIdentity(_) => format!(
+                "set {TENANT} to the tenant in which it asks, and {CLIENT} to the application that trusts the managed identity"
+            ),
+        };
         let tenant = self.get(TENANT);
         for (name, set) in [(TENANT, tenant.is_some()), (CLIENT, self.get(CLIENT).is_some())] {
             if !set {
                 self.problem(name, None, Refused::new("part of a service principal", remedy.clone()));
             }
         }
+        let proof = match proof {
+            ProofBy::Settings(proofs) => self.proof(proofs, remedy)?,
+            ProofBy::ManagedIdentity(which) => {
+                if let (ManagedIdentity::ClientId(id), Some(client)) = (&which, &client_id)
+                    && id.eq_ignore_ascii_case(client)
+                {
+                    let expected = format!("the application's client id; {NAME} names the managed identity's");
+                    self.problem(CLIENT, Some(client), Refused::new(expected, remedy));
+                    return None;
+                }
+                Proof::ManagedIdentity { which, audience: self.cloud_of(resource_manager)?.token_exchange }
+            }
+        };
+        let tenant = tenant?;
+        if !tenant.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-".contains(&byte)) {
+            let shown = format!("({} characters, not shown)", tenant.chars().count());
+            let remedy = "copy it: az account show --query tenantId --output tsv";
+            self.problem(TENANT, Some(&shown), Refused::new("a tenant's id or domain", remedy));
+            return None;
+        }
+        let authority = self.authority(resource_manager)?;
+        Some(Identity::ServicePrincipal(ServicePrincipal { authority, tenant, client_id: client_id?, proof }))
+    }
+
+    /// The one proof that is set.
+    fn proof(&mut self, proofs: &[&'static str], remedy: String) -> Option<Proof> {
         let name = match proofs {
             [] => {
                 self.problem(SECRET, None, Refused::new("what the service principal proves itself with", remedy));
@@ -320,27 +360,23 @@ impl Reader<'_> {
             }
         };
         let value = self.get(name)?;
-        let proof = match name {
+        Some(match name {
             SECRET => Proof::Secret(value.into()),
             SECRET_FILE => Proof::SecretFile(PathBuf::from(value)),
             CERTIFICATE => Proof::Certificate(PathBuf::from(value)),
             _ => Proof::FederatedToken(PathBuf::from(value)),
-        };
-        let tenant = tenant?;
-        if !tenant.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-".contains(&byte)) {
-            let shown = format!("({} characters, not shown)", tenant.chars().count());
-            let remedy = "copy it: az account show --query tenantId --output tsv";
-            self.problem(TENANT, Some(&shown), Refused::new("a tenant's id or domain", remedy));
-            return None;
-        }
-        let authority = self.authority(resource_manager)?;
-        Some(Identity::ServicePrincipal(ServicePrincipal { authority, tenant, client_id: client_id?, proof }))
+        })
+    }
+
+    /// The cloud of this Resource Manager; of one of somebody's own that which is named, else the public one.
+    fn cloud_of(&mut self, resource_manager: &Url) -> Option<&'static AzureCloudFacts> {
+        let named = self.get(CLOUD).and_then(|name| AzureCloudFacts::named(&name));
+        AzureCloudFacts::of(resource_manager).or(named).or_else(|| AzureCloudFacts::named("AzureCloud"))
     }
 
     /// Microsoft Entra ID of the cloud, unless another is named: AKS names one in each pod.
     fn authority(&mut self, resource_manager: &Url) -> Option<Url> {
-        let of_cloud =
-            AzureCloudFacts::of(resource_manager).or_else(|| AzureCloudFacts::named("AzureCloud"))?.authority;
+        let of_cloud = self.cloud_of(resource_manager)?.authority;
         let (text, source) = match self.get(AUTHORITY) {
             Some(text) => (text, Source::Variable(AUTHORITY.to_owned())),
             None => (of_cloud.to_owned(), Source::Default(None)),
@@ -376,6 +412,16 @@ impl Reader<'_> {
 
 fn managed(client_id: Option<String>) -> Identity {
     Identity::Managed(client_id.map_or(ManagedIdentity::SystemAssigned, ManagedIdentity::ClientId))
+}
+
+/// `clientId=ID`, `objectId=ID` or `resourceId=ID`.
+fn user_assigned(text: &str) -> Option<ManagedIdentity> {
+    match text.split_once('=')? {
+        ("clientId", id) if is_guid(id) => Some(ManagedIdentity::ClientId(id.to_owned())),
+        ("objectId", id) if is_guid(id) => Some(ManagedIdentity::ObjectId(id.to_owned())),
+        ("resourceId", id) if is_identity(id) => Some(ManagedIdentity::ResourceId(id.to_owned())),
+        _ => None,
+    }
 }
 
 fn is_guid(id: &str) -> bool {
@@ -465,6 +511,42 @@ mod tests {
         let chosen = |name: &'static str| principal(&[both.as_slice(), &[(NAME, name)]].concat()).proof;
         assert_eq!(chosen("servicePrincipal"), Proof::Secret("s".into()));
         assert_eq!(chosen("workloadIdentity"), Proof::FederatedToken("f".into()));
+    }
+
+    #[test]
+    fn a_managed_identity_that_an_application_trusts_is_its_proof_for_the_audience_of_the_cloud() {
+        let (tenant, client) = ((TENANT, "partner.example"), (CLIENT, "99999999-2222-3333-4444-555555555555"));
+        let trusted = (NAME, "workloadIdentity:clientId=11111111-2222-3333-4444-555555555555");
+        for (cloud, expected) in [
+            ("AzureCloud", "api://AzureADTokenExchange"),
+            ("AzureUSGovernment", "api://AzureADTokenExchangeUSGov"),
+            ("AzureChinaCloud", "api://AzureADTokenExchangeChina"),
+        ] {
+            // A secret that is set for something else is not taken beside it.
+            let found = principal(&[tenant, client, trusted, (CLOUD, cloud), (SECRET, "PLANTED")]);
+            let which = ManagedIdentity::ClientId(ID.to_owned());
+            assert_eq!(found.proof, Proof::ManagedIdentity { which, audience: expected }, "{cloud}");
+            assert_eq!((found.tenant.as_str(), found.client_id.as_str()), (tenant.1, client.1));
+        }
+        let resource = format!("workloadIdentity:resourceId={IDENTITY}");
+        let (_, shown) = read(&[tenant, client, (NAME, &resource)], RunBy::Host).expect("good");
+        let line = format!(
+            "service principal {} of tenant partner.example, by the managed identity that is user-assigned {IDENTITY}",
+            client.1
+        );
+        assert!(shown.contains(&line), "{shown}");
+        for (vars, named) in [
+            (vec![trusted, client], TENANT),
+            (vec![trusted, tenant], CLIENT),
+            // The managed identity's own client id is not that of the application which trusts it.
+            (vec![trusted, tenant, (CLIENT, ID)], CLIENT),
+            // An application can trust no system-assigned one.
+            (vec![tenant, client, (NAME, "workloadIdentity:managedIdentity")], NAME),
+            (vec![tenant, client, (NAME, "workloadIdentity:")], NAME),
+        ] {
+            let problems = read(&vars, RunBy::Host).expect_err(named).to_string();
+            assert!(problems.starts_with(&format!("`{named}`")), "{named}: {problems}");
+        }
     }
 
     #[test]

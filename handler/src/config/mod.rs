@@ -16,7 +16,7 @@
 //! | `SCOREKEEPER_RULES_ALLOW_WORKSPACES` | – | with rules in a blob: ARM ids of the workspaces that they may name in `endpoint.workspace`, which each of them must, with commas between |
 //! | `SCOREKEEPER_RULES_ALLOW_IDENTITIES` | – | with rules in a blob: which of `SCOREKEEPER_IDENTITIES` they may name in `endpoint.identity`, with commas between |
 //! | `SCOREKEEPER_RULES_INTERVAL` | `PT1M` | with rules in a blob: ISO 8601 duration from `PT0S` to `PT5M`: for how long the rules that were read are believed before the blob is asked whether they have changed |
-//! | `SCOREKEEPER_IDENTITY` | what the next six settings say, else the managed identity | `managedIdentity`, `servicePrincipal`, `workloadIdentity`, `signedIn` (whoever is signed in with the Azure CLI), or a user-assigned identity: `clientId=ID`, `objectId=ID`, `resourceId=/subscriptions/…/userAssignedIdentities/NAME` |
+//! | `SCOREKEEPER_IDENTITY` | what the next six settings say, else the managed identity | `managedIdentity`, `servicePrincipal`, `workloadIdentity`, `signedIn` (whoever is signed in with the Azure CLI), or a user-assigned identity: `clientId=ID`, `objectId=ID`, `resourceId=/subscriptions/…/userAssignedIdentities/NAME`; with `workloadIdentity:` before it the service principal of `AZURE_TENANT_ID` and `AZURE_CLIENT_ID`, whose application trusts that identity |
 //! | `SCOREKEEPER_IDENTITIES` | – | names of further identities, with commas between: rules name them in `endpoint.identity`, for endpoints in other tenants. A name is a letter, then letters and digits, all lower-case. Who `partner` is, `SCOREKEEPER_IDENTITY_PARTNER` says as `SCOREKEEPER_IDENTITY` does of the app, and `SCOREKEEPER_IDENTITY_PARTNER_TENANT_ID`, `…_CLIENT_ID`, `…_CLIENT_SECRET`, `…_CLIENT_SECRET_FILE`, `…_CLIENT_CERTIFICATE_PATH`, `…_FEDERATED_TOKEN_FILE` and `…_AUTHORITY_HOST` as the next seven do |
 //! | `AZURE_CLIENT_ID` | the system-assigned identity | client id of a user-assigned managed identity, or of a service principal |
 //! | `AZURE_TENANT_ID` | – | of a service principal: id or domain of its tenant |
@@ -96,7 +96,7 @@ pub use self::telemetry::Otlp;
 pub use self::vars::{ProcessVars, Vars};
 
 use self::identity::RunBy;
-use self::problems::{MAX_SHOWN, Refused};
+use self::problems::{MAX_SHOWN, MAX_UNDERSTOOD, Refused};
 use crate::rules_in_blob::Look;
 
 /// Everything that was set, checked.
@@ -498,7 +498,7 @@ impl Reader<'_> {
 
     fn understood(&mut self, name: impl Into<Cow<'static, str>>, value: impl AsRef<str>, source: Source) {
         // Also a value that was taken may hold a secret: a path, a URL, the name of a file.
-        self.settings.push(Setting { name: name.into(), value: one_line(value.as_ref(), MAX_SHOWN), source });
+        self.settings.push(Setting { name: name.into(), value: one_line(value.as_ref(), MAX_UNDERSTOOD), source });
     }
 
     fn problem(&mut self, name: &str, value: Option<&str>, refused: Refused) {

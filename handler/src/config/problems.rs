@@ -7,6 +7,8 @@ use lifecycle::text::one_line;
 
 /// Characters of a value that are shown.
 pub(super) const MAX_SHOWN: usize = 200;
+/// Characters of a setting that was understood: who asks may be told by an ARM id within a sentence.
+pub(super) const MAX_UNDERSTOOD: usize = 400;
 
 /// All problems that were found. Never empty.
 #[derive(Debug, Clone, PartialEq, Eq)]

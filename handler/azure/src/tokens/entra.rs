@@ -1,14 +1,15 @@
 //! Microsoft Entra ID's token endpoint, asked by an application for itself (the client credentials flow).
 //!
 //! `azure_identity` has a credential each for a secret and for a federated token, and none for a certificate without OpenSSL.
-//! All three are one request with one field more or less. It is made here, so that a refusal's own words and code are read
+//! All are one request with one field more or less. It is made here, so that a refusal's own words and code are read
 //! (`azure_identity` quotes whole answers), and so that a simulator on this machine, which has no TLS, can stand for it.
 //!
-//! Source: *Microsoft identity platform and the OAuth 2.0 client credentials flow*.
+//! Sources: *Microsoft identity platform and the OAuth 2.0 client credentials flow*; *Configure an application to trust a managed
+//! identity*.
 
 use std::path::{Path, PathBuf};
 
-use azure_core::credentials::AccessToken;
+use azure_core::credentials::{AccessToken, TokenCredential as _};
 use azure_core::error::ErrorKind;
 use reqwest::Url;
 use url::form_urlencoded::Serializer;
@@ -57,7 +58,8 @@ impl Unfit {
 
 /// A token for `scope`, `RESOURCE/.default`.
 pub(super) async fn token(principal: &ServicePrincipal, scope: &str) -> azure_core::Result<AccessToken> {
-    let form = form(principal, scope).await.map_err(|why| azure_core::Error::new(ErrorKind::Credential, why))?;
+    let (name, proof) = proof(principal).await?;
+    let form = form(principal, scope, name, &proof);
     let request = http::client()
         .post(endpoint(principal))
         .header(reqwest::header::CONTENT_TYPE, "application/x-www-form-urlencoded")
@@ -73,34 +75,48 @@ fn endpoint(principal: &ServicePrincipal) -> Url {
     url
 }
 
-/// The request's body.
-async fn form(principal: &ServicePrincipal, scope: &str) -> Result<String, Unfit> {
+fn unfit(why: Unfit) -> azure_core::Error {
+    azure_core::Error::new(ErrorKind::Credential, why)
+}
+
+/// By what it proves who it is: the name of the field and its value.
+async fn proof(principal: &ServicePrincipal) -> azure_core::Result<(&'static str, String)> {
     let authority = &principal.authority;
     if !lifecycle::uri::may_carry_secrets(authority) {
-        return Err(Unfit::Authority(lifecycle::redact::redacted(authority.as_str()).into_owned()));
+        return Err(unfit(Unfit::Authority(lifecycle::redact::redacted(authority.as_str()).into_owned())));
     }
-    let (name, proof) = match &principal.proof {
+    match &principal.proof {
         Proof::Secret(secret) if secret.secret().starts_with("@Microsoft.KeyVault(") => {
-            return Err(Unfit::UnresolvedReference);
+            Err(unfit(Unfit::UnresolvedReference))
         }
-        Proof::Secret(secret) => (SECRET, secret.secret().to_owned()),
-        Proof::SecretFile(path) => (SECRET, read(path).await?.trim().to_owned()),
+        Proof::Secret(secret) => Ok((SECRET, secret.secret().to_owned())),
+        Proof::SecretFile(path) => Ok((SECRET, read(path).await.map_err(unfit)?.trim().to_owned())),
         Proof::Certificate(path) => {
-            let audience = endpoint(principal);
-            let assertion = certificate::assertion(&read(path).await?, &principal.client_id, audience.as_str(), now());
-            (ASSERTION, assertion.map_err(|source| Unfit::Certificate { path: path.clone(), source })?)
+            let (audience, pem) = (endpoint(principal), read(path).await.map_err(unfit)?);
+            let assertion = certificate::assertion(&pem, &principal.client_id, audience.as_str(), now());
+            let unusable = |source| unfit(Unfit::Certificate { path: path.clone(), source });
+            Ok((ASSERTION, assertion.map_err(unusable)?))
         }
-        Proof::FederatedToken(path) => (ASSERTION, read(path).await?.trim().to_owned()),
-    };
+        Proof::FederatedToken(path) => Ok((ASSERTION, read(path).await.map_err(unfit)?.trim().to_owned())),
+        // Asked for each time: the platform keeps one itself, and a second cache would outlive what it forgets.
+        Proof::ManagedIdentity { which, audience } => {
+            let assertion = which.get_token(&[&format!("{audience}/.default")], None).await?;
+            Ok((ASSERTION, assertion.token.secret().to_owned()))
+        }
+    }
+}
+
+/// The request's body.
+fn form(principal: &ServicePrincipal, scope: &str, name: &str, proof: &str) -> String {
     let mut form = Serializer::new(String::new());
     form.append_pair("grant_type", "client_credentials")
         .append_pair("client_id", &principal.client_id)
         .append_pair("scope", scope)
-        .append_pair(name, &proof);
+        .append_pair(name, proof);
     if name == ASSERTION {
         form.append_pair("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer");
     }
-    Ok(form.finish())
+    form.finish()
 }
 
 async fn read(path: &Path) -> Result<String, Unfit> {

@@ -26,7 +26,7 @@ const REMEDIES: [(&[&str], &str); 10] = [
     ),
     (
         &["AADSTS70021", "AADSTS700211", "AADSTS700212", "AADSTS700213"],
-        "no federated credential of the application fits issuer, subject and audience of the token file: az ad app federated-credential list --id CLIENT_ID",
+        "no federated credential of the application fits issuer, subject and audience of the token: az ad app federated-credential list --id CLIENT_ID; of a managed identity the subject is its object id, and its tenant that of the application's registration",
     ),
     (
         &["AADSTS700024"],

@@ -54,6 +54,13 @@ pub enum Proof {
     Certificate(PathBuf),
     /// A file with a token of another issuer that the application trusts: workload identity federation.
     FederatedToken(PathBuf),
+    /// The token of a managed identity of the app that the application trusts, in whatever tenant it is a guest: no secret at all.
+    ManagedIdentity {
+        /// A user-assigned one: the application can trust no other.
+        which: ManagedIdentity,
+        /// What such a token is for, in this cloud.
+        audience: &'static str,
+    },
 }
 
 impl fmt::Display for Identity {
@@ -61,12 +68,13 @@ impl fmt::Display for Identity {
         match self {
             Self::Managed(which) => write!(f, "managed identity, {which}"),
             Self::ServicePrincipal(ServicePrincipal { client_id, tenant, proof, .. }) => {
-                let by = match proof {
-                    Proof::Secret(_) | Proof::SecretFile(_) => "a secret",
-                    Proof::Certificate(_) => "a certificate",
-                    Proof::FederatedToken(_) => "a federated token",
-                };
-                write!(f, "service principal {client_id} of tenant {tenant}, by {by}")
+                write!(f, "service principal {client_id} of tenant {tenant}, by ")?;
+                match proof {
+                    Proof::Secret(_) | Proof::SecretFile(_) => f.write_str("a secret"),
+                    Proof::Certificate(_) => f.write_str("a certificate"),
+                    Proof::FederatedToken(_) => f.write_str("a federated token"),
+                    Proof::ManagedIdentity { which, .. } => write!(f, "the managed identity that is {which}"),
+                }
             }
             Self::SignedIn => f.write_str("whoever is signed in with the Azure CLI or the Azure Developer CLI"),
         }
