@@ -26,7 +26,7 @@ param runbookUrl string
 var records = loadTextContent('../queries/records.kql')
 
 // `resolves`: whether the alert may say `resolved` when its query has nothing any more. What counts events may not: the event is not
-// fixed by being older than the window. What asks for a state reads the newest record of a reconcile run, however old the state
+// fixed by being older than the window, and of a message in the poison queue the ledger knows nothing. What asks for a state reads the newest record of a reconcile run, however old the state
 // is that it tells of; `lookBack` is how old that record may be, the most that Azure Monitor allows: a dead app is the heartbeat's.
 var always = [
   {
@@ -55,15 +55,15 @@ var always = [
   }
   {
     name: 'failed'
-    resolves: false
+    resolves: true
     title: 'scorings failed'
     severity: 2
     query: '${records}\n${loadTextContent('../queries/alert-failed.kql')}'
     operator: 'GreaterThan'
     threshold: 0
-    frequency: 'PT15M'
-    window: 'PT15M'
-    lookBack: ''
+    frequency: 'PT30M'
+    window: 'PT1H'
+    lookBack: 'P2D'
   }
   {
     name: 'held'
@@ -91,27 +91,27 @@ var always = [
   }
   {
     name: 'orphaned-jobs'
-    resolves: false
+    resolves: true
     title: 'Azure ML made jobs that no scoring needs'
     severity: 3
     query: '${records}\n${loadTextContent('../queries/alert-orphaned-jobs.kql')}'
     operator: 'GreaterThan'
     threshold: 0
-    frequency: 'PT15M'
-    window: 'PT15M'
-    lookBack: ''
+    frequency: 'PT30M'
+    window: 'PT1H'
+    lookBack: 'P2D'
   }
   {
     name: 'quarantined'
-    resolves: false
+    resolves: true
     title: 'events could not be read'
     severity: 3
     query: '${records}\n${loadTextContent('../queries/alert-quarantined.kql')}'
     operator: 'GreaterThan'
     threshold: 0
-    frequency: 'PT15M'
-    window: 'PT15M'
-    lookBack: ''
+    frequency: 'PT30M'
+    window: 'PT1H'
+    lookBack: 'P2D'
   }
   {
     name: 'unaccounted'

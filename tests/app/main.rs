@@ -51,6 +51,7 @@ mod input;
 mod load;
 mod metadata_and_tags;
 mod moves;
+mod needs_person;
 mod no_outputs;
 mod nobody_traces;
 mod orders;

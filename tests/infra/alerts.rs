@@ -93,6 +93,31 @@ struct Case {
     silent: Vec<Records>,
 }
 
+/// An alert on what lasts until somebody sees to it, which the runs of a quarter of an hour count once.
+fn unacknowledged(alert: &'static str, member: &str) -> Case {
+    let (none, day) = (Records::default, 24 * 60);
+    Case {
+        alert,
+        resolves: true,
+        fires: vec![
+            none().logged(1, &run_found(member, 2)),
+            none().logged(day, &run_found(member, 2)),
+            // Runs that did not count take nothing back.
+            none().logged(9, &run_found(member, 2)).logged(1, &run_ended(0, true)),
+        ],
+        silent: vec![
+            none(),
+            none().logged(1, &run_ended(0, true)),
+            none().logged(16, &run_found(member, 2)).logged(1, &run_found(member, 0)),
+            // It was tried again, or acknowledged, since it was told of.
+            none()
+                .logged(3, &moved("s1", "running", "failed"))
+                .logged(3, &said("WARN", "event quarantined: no subject"))
+                .logged(1, &run_found(member, 0)),
+        ],
+    }
+}
+
 fn cases() -> Vec<Case> {
     let none = Records::default;
     let day = 24 * 60;
@@ -117,12 +142,7 @@ fn cases() -> Vec<Case> {
                 none().times(6, |it| it.invoked(2, "Reconcile", false)),
             ],
         },
-        Case {
-            alert: "failed",
-            resolves: false,
-            fires: vec![none().logged(3, &moved("s1", "running", "failed"))],
-            silent: vec![none().logged(3, &moved("s1", "running", "scored")).hosts(1, "failed")],
-        },
+        unacknowledged("failed", "unacknowledged_failed"),
         Case {
             alert: "held",
             resolves: true,
@@ -155,21 +175,8 @@ fn cases() -> Vec<Case> {
             ],
             silent: vec![none(), none().logged(2, &run_ended(2, true)).logged(1, &run_ended(0, true))],
         },
-        Case {
-            alert: "orphaned-jobs",
-            resolves: false,
-            fires: vec![
-                none().logged(3, &said("WARN", "orphaned job job-1 of s1: one request made two")),
-                none().logged(3, &said("WARN", "orphaned job job-1 of s1 still runs")),
-            ],
-            silent: vec![none().logged(3, &said("WARN", "the jobs of e were not scanned for orphaned jobs: why"))],
-        },
-        Case {
-            alert: "quarantined",
-            resolves: false,
-            fires: vec![none().logged(3, &said("WARN", "event quarantined: no subject"))],
-            silent: vec![none().logged(3, &said("WARN", "a pending upload made no progress"))],
-        },
+        unacknowledged("orphaned-jobs", "unacknowledged_orphaned"),
+        unacknowledged("quarantined", "unacknowledged_quarantined"),
         Case {
             alert: "unaccounted",
             resolves: true,

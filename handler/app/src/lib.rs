@@ -50,7 +50,7 @@ pub use operate::{
 };
 pub use starts::{StartError, StartRefused, Started, Starts};
 pub use sweep::{Pause, SweepReport};
-pub use tick::{BEGUN_WORK, StateCounts, Tick, TickReport};
+pub use tick::{BEGUN_WORK, NeedsPerson, StateCounts, Tick, TickReport};
 
 use admission::Admission;
 use backfill::Backfiller;

@@ -143,7 +143,56 @@ pub(crate) fn moved(before: &Scoring, after: &Scoring, entry: &Entry) {
 mod tests {
     use std::collections::BTreeSet;
 
+    use lifecycle::{BlobVersion, LedgerId, Rules};
+    use time::macros::datetime;
+
     use super::*;
+
+    /// A scoring that is in this status since 10:00, with this word of its job, and that was written this many seconds after.
+    fn at(status: Status, job: Option<&str>, updated: i64) -> Scoring {
+        let rules =
+            r#"{"rules":[{"id":"claims","match":{"container":"con"},"endpoint":{"uri":"https://e.example/jobs"}}]}"#;
+        let rules = Rules::read(rules).expect("good rules");
+        let rule = rules.iter().next().expect("one");
+        let blob = BlobVersion::read("https://a.blob.core.windows.net/c/a.csv", "0x1").expect("a blob");
+        let since = datetime!(2026-07-21 10:00 UTC);
+        let new = Scoring::accept(&LedgerId::of_random([1; 16]), rule, blob, since);
+        let (job_status, updated) = (job.map(str::to_owned), since + Duration::seconds(updated));
+        Scoring { status, job_status, updated, ..new }
+    }
+
+    #[test]
+    fn each_move_ends_the_phase_that_was_left_and_tells_how_long_that_took() {
+        use Status::{Cancelling, Queued, Running, Scored, Submitting, Unknown, Verifying};
+        let submitted =
+            |seconds: i64, of: Scoring| Scoring { submitted: Some(of.since + Duration::seconds(seconds)), ..of };
+        for (before, after, ended_phase) in [
+            (at(Queued, None, 0), at(Submitting, None, 5), Some(("queue", 5))),
+            // A refusal that may pass: it waits on.
+            (at(Queued, None, 0), at(Queued, None, 5), None),
+            (submitted(2, at(Submitting, None, 2)), at(Running, Some("Preparing"), 6), Some(("submit", 4))),
+            (submitted(2, at(Submitting, None, 2)), at(Unknown, None, 6), None),
+            // The job was seen to wait, and then at work.
+            (at(Running, Some("Queued"), 3), at(Running, Some("Running"), 33), Some(("azure_ml_queue", 33))),
+            (at(Running, None, 3), at(Running, Some("Preparing"), 33), None),
+            (at(Running, Some("Running"), 33), at(Running, Some("Finalizing"), 93), Some(("run", 60))),
+            (at(Running, Some("Finalizing"), 93), at(Verifying, Some("Completed"), 103), Some(("finalize", 10))),
+            (at(Running, Some("Running"), 33), at(Verifying, Some("Completed"), 103), Some(("run", 70))),
+            // It ended between two looks: as far as anybody knows it ran.
+            (at(Running, Some("Queued"), 3), at(Verifying, Some("Completed"), 48), Some(("run", 48))),
+            (at(Verifying, Some("Completed"), 0), at(Scored, Some("Completed"), 1), Some(("verify", 1))),
+            // Nothing is timed of what is being cancelled, and no time is less than none.
+            (at(Cancelling, Some("Running"), 9), at(Status::Cancelled, Some("Canceled"), 12), None),
+            (at(Queued, None, 0), at(Submitting, None, -5), Some(("queue", 0))),
+        ] {
+            let told = ended(&before, &after).map(|(phase, took)| (phase.name(), took.whole_seconds()));
+            assert_eq!(
+                told, ended_phase,
+                "{:?} {:?} to {:?} {:?}",
+                before.status, before.job_status, after.status, after.job_status
+            );
+        }
+    }
 
     #[test]
     fn each_measure_has_a_name_of_its_own_and_says_what_it_is() {

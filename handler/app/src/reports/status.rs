@@ -1,6 +1,5 @@
 //! How a ledger stands: counts, and what needs attention with the next command to run.
 
-use futures::{StreamExt as _, TryStreamExt as _, stream};
 use lifecycle::Status;
 use lifecycle::redact::redacted;
 use time::{Duration, OffsetDateTime};
@@ -12,9 +11,7 @@ use super::findings::{Finding, Seen, findings};
 use super::limits::{LimitView, limits};
 use super::pending::pending;
 use super::sweeps::{SweepView, sweeps};
-use crate::ledger::{
-    self, EndCounts, Ledger, RecordedEvent, Runs, Unacknowledged, Unreadable, begin_of_hour, count_by_status,
-};
+use crate::ledger::{self, EndCounts, Ledger, RecordedEvent, Runs, Unreadable, begin_of_hour, count_by_status};
 
 /// Skipped or quarantined events that are counted; of more it is known that there are that many.
 const MAX_EVENTS: usize = 1_000;
@@ -100,9 +97,6 @@ impl StatusReport {
     }
 }
 
-/// Failures whose blobs are asked about at one time, whether a newer version is scored.
-const MAX_CONCURRENT_LOOKUPS: usize = 16;
-
 /// Reads how the ledger stands at `now`: the in-flight index, a day's ends by the hour, what needs a person, the controls.
 /// `events_within`: how long the next upload may take, if that is known.
 pub async fn status(
@@ -160,7 +154,7 @@ pub async fn status(
         findings: Vec::new(),
     };
     let dead_letters = ledger.dead_letters().await?;
-    let unacknowledged = not_made_up_for(ledger, &unacknowledged).await?;
+    let unacknowledged = ledger.not_made_up_for(&unacknowledged).await?;
     let quarantined: Vec<_> = quarantined.iter().filter(|event| event.acknowledged.is_none()).cloned().collect();
     report.findings = findings(&Seen {
         task_hub: ledger.task_hub(),
@@ -194,18 +188,4 @@ async fn last_upload(ledger: &Ledger) -> Result<Option<OffsetDateTime>, ledger::
         }
     }
     Ok(None)
-}
-
-/// Without failures after which a newer version of the same blob was scored under the same rule.
-async fn not_made_up_for(ledger: &Ledger, rows: &[Unacknowledged]) -> Result<Vec<Unacknowledged>, ledger::Error> {
-    let asked: Vec<_> = rows
-        .iter()
-        .map(|row| async move {
-            let failed_only = row.status == Status::Failed && row.orphaned_jobs == 0;
-            let made_up_for = failed_only && ledger.is_scored_since(&row.blob, &row.rule, row.created).await?;
-            Ok::<_, ledger::Error>((!made_up_for).then(|| row.clone()))
-        })
-        .collect();
-    let left: Vec<_> = stream::iter(asked).buffered(MAX_CONCURRENT_LOOKUPS).try_collect().await?;
-    Ok(left.into_iter().flatten().collect())
 }

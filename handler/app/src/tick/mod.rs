@@ -18,6 +18,7 @@ use crate::ledger::{BegunRun, Controls, Heartbeat, Ledger};
 use crate::orphans::{InFlightJobs, Orphans};
 use crate::starts::Starts;
 
+mod attention;
 mod backlog;
 mod groups;
 mod maintain;
@@ -29,6 +30,8 @@ mod scopes;
 mod submit;
 mod walk;
 
+use attention::Attention;
+pub use attention::NeedsPerson;
 use groups::Groups;
 use maintain::Maintain;
 use pending::PendingLooks;
@@ -57,6 +60,7 @@ pub struct Tick {
     orphans: Option<Orphans>,
     callbacks: Option<Callbacks>,
     maintain: Maintain,
+    attention: Attention,
     /// When the last complete tick of this process began.
     last_complete: Mutex<Option<OffsetDateTime>>,
 }
@@ -116,6 +120,7 @@ impl Tick {
             orphans,
             callbacks,
             maintain: Maintain { ledger: ledger.clone(), clock: clock.clone(), retention },
+            attention: Attention::new(ledger),
             last_complete: Mutex::default(),
         }
     }
@@ -169,6 +174,9 @@ impl Tick {
         }
         let last_complete = *self.last_complete.lock().unwrap_or_else(PoisonError::into_inner);
         self.maintain.run(last_complete, now, deadline, &counts, &mut report).await;
+        if self.clock.now() < deadline {
+            self.attention.run(now, &counts, &mut report).await;
+        }
         let ended = self.clock.now();
         counts.report(&mut report, ended < deadline);
         report.duration_ms = u64::try_from((ended - now).whole_milliseconds()).unwrap_or_default();

@@ -13,6 +13,8 @@ use crate::ledger::InFlight;
 use crate::measures;
 use crate::stuck::is_stuck;
 
+use super::attention::NeedsPerson;
+
 /// What a tick did.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -44,6 +46,9 @@ pub struct TickReport {
     pub purged: usize,
     /// Scorings that this tick ended as failed, by whose fault it was.
     pub failed: BTreeMap<FailureCause, usize>,
+    /// What needs a person, where this tick has counted it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub needs_person: Option<NeedsPerson>,
     /// How long the tick took, in milliseconds.
     pub duration_ms: u64,
     /// Whether everything due was done before the deadline.
@@ -56,6 +61,7 @@ impl TickReport {
     /// every tick that could read the ledger, so that what is wrong is told of for as long as it is.
     pub(super) fn log(&self) {
         let failed = |cause| self.failed.get(&cause).copied().unwrap_or_default();
+        let needs = |count: fn(&NeedsPerson) -> usize| self.needs_person.as_ref().map(count);
         tracing::info!(
             whole = self.whole,
             in_flight = self.in_flight,
@@ -74,6 +80,10 @@ impl TickReport {
             failed_user_code = failed(FailureCause::UserCode),
             failed_platform = failed(FailureCause::Platform),
             failed_unknown = failed(FailureCause::Unknown),
+            unacknowledged_failed = needs(|it| it.failed),
+            unacknowledged_orphaned = needs(|it| it.with_orphaned_jobs),
+            unacknowledged_unpublished = needs(|it| it.not_published),
+            unacknowledged_quarantined = needs(|it| it.quarantined),
             errors = self.errors,
             complete = self.complete,
             duration_ms = self.duration_ms,
@@ -163,6 +173,11 @@ impl Counts {
             let cause = failed.failure.unwrap_or(FailureCause::Unknown);
             *self.failed.lock().unwrap_or_else(PoisonError::into_inner).entry(cause).or_default() += 1;
         }
+    }
+
+    /// Whether a scoring has ended as failed in this tick.
+    pub(super) fn any_failed(&self) -> bool {
+        !self.failed.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 
     /// Something could not be done, and is tried again by the next tick.
