@@ -43,6 +43,13 @@ const open = async () => {
   });
   await page.evaluateOnNewDocument(() => {
     document.addEventListener('securitypolicyviolation', (it) => console.error(`policy: ${it.violatedDirective} ${it.blockedURI}`));
+    // What the page was sent, before its own script sees it.
+    window.EventSource = class extends EventSource {
+      constructor(...all) {
+        super(...all);
+        this.addEventListener('message', (event) => { window.sent = event.data; });
+      }
+    };
   });
   return page;
 };
@@ -234,6 +241,22 @@ try {
     upload('g.csv');
     await untilRows(1, 'queued', 'g.csv');
     assert.ok(streams > 0, 'what changes comes by a stream');
+  });
+
+  await step('what is pressed is there when it is let go, and what came meanwhile is shown then', async () => {
+    await go('./');
+    const box = await page.waitForSelector('table.listed tbody tr:last-child input[name=id]');
+    await box.hover();
+    await page.mouse.down();
+    upload('h.csv');
+    // Before the script of the page has answered a stream that tells of it, nothing is shown.
+    await page.waitForFunction(() => window.sent?.includes('h.csv'), { polling: 50, timeout: WAIT });
+    const held = await box.evaluate((it) => [it.isConnected, document.body.innerText.includes('h.csv')]);
+    assert.deepEqual(held, [true, false]);
+    const value = await box.evaluate((it) => it.value);
+    await page.mouse.up();
+    await untilRows(1, 'queued', 'h.csv');
+    assert.equal(await page.$eval(`input[value="${value}"]`, (it) => it.checked), true, 'it was a click');
   });
 
   await step('the keyboard alone is enough', async () => {

@@ -92,13 +92,17 @@
     else lost = held;
   };
 
-  // What is pressed must still be there when it is let go, or that is no click.
+  // What is pressed must still be there when it is let go, or that is no click. What came meanwhile is shown after it.
   let pressed = false;
+  let waiting = null;
   document.addEventListener("pointerdown", () => { pressed = true; lost = null; });
-  ["pointerup", "pointercancel"].forEach((name) => document.addEventListener(name, () => { pressed = false; }));
+  ["pointerup", "pointercancel"].forEach((name) => document.addEventListener(name, () => {
+    pressed = false;
+    setTimeout(() => { if (waiting !== null && !pressed) show(waiting); });
+  }));
 
   const replace = (place, fresh) => {
-    if (pressed || place.innerHTML === fresh.innerHTML) return;
+    if (place.innerHTML === fresh.innerHTML) return;
     const selection = window.getSelection();
     if (!selection.isCollapsed && selection.containsNode(place, true)) return;
     const active = place.contains(document.activeElement) ? document.activeElement : null;
@@ -109,6 +113,8 @@
   };
 
   const show = (text) => {
+    waiting = pressed ? text : null;
+    if (pressed) return;
     const fresh = new DOMParser().parseFromString(text, "text/html");
     const held = focused();
     document.querySelectorAll("[data-live]").forEach((place) => {
