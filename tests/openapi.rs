@@ -146,7 +146,7 @@ fn list() {}
     ("order" = Order, Path),
     ("reason" = Option<String>, Query, description = "Why: it stands in the history, up to 500 characters."),
 ), responses(
-    (status = 202, body = Started, headers(("Location" = String))), (status = 403, body = Problem), (status = 404, body = Problem),
+    (status = 202, body = Started, headers(("Location" = String))), (status = 400, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem),
     (status = 409, body = Problem), (status = 410, body = Problem), (status = 503, body = Problem),
 ))]
 fn order() {}

@@ -71,6 +71,11 @@ async fn a_file_is_uploaded_scored_at_a_named_endpoint_and_downloaded_from_an_em
     assert_eq!(body["properties"]["InputData"]["input_data"]["Uri"], BLOB);
     assert_eq!((&body["properties"]["miniBatchSize"], cloud.simulator.jobs().len()), (&json!(5), 0));
 
+    // Before anything is begun.
+    let nowhere = run(&["--upload", "mine.csv", "--download", "mine.csv/out"]).await;
+    assert_eq!((nowhere.code, nowhere.out.as_str()), (1, ""), "{}", nowhere.errors);
+    assert!(nowhere.errors.contains("the folder `mine.csv/out` cannot be made"), "{}", nowhere.errors);
+
     let done = run(&["--upload", "mine.csv", "--download", "out"]).await;
     assert_eq!(done.code, 0, "{}{}", done.out, done.errors);
     let expected = "https://acct.blob.core.windows.net/inbox/a.csv  uploaded, 8 bytes\n\
@@ -320,4 +325,53 @@ async fn what_a_person_runs_is_asked_as_whoever_is_signed_in_with_either_of_azur
         let out = ran(folder.path(), &vars, &[&at[..5], &["--wait", "--timeout", "2s"]].concat()).await;
         assert!(out.code != 0 && cloud.simulator.jobs().len() == 1, "{tool}: {}{}", out.out, out.errors);
     }
+}
+
+/// A wish that is of no use beside another option is no wish that is dropped without a word.
+#[tokio::test]
+async fn an_option_that_the_others_leave_without_use_is_refused_and_nothing_is_begun() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = ["--endpoint", "https://heart.westeurope.inference.ml.azure.com/jobs", BLOB];
+    let under = ["--rule", "claims", BLOB];
+    let mut cases: Vec<(Vec<&str>, &str)> = Vec::new();
+    for (option, value) in
+        [("--deployment", "v7"), ("--workspace", "w"), ("--input", "a=b"), ("--output", "a=b"), ("--settings", "{}")]
+    {
+        cases.push(([&["run"], &under[..], &[option, value]].concat(), "cannot be used with"));
+    }
+    for more in [vec!["--param", "a=b"], vec!["--again"]] {
+        cases.push(([&["run"], &at[..], &more].concat(), "cannot be used with"));
+    }
+    for (more, said) in [
+        (vec!["--force"], "--force overwrites what --upload or --download meets"),
+        (vec!["--input", "a=1", "--input", "a=2"], "--input names `a` twice"),
+        (vec!["--output", "a=1", "--output", "a=2"], "--output names `a` twice"),
+    ] {
+        cases.push(([&["run"], &at[..], &more].concat(), said));
+    }
+    cases.push(([&["run"], &under[..], &["--param", "a=1", "--param", "a=2"]].concat(), "--param names `a` twice"));
+    for option in ["--rule", "--prefix"] {
+        cases.push((vec!["replay", BLOB, option, "claims", "--reason", "x"], "cannot be used with"));
+    }
+    cases.push((vec!["replay", BLOB, "--since", "24h", "--reason", "x"], "cannot be used with"));
+    cases.push((vec!["breaker", "--rule", "claims", "--deployment", "v7"], "cannot be used with"));
+    cases.push((vec!["breaker", "--history", "--reason", "x"], "cannot be used with"));
+    cases.push((vec!["limit", "--history", "--reason", "x"], "cannot be used with"));
+    for option in ["--ledger", "--data"] {
+        cases.push((vec!["coverage", option, "x", "--since", "2026-07-21"], "cannot be used with"));
+    }
+    for (args, said) in cases {
+        let mut process = tokio::process::Command::new(SCOREKEEPER);
+        let output = process.args(&args).current_dir(folder.path()).env_clear().output().await.unwrap();
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(64), "{args:?}: {told}");
+        assert!(told.contains(said), "{args:?}: {told}");
+    }
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "nothing is begun");
+    // What the app would refuse is told of before it is asked.
+    let rules = json!({"rules": [{"id": "claims", "match": {"container": "inbox"}, "endpoint": {"uri": at[1]}}]});
+    let vars = BTreeMap::from([("SCOREKEEPER_RULES".to_owned(), rules.to_string())]);
+    let dry = ran(folder.path(), &vars, &["--rule", "claims", BLOB, "--dry-run", "--param", "a=1"]).await;
+    assert_eq!(dry.code, 64, "{}", dry.out);
+    assert!(dry.errors.contains("rule `claims` declares no parameter `a`"), "{}", dry.errors);
 }

@@ -223,6 +223,10 @@ async fn what_a_start_may_not_say_is_refused_with_its_status_and_nothing_is_star
         let flag = "/api/scorings?returnInternalServerErrorOnFailure=yes";
         let misspelt = Request::post(flag, Some(&start_of("a.csv"))).by(mode, &host).await;
         assert_eq!((misspelt.status, misspelt.code()), (400, "BadRequest"));
+        let flag = "/api/scorings?returnInternalServerErrorOnFailur=true";
+        let misspelt = Request::post(flag, Some(&start_of("a.csv"))).by(mode, &host).await;
+        assert_eq!((misspelt.status, misspelt.code()), (400, "BadRequest"), "{misspelt:?}");
+        assert!(misspelt.body.to_string().contains("`returnInternalServerErrorOnFailure`"), "{misspelt:?}");
         let verb = Request { method: Method::DELETE, ..Request::get("/api/scorings/x") };
         assert_eq!(verb.by(mode, &host).await.status, 405);
         for id in ["x", "0123456789abcdef0123456789abcdef", "..%2f..%2fa", "%ff"] {
@@ -345,9 +349,11 @@ async fn scorings_are_listed_by_pages_cancelled_and_tried_again_and_each_order_m
         assert_eq!(listed, started, "{mode:?}: the newest first, each once");
         let path = "/api/operations?status=failed&rule=claims";
         assert_eq!(Request::get(path).by(mode, &host).await.body, json!([]));
-        for bad in ["top=0", "top=x", "status=what"] {
+        for bad in ["top=0", "top=x", "status=what", "statu=failed", "status=failed&status=scored", "top=2&filter="] {
             assert_eq!(Request::get(&format!("/api/operations?{bad}")).by(mode, &host).await.status, 400, "{bad}");
         }
+        // What a gateway adds is its own.
+        assert_eq!(Request::get("/api/operations?subscription-key=x").by(mode, &host).await.status, 200);
     }
     let id = &started[0];
     let order = async |verb: &str| {
@@ -362,6 +368,8 @@ async fn scorings_are_listed_by_pages_cancelled_and_tried_again_and_each_order_m
     assert_eq!(Request::get(&format!("/api/scorings/{id}")).by(Mode::Forwarded, &host).await.status, 200);
     assert_eq!((order("cancel").await, order("retry").await, order("retry").await), (202, 202, 202));
     assert_eq!(order("what").await, 404);
+    let misspelt = format!("/api/operations/{id}/cancel?reasen=x");
+    assert_eq!(Request::post(&misspelt, None).by(Mode::Forwarded, &host).await.status, 400);
     let none = format!("/api/operations/{}/cancel", "0".repeat(32));
     assert_eq!(Request::post(&none, None).by(Mode::Plain, &host).await.status, 404);
     let told = cloud.told(&vars, &["show", id]).await.to_string();

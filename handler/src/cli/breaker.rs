@@ -30,10 +30,16 @@ pub struct BreakerArgs {
     #[arg(long, value_name = "URI", group = "subject")]
     pub endpoint: Option<String>,
     /// Of this deployment; without it the endpoint's default
-    #[arg(long, value_name = "NAME", requires = "endpoint")]
+    #[arg(long, value_name = "NAME", requires = "endpoint", conflicts_with = "rule")]
     pub deployment: Option<String>,
     /// Why it is closed: it stands in its history, with who closed it
-    #[arg(long, value_name = "TEXT", requires = "action", required_if_eq("action", "close"))]
+    #[arg(
+        long,
+        value_name = "TEXT",
+        requires = "action",
+        conflicts_with = "history",
+        required_if_eq("action", "close")
+    )]
     pub reason: Option<String>,
     /// Show who closed which, when and why, the newest first
     #[arg(long, conflicts_with_all = ["action", "JsonArgs"])]

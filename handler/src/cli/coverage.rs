@@ -39,7 +39,7 @@ pub struct CoverageArgs {
     #[arg(long, value_name = "FILE", conflicts_with_all = ["ledger", "data", "task_hub"])]
     pub check: Option<PathBuf>,
     /// The day that the file must begin with
-    #[arg(long, value_name = "DAY", value_parser = day, requires = "check")]
+    #[arg(long, value_name = "DAY", value_parser = day, requires = "check", conflicts_with_all = ["ledger", "data", "task_hub", "manifest"])]
     pub since: Option<Date>,
     /// As JSON.
     #[command(flatten)]

@@ -31,7 +31,7 @@ pub struct LimitArgs {
     #[arg(value_name = "N|default", value_parser = new_limit, conflicts_with = "JsonArgs", requires = "reason")]
     pub new_limit: Option<NewLimit>,
     /// Why it is set: it stands in the history, with who set it
-    #[arg(long, value_name = "TEXT", requires = "new_limit")]
+    #[arg(long, value_name = "TEXT", requires = "new_limit", conflicts_with = "history")]
     pub reason: Option<String>,
     /// Show what operators have set, when and why, the newest first
     #[arg(long, conflicts_with_all = ["new_limit", "JsonArgs"])]

@@ -35,13 +35,13 @@ pub struct ReplayArgs {
     #[arg(long)]
     pub skipped: bool,
     /// Of skipped ones those of this rule's container
-    #[arg(long, value_name = "ID", requires = "skipped")]
+    #[arg(long, value_name = "ID", requires = "skipped", conflicts_with = "blobs")]
     pub rule: Option<String>,
     /// Of skipped ones those whose container and path begin so
-    #[arg(long, value_name = "CONTAINER/PATH", requires = "skipped")]
+    #[arg(long, value_name = "CONTAINER/PATH", requires = "skipped", conflicts_with = "blobs")]
     pub prefix: Option<String>,
     /// Of skipped ones those received since then: `90m`, `24h`, `7d` before now, or a time such as `2026-07-21T10:00:00Z`
-    #[arg(long, value_name = "TIME", value_parser = Since::read, requires = "skipped")]
+    #[arg(long, value_name = "TIME", value_parser = Since::read, requires = "skipped", conflicts_with = "blobs")]
     pub since: Option<Since>,
     /// Why: it stands in the history, with who ordered it; a dry run needs none
     #[arg(long, value_name = "TEXT", required_unless_present = "dry_run")]

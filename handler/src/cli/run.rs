@@ -8,8 +8,9 @@ mod alone;
 mod follow;
 mod request;
 
+use std::collections::BTreeSet;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use ::doctor::Caller;
@@ -53,28 +54,28 @@ pub(super) struct RunArgs {
     #[arg(long, value_name = "ID", required_unless_present = "endpoint", conflicts_with = "endpoint")]
     pub(super) rule: Option<String>,
     /// A value for a parameter that the rule declares
-    #[arg(long, value_name = "NAME=VALUE", requires = "rule", value_parser = named)]
+    #[arg(long, value_name = "NAME=VALUE", requires = "rule", conflicts_with = "endpoint", value_parser = named)]
     pub(super) param: Vec<(String, String)>,
     /// Once more, as a generation of its own, also if it was scored
-    #[arg(long, requires = "rule")]
+    #[arg(long, requires = "rule", conflicts_with = "endpoint")]
     pub(super) again: bool,
     /// At this batch endpoint (its invoke URI, `…/jobs`), as whoever is signed in
     #[arg(long, value_name = "URI")]
     pub(super) endpoint: Option<String>,
     /// Its deployment [default: the endpoint's default one]
-    #[arg(long, value_name = "NAME", requires = "endpoint")]
+    #[arg(long, value_name = "NAME", requires = "endpoint", conflicts_with = "rule")]
     pub(super) deployment: Option<String>,
     /// ARM id of its workspace, without which a lost answer cannot be looked for
-    #[arg(long, value_name = "ID", requires = "endpoint")]
+    #[arg(long, value_name = "ID", requires = "endpoint", conflicts_with = "rule")]
     pub(super) workspace: Option<String>,
     /// An input: a URI, of a folder if it ends in a slash, else a value. Placeholders as in rules [default: the blob as `input_data`]
-    #[arg(long, value_name = "NAME=VALUE", requires = "endpoint", value_parser = named)]
+    #[arg(long, value_name = "NAME=VALUE", requires = "endpoint", conflicts_with = "rule", value_parser = named)]
     pub(super) input: Vec<(String, String)>,
     /// An output, on a datastore and with `{scoring.id}` and `{attempt}` in it [default: `score`, on the workspace's datastore]
-    #[arg(long, value_name = "NAME=URI", requires = "endpoint", value_parser = named)]
+    #[arg(long, value_name = "NAME=URI", requires = "endpoint", conflicts_with = "rule", value_parser = named)]
     pub(super) output: Vec<(String, String)>,
     /// Further settings of the job, a JSON object as `settings` of a rule
-    #[arg(long, value_name = "JSON", requires = "endpoint")]
+    #[arg(long, value_name = "JSON", requires = "endpoint", conflicts_with = "rule")]
     pub(super) settings: Option<String>,
     /// Upload this file to the blob first
     #[arg(long, value_name = "FILE")]
@@ -116,6 +117,25 @@ pub(crate) enum Error {
     /// One file for several blobs.
     #[error("--upload takes one blob, to which the file is uploaded")]
     SeveralUploads,
+    /// A name has two values.
+    #[error("--{option} names `{name}` twice; give it once")]
+    Twice {
+        /// The option.
+        option: &'static str,
+        /// The name.
+        name: String,
+    },
+    /// Nothing is uploaded or downloaded.
+    #[error("--force overwrites what --upload or --download meets, and neither is given; leave it out")]
+    NothingToOverwrite,
+    /// The rule declares no such parameter.
+    #[error("rule `{rule}` declares no parameter `{name}`; the app would refuse it")]
+    NotDeclared {
+        /// The rule.
+        rule: String,
+        /// What was given.
+        name: String,
+    },
     /// What was given makes no request.
     #[error("what is asked for cannot be sent:\n{0}")]
     Request(lifecycle::rule::Problems),
@@ -128,6 +148,15 @@ pub(crate) enum Error {
     /// The file to be uploaded.
     #[error("`{}` cannot be uploaded", .path.display())]
     File {
+        /// Which.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// The folder for what is downloaded.
+    #[error("the folder `{}` cannot be made; name another one with --download", .path.display())]
+    Folder {
         /// Which.
         path: PathBuf,
         /// Why not.
@@ -153,7 +182,14 @@ impl Error {
     pub(crate) fn is_usage(&self) -> bool {
         matches!(
             self,
-            Self::Blob(..) | Self::SeveralUploads | Self::Request(_) | Self::Settings(_) | Self::NoSuchRule(..)
+            Self::Blob(..)
+                | Self::SeveralUploads
+                | Self::Twice { .. }
+                | Self::NothingToOverwrite
+                | Self::NotDeclared { .. }
+                | Self::Request(_)
+                | Self::Settings(_)
+                | Self::NoSuchRule(..)
         )
     }
 }
@@ -184,6 +220,9 @@ fn caller() -> Caller {
 /// Runs `run`.
 pub(super) fn run(args: &RunArgs, clock: &Clock) -> Result<ExitCode, super::Error> {
     let blobs = blobs(args)?;
+    args.checked()?;
+    // Before anything is begun: where nothing can be written nothing needs to be scored.
+    args.download.as_deref().map(made).transpose()?;
     let mut out = Redacting::new(io::stdout());
     let code = if args.dry_run {
         request::print(args, &blobs, clock, &mut out)?
@@ -203,6 +242,26 @@ pub(super) fn run(args: &RunArgs, clock: &Clock) -> Result<ExitCode, super::Erro
     };
     out.flush()?;
     Ok(ExitCode::from(code))
+}
+
+impl RunArgs {
+    /// What the options say that each of them alone does not show.
+    fn checked(&self) -> Result<(), Error> {
+        for (option, given) in [("param", &self.param), ("input", &self.input), ("output", &self.output)] {
+            let mut names = BTreeSet::new();
+            if let Some((name, _)) = given.iter().find(|(name, _)| !names.insert(name)) {
+                return Err(Error::Twice { option, name: name.clone() });
+            }
+        }
+        if self.force && self.upload.is_none() && self.download.is_none() {
+            return Err(Error::NothingToOverwrite);
+        }
+        Ok(())
+    }
+}
+
+fn made(folder: &Path) -> Result<(), Error> {
+    std::fs::create_dir_all(folder).map_err(|source| Error::Folder { path: folder.to_owned(), source })
 }
 
 fn blobs(args: &RunArgs) -> Result<Vec<UnversionedBlob>, Error> {

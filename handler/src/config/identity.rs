@@ -93,8 +93,11 @@ enum Wanted {
 
 /// What a service principal proves itself with.
 enum ProofBy<'a> {
-    /// Those of [`PROOFS`] that are set.
-    Settings(&'a [&'static str]),
+    /// Those that are set of those that may be.
+    Settings {
+        set: &'a [&'static str],
+        of: &'static [&'static str],
+    },
     ManagedIdentity(ManagedIdentity),
 }
 
@@ -160,19 +163,19 @@ impl Reader<'_> {
         let wanted = self.wanted();
         let client = self.client_id();
         let proofs: Vec<&'static str> = PROOFS.into_iter().filter(|name| self.get(name).is_some()).collect();
-        let usable = |name: &&'static str| match wanted {
-            Some(Wanted::Workload) => *name == TOKEN_FILE,
-            Some(Wanted::ServicePrincipal) => *name != TOKEN_FILE,
-            _ => true,
+        let of: &'static [&'static str] = match wanted {
+            Some(Wanted::Workload) => &[TOKEN_FILE],
+            Some(Wanted::ServicePrincipal) => &[SECRET, SECRET_FILE, CERTIFICATE],
+            _ => &PROOFS,
         };
         let (identity, source) = match &wanted {
             Some(Wanted::SignedIn) => (Some(Identity::SignedIn), Source::Variable(NAME.to_owned())),
             Some(Wanted::ManagedOne(one)) => (Some(Identity::Managed(one.clone())), Source::Variable(NAME.to_owned())),
             Some(Wanted::Managed) => (Some(managed(client)), Source::Variable(NAME.to_owned())),
             Some(Wanted::Workload | Wanted::ServicePrincipal) => {
-                let proofs: Vec<_> = proofs.into_iter().filter(usable).collect();
+                let set: Vec<_> = proofs.into_iter().filter(|name| of.contains(name)).collect();
                 let source = Source::Variable(NAME.to_owned());
-                (self.service_principal(client, ProofBy::Settings(&proofs), resource_manager), source)
+                (self.service_principal(client, ProofBy::Settings { set: &set, of }, resource_manager), source)
             }
             Some(Wanted::WorkloadOf(which)) => {
                 let by = ProofBy::ManagedIdentity(which.clone());
@@ -187,7 +190,10 @@ impl Reader<'_> {
             }
             None => {
                 let why = proofs.first().map(|name| format!("{name} is set"));
-                (self.service_principal(client, ProofBy::Settings(&proofs), resource_manager), Source::Default(why))
+                (
+                    self.service_principal(client, ProofBy::Settings { set: &proofs, of }, resource_manager),
+                    Source::Default(why),
+                )
             }
         };
         if let Some(identity) = &identity
@@ -304,9 +310,12 @@ impl Reader<'_> {
         resource_manager: &Url,
     ) -> Option<Identity> {
         let remedy = match &proof {
-            ProofBy::Settings(_) => format!(
+            ProofBy::Settings { of: [one], .. } => format!(
+                "set {TENANT}, {CLIENT} and {one}; or name a managed identity that the application trusts, {NAME}={WORKLOAD_OF}clientId=ID"
+            ),
+            ProofBy::Settings { of, .. } => format!(
                 "set {TENANT}, {CLIENT} and one of {}; or {NAME}=managedIdentity, if that is meant",
-                PROOFS.join(", ")
+                of.join(", ")
             ),
             ProofBy::ManagedIdentity(_) => format!(
                 "set {TENANT} to the tenant in which it asks, and {CLIENT} to the application that trusts the managed identity"
@@ -319,7 +328,7 @@ impl Reader<'_> {
             }
         }
         let proof = match proof {
-            ProofBy::Settings(proofs) => self.proof(proofs, remedy)?,
+            ProofBy::Settings { set, of } => self.proof(set, of, remedy)?,
             ProofBy::ManagedIdentity(which) => {
                 if let (ManagedIdentity::ClientId(id), Some(client)) = (&which, &client_id)
                     && id.eq_ignore_ascii_case(client)
@@ -343,10 +352,14 @@ impl Reader<'_> {
     }
 
     /// The one proof that is set.
-    fn proof(&mut self, proofs: &[&'static str], remedy: String) -> Option<Proof> {
-        let name = match proofs {
+    fn proof(&mut self, set: &[&'static str], of: &[&'static str], remedy: String) -> Option<Proof> {
+        let name = match set {
             [] => {
-                self.problem(SECRET, None, Refused::new("what the service principal proves itself with", remedy));
+                self.problem(
+                    of.first().copied().unwrap_or(SECRET),
+                    None,
+                    Refused::new("what the service principal proves itself with", remedy),
+                );
                 return None;
             }
             [one] => *one,
@@ -567,7 +580,8 @@ mod tests {
             (vec![secret], TENANT),
             (vec![tenant, secret], CLIENT),
             (vec![client, secret], TENANT),
-            (vec![tenant, client, (NAME, "workloadIdentity"), secret], SECRET),
+            (vec![tenant, client, (NAME, "workloadIdentity"), secret], TOKEN_FILE),
+            (vec![tenant, client, (NAME, "servicePrincipal"), (TOKEN_FILE, "f")], SECRET),
             (vec![tenant, client, secret, (CERTIFICATE, "c.pem")], SECRET),
             (vec![(TENANT, "not/a tenant"), client, secret], TENANT),
             (vec![tenant, (CLIENT, "PLANTED"), secret], CLIENT),

@@ -10,6 +10,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use lifecycle::redact::redacted;
+use lifecycle::text::one_line;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Value, json};
 use url::form_urlencoded;
@@ -55,6 +56,10 @@ impl std::fmt::Debug for HttpRequest {
     }
 }
 
+/// Query parameters of who hands a request on: the host's key, and a gateway's.
+const OF_THE_WAY: [&str; 3] = ["code", "clientId", "subscription-key"];
+/// Characters of a parameter's name that are quoted.
+const MAX_NAME: usize = 40;
 /// What the host puts before each function's path (host.json).
 const PREFIX: &str = "/api/";
 
@@ -84,13 +89,39 @@ impl HttpRequest {
         rest.starts_with('/').then_some(rest)
     }
 
-    /// The first value of a query parameter, decoded.
+    fn parameters(&self) -> form_urlencoded::Parse<'_> {
+        let query = self.url.split_once('?').map(|(_, query)| query.split('#').next().unwrap_or_default());
+        form_urlencoded::parse(query.unwrap_or_default().as_bytes())
+    }
+
+    /// The value of a query parameter, decoded.
     pub fn query(&self, name: &str) -> Option<Cow<'_, str>> {
-        let (_, query) = self.url.split_once('?')?;
-        let query = query.split('#').next().unwrap_or_default();
-        form_urlencoded::parse(query.as_bytes())
-            .find(|(known, _)| known.eq_ignore_ascii_case(name))
-            .map(|(_, value)| value)
+        self.parameters().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    }
+
+    /// Refuses a query parameter that is none of these, or comes twice: left aside, a misspelt filter would list everything, and a
+    /// pipeline go on that should have failed. Names alone are quoted: a value may be a key.
+    pub(super) fn refuse_parameters_but(&self, known: &[&str]) -> Result<(), HttpAnswer> {
+        let mut seen = Vec::new();
+        for (name, _) in self.parameters() {
+            if OF_THE_WAY.iter().any(|other| other.eq_ignore_ascii_case(&name)) {
+                continue;
+            }
+            let found = known.iter().find(|known| known.eq_ignore_ascii_case(&name));
+            let problem = match found {
+                Some(known) if seen.contains(known) => format!("`{known}` stands twice in the address"),
+                Some(known) => {
+                    seen.push(*known);
+                    continue;
+                }
+                None => {
+                    let names = known.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+                    format!("`{}` is no parameter of this address; expected {names}", one_line(&name, MAX_NAME))
+                }
+            };
+            return Err(HttpAnswer::problem(400, "BadRequest", &problem));
+        }
+        Ok(())
     }
 
     /// A header, its values joined as on the wire.

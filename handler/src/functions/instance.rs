@@ -17,6 +17,7 @@ const LOOK_AGAIN: u32 = 15;
 
 /// Whether a request asks for that.
 pub(super) fn fails_by_status(request: &HttpRequest) -> Result<bool, HttpAnswer> {
+    request.refuse_parameters_but(&[FAIL_FLAG])?;
     match request.query(FAIL_FLAG).map(|value| value.to_ascii_lowercase()).as_deref() {
         None | Some("false") => Ok(false),
         Some("true") => Ok(true),

@@ -45,6 +45,9 @@ pub fn operations(app: impl Into<CurrentApp>, access: HttpAccess) -> impl Functi
 }
 
 async fn list(app: &app::App, request: &HttpRequest) -> HttpAnswer {
+    if let Err(refused) = request.refuse_parameters_but(&["status", "rule", "top"]) {
+        return refused;
+    }
     let filter = match filter(request) {
         Ok(filter) => filter,
         Err(message) => return HttpAnswer::problem(400, "BadRequest", message),
@@ -86,6 +89,9 @@ async fn order(app: &app::App, request: &HttpRequest, (id, verb): (&str, &str), 
         "retry" => Verb::Retry,
         _ => return HttpAnswer::problem(404, "NoSuchOrder", "there are cancel and retry"),
     };
+    if let Err(refused) = request.refuse_parameters_but(&["reason"]) {
+        return refused;
+    }
     let reason = request.query("reason").filter(|reason| !reason.is_empty());
     let reason = reason.as_deref().unwrap_or("no reason was given").to_owned();
     let order = Order { verb, by: by.to_owned(), reason };

@@ -142,7 +142,9 @@ pub(super) async fn run(
         app.tick(clock() + TICK).await?;
     }
     if !waits {
-        writeln!(out, "Nobody looks after these jobs any more; --wait follows them to their ends.")?;
+        if !followed.iter().all(Followed::has_ended) {
+            writeln!(out, "Nobody looks after these jobs any more; --wait follows them to their ends.")?;
+        }
         return Ok(worst(followed.iter().map(|one| if one.has_ended() { one.code() } else { OK })));
     }
     let source = || {

@@ -4,9 +4,10 @@ use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
-use app::ledger::{Ledger, Received};
+use app::ledger::{Ledger, Received, Runs};
 use app::ports::Clock;
 use azure_core::Uuid;
+use lifecycle::duration::utc_text;
 use lifecycle::pending_order::StartOrder;
 use lifecycle::start::StartKey;
 use lifecycle::text::{one_line, visible};
@@ -19,7 +20,7 @@ use super::super::ledger_command::{Here, opened_for};
 use super::super::on_ledger::{self, ATTENTION, Access, OK};
 use super::super::output;
 use super::super::view::shortened;
-use super::{CANCELLED, Error, GONE, NOT_ENDED, RunArgs, SUPERSEDED, worst};
+use super::{CANCELLED, Error, GONE, NOT_ENDED, RunArgs, SUPERSEDED, made, worst};
 
 /// Between two looks into the ledger.
 pub(super) const PAUSE: Duration = Duration::from_secs(1);
@@ -109,17 +110,32 @@ pub(super) async fn end(
         && !scored.is_empty()
     {
         let source = source()?;
-        std::fs::create_dir_all(folder)?;
         for scoring in &scored {
             // Of several each has a folder of its own, as all may be called alike.
             let name = if scored.len() > 1 { folder.join(scoring.id.as_str()) } else { folder.clone() };
-            std::fs::create_dir_all(&name)?;
+            made(&name)?;
             let target = Target { path: name, overwrite: args.force };
             let downloaded = download::download(&source, std::slice::from_ref(scoring), &target, out).await;
             code = worst([code, downloaded.map_err(on_ledger::Error::from)?]);
         }
     }
     Ok(code)
+}
+
+/// A reconcile run comes every minute; where none has ended for so long nobody may be there to start what is ordered.
+const OVERDUE_AFTER: time::Duration = time::Duration::minutes(10);
+
+/// What there is to say of an app that may not be running.
+fn asleep(runs: &Runs, now: OffsetDateTime) -> Option<String> {
+    let is_old = |at: OffsetDateTime| now - at > OVERDUE_AFTER;
+    let without = "without one nothing starts; `scorekeeper doctor` tells what keeps them away";
+    match (&runs.complete, &runs.begun) {
+        (_, Some(begun)) if begun.ended.is_none() && !is_old(begun.at) => None,
+        (Some(last), _) => {
+            is_old(last.at).then(|| format!("No reconcile run has ended since {} UTC: {without}.", utc_text(last.at)))
+        }
+        (None, _) => Some(format!("No reconcile run has ended yet: {without}.")),
+    }
 }
 
 /// Leaves orders for the app of a ledger, and follows what becomes of them.
@@ -136,6 +152,9 @@ pub(super) async fn ordered(
     for blob in blobs {
         orders.push(order(args, blob, &by, &opened.ledger, begun, out).await?);
     }
+    if let Some(told) = asleep(&opened.ledger.runs().await.map_err(Error::from)?, begun) {
+        writeln!(out, "{told}")?;
+    }
     if !args.wait && args.download.is_none() {
         writeln!(
             out,
@@ -147,7 +166,7 @@ pub(super) async fn ordered(
     let until = Instant::now() + args.timeout.try_into().unwrap_or(Duration::ZERO);
     while followed.iter().any(|one| !one.has_ended()) && Instant::now() < until {
         for (one, key) in followed.iter_mut().zip(&orders).filter(|(one, _)| !one.has_ended()) {
-            look(&opened.ledger, one, key, begun, out).await?;
+            look(&opened.ledger, one, (args.rule.as_deref(), key), begun, out).await?;
         }
         if followed.iter().any(|one| !one.has_ended()) {
             tokio::time::sleep(PAUSE.min(until.saturating_duration_since(Instant::now()))).await;
@@ -187,7 +206,7 @@ async fn order(
 async fn look(
     ledger: &Ledger,
     one: &mut Followed,
-    key: &str,
+    (rule, key): (Option<&str>, &str),
     begun: OffsetDateTime,
     out: &mut dyn Write,
 ) -> Result<(), Error> {
@@ -199,7 +218,10 @@ async fn look(
     }
     let received = ledger.received(&one.blob.container, &one.blob.path, 10).await?;
     let refused = received.iter().find_map(|row| match row {
-        Received::Skipped(skip) if skip.at >= begun && skip.reason.starts_with("started by ") => {
+        // Somebody else may have ordered the same blob under another rule.
+        Received::Skipped(skip)
+            if skip.at >= begun && skip.rule.as_deref() == rule && skip.reason.starts_with("started by ") =>
+        {
             Some(skip.reason.clone())
         }
         _ => None,
@@ -214,6 +236,33 @@ async fn look(
 mod tests {
     use super::*;
     use lifecycle::{LedgerId, Rules};
+
+    #[test]
+    fn that_no_reconcile_run_comes_is_told_and_one_under_way_is_waited_for() {
+        use app::ledger::{BegunRun, Heartbeat};
+        let now = OffsetDateTime::UNIX_EPOCH + time::Duration::days(9);
+        let ago = |minutes: i64| now - time::Duration::minutes(minutes);
+        let complete =
+            |minutes: i64| Some(Heartbeat { at: ago(minutes), version: String::new(), in_flight: 0, errors: 0 });
+        let begun = |minutes: i64, ended: Option<i64>| {
+            let at = ago(minutes);
+            Some(BegunRun { at, until: at, ended: ended.map(ago), first: at, count: 1 })
+        };
+        for (runs, told) in [
+            (Runs::default(), Some("No reconcile run has ended yet")),
+            (Runs { complete: complete(11), begun: None }, Some("since 1970-01-09 23:49:00 UTC")),
+            (Runs { complete: complete(9), begun: None }, None),
+            (Runs { complete: None, begun: begun(1, None) }, None),
+            (Runs { complete: complete(60), begun: begun(2, None) }, None),
+            // It died, or ends without being complete again and again.
+            (Runs { complete: complete(60), begun: begun(20, None) }, Some("since 1970-01-09 23:00:00 UTC")),
+            (Runs { complete: complete(60), begun: begun(2, Some(1)) }, Some("since 1970-01-09 23:00:00 UTC")),
+        ] {
+            let said = asleep(&runs, now);
+            assert_eq!(said.is_some(), told.is_some(), "{runs:?}: {said:?}");
+            assert!(told.is_none_or(|part| said.is_some_and(|said| said.contains(part))), "{runs:?}");
+        }
+    }
 
     #[test]
     fn each_end_has_an_exit_code_of_its_own_and_of_several_failure_counts_most() {

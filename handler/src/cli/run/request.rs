@@ -33,6 +33,9 @@ pub(super) fn print(
     let read = Rules::read(&given.text).map_err(Error::Request)?;
     let id = args.rule.clone().unwrap_or_default();
     let rule = read.get(&id).ok_or_else(|| Error::NoSuchRule(id.clone(), given.shown.clone()))?;
+    if let Some((name, _)) = args.param.iter().find(|(name, _)| rule.parameters().all(|declared| declared != name)) {
+        return Err(Error::NotDeclared { rule: id, name: name.clone() }.into());
+    }
     let mut code = 0;
     for blob in blobs {
         if let Some(why) = rule.refuses_name(&blob.account, &blob.container, &blob.path) {
