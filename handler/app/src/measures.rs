@@ -166,7 +166,7 @@ mod tests {
         use Status::{Cancelling, Queued, Running, Scored, Submitting, Unknown, Verifying};
         let submitted =
             |seconds: i64, of: Scoring| Scoring { submitted: Some(of.since + Duration::seconds(seconds)), ..of };
-        for (before, after, ended_phase) in [
+        let cases = vec![
             (at(Queued, None, 0), at(Submitting, None, 5), Some(("queue", 5))),
             // A refusal that may pass: it waits on.
             (at(Queued, None, 0), at(Queued, None, 5), None),
@@ -184,7 +184,8 @@ mod tests {
             // Nothing is timed of what is being cancelled, and no time is less than none.
             (at(Cancelling, Some("Running"), 9), at(Status::Cancelled, Some("Canceled"), 12), None),
             (at(Queued, None, 0), at(Submitting, None, -5), Some(("queue", 0))),
-        ] {
+        ];
+        for (before, after, ended_phase) in cases {
             let told = ended(&before, &after).map(|(phase, took)| (phase.name(), took.whole_seconds()));
             assert_eq!(
                 told, ended_phase,

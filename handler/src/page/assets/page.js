@@ -101,6 +101,21 @@
     setTimeout(() => { if (waiting !== null && !pressed) show(waiting); });
   }));
 
+  // Ticks of rows that a drawing did not have, and since when: a row that was being moved is there again a moment later, and ticked.
+  const gone = new Map();
+  const backWithin = 10_000;
+  const tickAgain = (ticked) => {
+    const now = Date.now();
+    const there = new Set();
+    boxes().forEach((box) => {
+      there.add(box.value);
+      const since = gone.get(box.value);
+      box.checked = ticked.has(box.value) || (since !== undefined && now - since < backWithin);
+      gone.delete(box.value);
+    });
+    ticked.forEach((value) => { if (!there.has(value)) gone.set(value, now); });
+  };
+
   const replace = (place, fresh) => {
     if (place.innerHTML === fresh.innerHTML) return;
     const selection = window.getSelection();
@@ -109,7 +124,7 @@
     if (active && ["text", "search", "number"].includes(active.type)) return;
     const ticked = new Set(boxes().filter((box) => box.checked).map((box) => box.value));
     place.innerHTML = fresh.innerHTML;
-    boxes().forEach((box) => { box.checked = ticked.has(box.value); });
+    tickAgain(ticked);
   };
 
   const show = (text) => {
