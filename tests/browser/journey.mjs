@@ -29,6 +29,9 @@ let streams = 0;
 const open = async () => {
   const page = await browser.newPage();
   page.setDefaultTimeout(WAIT);
+  // Puppeteer finds the element and acts on it then; between the two the page may be drawn anew, and what is clicked is not there any more.
+  page.$eval = (selector, act) => page.evaluate(`(${act})(document.querySelector(${JSON.stringify(selector)}))`);
+  page.$$eval = (selector, act) => page.evaluate(`(${act})([...document.querySelectorAll(${JSON.stringify(selector)})])`);
   await page.setViewport({ width: 1280, height: 900 });
   page.on('console', (told) => { if (['error', 'warn'].includes(told.type())) complaints.push(`console: ${told.text()}`); });
   page.on('pageerror', (error) => complaints.push(`script: ${error.message}`));

@@ -7,10 +7,9 @@
 use std::sync::{Mutex, PoisonError};
 
 use lifecycle::Status;
-use serde::Serialize;
 use time::{Duration, OffsetDateTime};
 
-use super::report::{Counts, TickReport};
+use super::report::{Counts, NeedsPerson, TickReport};
 use crate::error::error_chain;
 use crate::ledger::{self, Ledger};
 
@@ -20,20 +19,6 @@ const EVERY: Duration = Duration::minutes(15);
 const QUARANTINED_FOR: Duration = Duration::days(1);
 /// Rows that are read; of more it is known that there are that many.
 const MAX_ROWS: usize = 1_000;
-
-/// Counts of what needs a person and that nobody has acknowledged, as `status` tells of it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct NeedsPerson {
-    /// Scorings that failed, and of whose blob no newer version is scored.
-    pub failed: usize,
-    /// Scorings with jobs that no scoring needs.
-    pub with_orphaned_jobs: usize,
-    /// Scorings whose result is not published where its rule says.
-    pub not_published: usize,
-    /// Events that nobody could read, of the last day.
-    pub quarantined: usize,
-}
 
 /// Counts it.
 pub(super) struct Attention {

@@ -31,12 +31,11 @@ mod submit;
 mod walk;
 
 use attention::Attention;
-pub use attention::NeedsPerson;
 use groups::Groups;
 use maintain::Maintain;
 use pending::PendingLooks;
 use report::Counts;
-pub use report::{StateCounts, TickReport};
+pub use report::{NeedsPerson, StateCounts, TickReport};
 use scopes::Scopes;
 use submit::Submit;
 use walk::{Walk, WalkOptions, Walked};

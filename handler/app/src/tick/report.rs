@@ -13,8 +13,6 @@ use crate::ledger::InFlight;
 use crate::measures;
 use crate::stuck::is_stuck;
 
-use super::attention::NeedsPerson;
-
 /// What a tick did.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -110,6 +108,20 @@ impl TickReport {
             gauge(measures::QUEUE_AGE, seconds.into());
         }
     }
+}
+
+/// Counts of what needs a person and that nobody has acknowledged, as `status` tells of it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NeedsPerson {
+    /// Scorings that failed, and of whose blob no newer version is scored.
+    pub failed: usize,
+    /// Scorings with jobs that no scoring needs.
+    pub with_orphaned_jobs: usize,
+    /// Scorings whose result is not published where its rule says.
+    pub not_published: usize,
+    /// Events that nobody could read, of the last day.
+    pub quarantined: usize,
 }
 
 /// How the scorings in flight stood when they were read.
