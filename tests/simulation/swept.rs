@@ -40,12 +40,24 @@ fn of_lost_events_everything_that_lies_there_is_scored_once() {
     assert!(scored > 600 && injected > 1_000, "{scored} {injected}");
 }
 
+/// Whoever takes predictions marks their input, the last one when nothing else happens any more: all is at rest only after a sweep has
+/// seen that, and the same content is not scored again.
+#[test]
+fn what_is_marked_after_all_else_is_over_is_seen_by_a_sweep_and_scored_once() {
+    let marks = Faults::NONE.with(Kind::InputsMarked);
+    for seed in 1..=15 {
+        let outcome = run_swept(seed, 20, 30, marks, &Wiring::default());
+        assert_eq!(outcome.violation, None, "seed {seed}: {:#?}", outcome.trace);
+    }
+}
+
 /// Asserts that some seed leaves something out.
 fn is_found(wiring: &Wiring) {
     for seed in 1..=100 {
         if let Some(violation) = run_swept(seed, 20, 400, faults(), wiring).violation {
             // Left out for ever, or until a list happens to have it on its first page.
             assert!(["liveness", "rest"].contains(&violation.invariant), "seed {seed}: {violation:?}");
+            assert!(violation.what.contains("is not in the ledger"), "seed {seed}: {violation:?}");
             return;
         }
     }

@@ -662,6 +662,18 @@ impl Run {
         waits.then(|| (None, "requests are under way".to_owned()))
     }
 
+    /// A blob that no sweep has seen as it is now: whoever was scored last was marked then, which is another ETag, and the next sweep
+    /// finds it.
+    fn not_swept(&self, installation: usize, cloud: &Cloud) -> Option<String> {
+        let began = self.world.last_sweep_began(installation);
+        let after = self.plan.rules.iter().map(|rule| rule.sweep.after.0).max().unwrap_or_default();
+        let now = self.world.time().now();
+        let is_seen = |url: &str| {
+            began.zip(cloud.inputs.written(url, now)).is_some_and(|(began, written)| written + after <= began)
+        };
+        cloud.inputs.urls().find(|url| !is_seen(url)).map(str::to_owned)
+    }
+
     /// What is not done yet in one installation.
     fn unsettled_in(&self, installation: usize) -> Option<(Option<ScoringId>, String)> {
         let state = self.world.state();
@@ -679,6 +691,12 @@ impl Run {
         };
         if let Some((_, name)) = self.expected.iter().find(|(of, _)| is_missing(of) && !was_before(of)) {
             return Some((None, format!("{name} is not in the ledger")));
+        }
+        if self.settled.is_none()
+            && self.plan.sweeps
+            && let Some(url) = self.not_swept(installation, &state.cloud)
+        {
+            return Some((None, format!("{url} was written to after the last sweep")));
         }
         // An event that is repeated may leave something to look at again; at the very end nothing is left.
         if self.settled.is_none() && self.world.pending(installation) > 0 {

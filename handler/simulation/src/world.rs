@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::FutureExt as _;
+use lifecycle::sweep::Sweep;
 use lifecycle::{Answer, JobStatus, Resolution, Scoring, ScoringId};
 use time::{Duration, OffsetDateTime};
 
@@ -276,6 +277,16 @@ impl World {
     pub(super) fn swept_since(&self, installation: usize) -> Option<OffsetDateTime> {
         let range = Range { partition: "sweep".to_owned(), from: String::new(), below: "~".to_owned() };
         self.all(&self.0.tables[installation].state, &range).iter().filter_map(|row| row.entity.time("SinceTime")).max()
+    }
+
+    /// When the sweep began that last came to its end, of the place of an installation where that is longest ago; `None` where one was
+    /// never swept.
+    pub(super) fn last_sweep_began(&self, installation: usize) -> Option<OffsetDateTime> {
+        let range = Range { partition: "sweep".to_owned(), from: String::new(), below: "~".to_owned() };
+        let rows = self.all(&self.0.tables[installation].state, &range);
+        let last = |row: &Row| serde_json::from_str::<Sweep>(row.entity.string("Last")?).ok();
+        let began: Option<Vec<_>> = rows.iter().map(|row| last(row).map(|sweep| sweep.began)).collect();
+        began?.into_iter().min()
     }
 
     /// The checks of an installation that only make sense once everything is over.
