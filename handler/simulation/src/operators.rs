@@ -10,12 +10,15 @@ use time::Duration;
 use crate::faults::{Dice, Kind};
 use crate::invariants::orders::{BY, reason};
 use crate::plan::LimitChange;
+use crate::process_ports::ProcessPorts;
 use crate::run::{Control, PERSON, Run};
 use app::ledger::{self, BreakerClosed, LimitChange as SetLimit, LimitScope};
 use app::{App, resolve};
 
 /// Events that cannot be read and that are acknowledged at one time.
 const MAX_EVENTS: usize = 10;
+/// Who is not answered gives a command again after this.
+const GIVEN_AGAIN: Duration = Duration::seconds(10);
 /// How often one start is sent.
 const STARTS: usize = 5;
 
@@ -80,11 +83,24 @@ impl Run {
             if command == Command::Rescore {
                 self.world.state().invariants[installation].rescored(&scoring.id);
             }
+            // The same words each time, as of who was not answered and gives the command again.
+            let reason = self.said();
+            if times > 1 {
+                self.world.state().invariants[installation].given_again(&reason);
+            }
+            let mut pause = Duration::ZERO;
             for process in self.processes_of(installation).into_iter().cycle().take(times) {
                 let Some(app) = self.processes[process].app.clone() else { continue };
                 self.world.trace(None, Some(&scoring.id), || format!("is ordered: {command:?}"));
-                let reason = self.said();
-                self.executor.spawn(process, command.given(app, scoring.clone(), reason));
+                let (ports, given) = (
+                    ProcessPorts { world: self.world.clone(), process },
+                    command.given(app, scoring.clone(), reason.clone()),
+                );
+                self.executor.spawn(process, async move {
+                    ports.sleep(pause).await;
+                    given.await;
+                });
+                pause += GIVEN_AGAIN;
             }
         }
     }

@@ -37,7 +37,7 @@ impl DecideContext<'_> {
         let (status, now) = (self.scoring.status, self.now);
         match status {
             Status::Queued if self.scoring.on_hold.is_some() => self.is_on_hold(),
-            Status::Queued if self.scoring.due > now => {
+            Status::Queued if self.is_put_off() => {
                 let reason = format!("{order}: its back-off ends");
                 self.transition(Event::Retried, reason, Effect::None, |next| {
                     next.due = now;
@@ -88,7 +88,7 @@ impl DecideContext<'_> {
             (Status::Scored, Some(publishing)) => {
                 return wait(format!("there is nothing left to be published of it: {}", publishing.told()));
             }
-            (Status::Verifying, Some(_)) if self.scoring.due <= now => {
+            (Status::Verifying, Some(_)) if !self.is_put_off() => {
                 return wait("it is being published already".to_owned());
             }
             (Status::Verifying, Some(publishing)) => publishing.clone(),
@@ -145,7 +145,7 @@ impl DecideContext<'_> {
     fn expedite(&self, order: &Order) -> Step {
         match self.scoring.status {
             Status::Queued if self.scoring.on_hold.is_some() => self.is_on_hold(),
-            Status::Queued if self.scoring.expedited && self.scoring.due <= self.now => {
+            Status::Queued if self.scoring.expedited && !self.is_put_off() => {
                 wait("it is expedited already".to_owned())
             }
             Status::Queued => {
@@ -160,6 +160,12 @@ impl DecideContext<'_> {
             }
             status => wait(format!("only what is queued can be expedited, and this one is {status}")),
         }
+    }
+
+    /// Whether it waits for a time. What was due by the clock of whoever wrote it last is due by any: an order that another process,
+    /// whose clock is ahead, has done is not done again.
+    fn is_put_off(&self) -> bool {
+        self.scoring.due > self.now.max(self.scoring.updated)
     }
 
     fn is_on_hold(&self) -> Step {

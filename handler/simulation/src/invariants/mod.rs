@@ -127,8 +127,12 @@ pub(super) struct Invariants {
     rescored: BTreeSet<ScoringId>,
     /// What was started by a key, and became of it.
     started: BTreeMap<String, Option<ScoringId>>,
-    /// What people said of scorings, as histories have it.
-    said: BTreeSet<(ScoringId, String)>,
+    /// What people said of scorings, or of versions that they want scored once more, as histories have it.
+    said: BTreeSet<(Option<ScoringId>, String)>,
+    /// What of that they say more than once.
+    given_again: BTreeSet<String>,
+    /// The last line of a history, where an order wrote it.
+    last_said: BTreeMap<ScoringId, String>,
     paths: BTreeMap<String, (ScoringId, u32)>,
     /// The rule that is removed now, and from when on no process knows it any more.
     pub(super) removed: Option<(RuleId, OffsetDateTime)>,
@@ -191,6 +195,8 @@ impl Invariants {
             rescored: BTreeSet::new(),
             started: BTreeMap::new(),
             said: BTreeSet::new(),
+            given_again: BTreeSet::new(),
+            last_said: BTreeMap::new(),
             paths: BTreeMap::new(),
             removed: None,
             verify: rules.iter().filter(|rule| rule.policy.verify_input).map(|rule| rule.id.clone()).collect(),

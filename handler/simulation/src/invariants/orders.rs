@@ -47,10 +47,28 @@ impl Invariants {
             self.hold(!needs_author || said.is_some(), "orders", &next.id, || {
                 format!("a history does not say who ordered it and why: {}", entry.reason)
             });
-            let Some(said) = said.filter(|_| entry.event.is_some_and(is_ordered)) else { continue };
-            let is_first = self.said.insert((next.id.clone(), said.to_owned()));
-            self.hold(is_first, "orders", &next.id, || format!("done twice: {}", entry.reason));
+            let order = said.filter(|_| entry.event.is_some_and(is_ordered)).map(str::to_owned);
+            if let Some(said) = said.filter(|_| is_further_generation) {
+                let version = format!("{said} of {} {} {}", next.rule, next.blob.url, next.blob.etag);
+                let is_first = self.said.insert((None, version));
+                self.hold(is_first, "orders", &next.id, || format!("scored twice more: {}", entry.reason));
+            }
+            if let Some(said) = &order {
+                let is_first = self.said.insert((Some(next.id.clone()), said.clone()));
+                // Who gives it twice may have it done twice, where something else happened in between: it failed again, say.
+                let is_again = self.given_again.contains(said) && self.last_said.get(&next.id) != Some(said);
+                self.hold(is_first || is_again, "orders", &next.id, || format!("done twice: {}", entry.reason));
+            }
+            match order {
+                Some(said) => drop(self.last_said.insert(next.id.clone(), said)),
+                None => drop(self.last_said.remove(&next.id)),
+            }
         }
+    }
+
+    /// An order with this reason is given more than once.
+    pub(crate) fn given_again(&mut self, reason: &str) {
+        self.given_again.insert(format!("by {BY} ({reason})"));
     }
 
     /// Lines of who closed a circuit breaker, in the transaction that closed it.

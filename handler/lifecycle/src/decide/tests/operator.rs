@@ -158,6 +158,18 @@ fn what_is_expedited_is_due_at_once_and_stays_so_until_its_request_is_answered()
 }
 
 #[test]
+fn an_order_that_a_process_whose_clock_is_ahead_has_done_is_not_done_again() {
+    for verb in [Verb::Retry, Verb::Expedite] {
+        let mut life = Life::submitting();
+        life.moves(&refused(false, Some(Duration::minutes(7))));
+        life.now += Duration::minutes(3);
+        life.moves(&order(verb));
+        life.now -= Duration::minutes(3);
+        assert!(life.waits(&order(verb)).contains("already"), "{verb:?}");
+    }
+}
+
+#[test]
 fn a_skip_ends_what_has_no_job_and_leaves_a_running_one_alone() {
     let mut life = Life::new();
     life.moves(&order(Verb::Skip));
