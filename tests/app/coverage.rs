@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use app::App;
 use app::coverage::{Checked, Discrepancy};
-use app::ports::table_store::Op;
+use app::ledger::ManifestPart;
+use app::ports::table_store::{IfMatch, Op, TableStore as _};
 use handler::cli::coverage::{CoverageArgs, Days, shown};
 use handler::cli::json::JsonArgs;
 use handler::config::WhichLedger;
@@ -137,6 +138,8 @@ async fn a_row_or_a_day_that_is_taken_out_or_changed_is_found() {
     let without = |from: usize, to: usize| [&lines[..from], &lines[to..]].concat();
     let middle = wrong(&without(9, 18)).await;
     assert!(middle.contains(&Discrepancy::DayMissing(day("2026-07-22"))), "{middle:?}");
+    // By the chain alone too, whatever the ledger has of that day.
+    assert!(middle.contains(&Discrepancy::DayMissing(day("before 2026-07-23"))), "{middle:?}");
     let last = wrong(&without(18, 27)).await;
     assert!(last.contains(&Discrepancy::DayMissing(day("2026-07-23"))), "{last:?}");
     let first = app.check_coverage(without(0, 9).into_iter().map(Ok), Some(FIRST)).await.unwrap();
@@ -162,6 +165,88 @@ async fn a_blob_that_is_taken_out_changed_or_unaccounted_for_is_found() {
     written(&world, "1/2.csv", "1", Duration::days(2) - Duration::HOUR);
     written(&world, "1/unknown.csv", "7", Duration::days(2) - Duration::HOUR);
     assert_eq!(wrong().await, [Discrepancy::Unaccounted(url("1/unknown.csv"))]);
+}
+
+#[tokio::test]
+async fn a_scoring_that_is_taken_out_of_the_ledger_is_found() {
+    let (world, app) = three_days().await;
+    let lines = manifests(&world, &app).await;
+    let scored: Value = serde_json::from_str(lines.iter().find(|line| line.contains("0/1.csv")).unwrap()).unwrap();
+    let id = lifecycle::ScoringId::read(scored["scoring"].as_str().unwrap()).unwrap();
+    let gone = Op::Delete(app::ledger::rows::scoring_key(&id), IfMatch::Any);
+    world.store.write(&world.table("State"), &[gone]).await.unwrap();
+    let found = checked(&app, &lines).await.discrepancies;
+    assert!(found.contains(&Discrepancy::NotInLedger(name("0/1.csv").url)), "{found:?}");
+}
+
+#[tokio::test]
+async fn while_one_writes_the_manifest_of_a_day_nobody_else_does() {
+    let world = ruled(&json!({}));
+    let app = world.app();
+    sweep(&world, &app).await;
+    world.deliver(&app, &event("a.csv", "1")).await;
+    world.later(Duration::days(1) + Duration::hours(3));
+    // It dies right after it has claimed the day.
+    let is_manifest = |ops: &[Op]| ops.iter().any(|op| format!("{op:?}").contains("partition: \"manifest\""));
+    let claims = AtomicUsize::new(0);
+    world.store.rule(move |_, ops| {
+        (is_manifest(ops) && claims.fetch_add(1, Ordering::SeqCst) > 0).then_some(Fault::LostRequest)
+    });
+    sweep(&world, &app).await;
+    world.store.heal();
+    let is_done = async || {
+        let kept = app.ledger().manifests(FIRST).await.unwrap().read;
+        kept.iter().any(|(manifest, _)| manifest.day == FIRST && manifest.lines == 1)
+    };
+    sweep(&world, &world.app()).await;
+    assert!(!is_done().await, "the claim of the one that died still holds");
+    world.later(Duration::minutes(6));
+    for _ in 0..2 {
+        sweep(&world, &world.app()).await;
+    }
+    assert!(is_done().await);
+}
+
+#[tokio::test]
+async fn a_manifest_for_which_there_is_no_time_is_left_to_whoever_comes_next() {
+    let world = ruled(&json!({}));
+    let app = world.app();
+    sweep(&world, &app).await;
+    world.deliver(&app, &event("a.csv", "1")).await;
+    world.later(Duration::days(1) + Duration::hours(3));
+    // Each of its writes takes a third of the run's time.
+    let is_manifest = |ops: &[Op]| ops.iter().any(|op| format!("{op:?}").contains("partition: \"manifest\""));
+    let passing = world.clone();
+    world.store.rule(move |_, ops| {
+        if is_manifest(ops) {
+            passing.later(Duration::minutes(2));
+        }
+        None
+    });
+    sweep(&world, &app).await;
+    world.store.heal();
+    let of_day = async || {
+        let kept = app.ledger().manifests(FIRST).await.unwrap().read;
+        kept.into_iter().map(|(manifest, _)| manifest).find(|manifest| manifest.day == FIRST)
+    };
+    let left = of_day().await.filter(|manifest| manifest.next != ManifestPart::Done);
+    assert!(left.is_none_or(|manifest| manifest.claimed_until <= world.now()), "it has begun, and nobody has it");
+    assert!(of_day().await.is_none_or(|manifest| manifest.next != ManifestPart::Done), "there was no time");
+    sweep(&world, &world.app()).await;
+    assert_eq!(of_day().await.map(|manifest| (manifest.next, manifest.lines)), Some((ManifestPart::Done, 1)));
+}
+
+#[tokio::test]
+async fn a_day_has_its_manifest_when_its_last_hour_was_swept() {
+    let world = ruled(&json!({}));
+    let app = world.app();
+    sweep(&world, &app).await;
+    let midnight = (world.now() + Duration::DAY).replace_time(time::Time::MIDNIGHT);
+    for (after, expected) in [(Duration::minutes(149), 0), (Duration::minutes(151), 1)] {
+        world.later(midnight + after - world.now());
+        sweep(&world, &app).await;
+        assert_eq!(app.ledger().manifests(FIRST).await.unwrap().read.len(), expected, "{after}");
+    }
 }
 
 #[tokio::test]

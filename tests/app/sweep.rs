@@ -258,6 +258,95 @@ async fn a_sweep_goes_on_where_the_last_run_left_it_and_begins_nothing_after_its
     assert_eq!(jobs(&world).len(), 9);
 }
 
+/// The first chunk of its page takes all of its time.
+#[tokio::test]
+async fn a_page_that_takes_too_long_is_left_in_its_middle_and_what_is_in_the_ledger_costs_one_read() {
+    let world = World::new();
+    let app = world.app();
+    begun(&world, &app).await;
+    for n in 0..250 {
+        written(&world, &format!("{n:03}.csv"), "1", Duration::hours(1));
+    }
+    let passing = world.clone();
+    let slow: Pause = Arc::new(move |_| {
+        passing.later(Duration::minutes(6));
+        Box::pin(async {})
+    });
+    let report = app.sweep(world.now() + Duration::minutes(5), &slow).await.unwrap();
+    assert_eq!((report.pages, report.found, report.errors), (0, 0, 0), "the page is not done");
+    let (place, _) = app.ledger().swept_places().await.unwrap().read.remove(0);
+    assert_eq!((place.claimed_until, place.failures), (None, 0), "whoever comes next goes on");
+    let report = sweep(&world, &app).await;
+    assert_eq!((report.pages, report.listed, report.found), (1, 250, 150), "a hundred were taken in before");
+}
+
+#[tokio::test]
+async fn a_claim_is_renewed_within_a_page_so_that_nobody_else_begins_it() {
+    let world = World::new();
+    let (app, other) = (world.app(), world.app());
+    begun(&world, &app).await;
+    for n in 0..250 {
+        written(&world, &format!("{n:03}.csv"), "1", Duration::hours(1));
+    }
+    // Each chunk takes three minutes, a claim holds for five.
+    let (passing, meanwhile) = (world.clone(), Arc::new(AtomicU64::new(0)));
+    let told = Arc::clone(&meanwhile);
+    let pause: Pause = Arc::new(move |_| {
+        let (world, other, told) = (passing.clone(), other.clone(), Arc::clone(&told));
+        world.later(Duration::minutes(3));
+        Box::pin(async move {
+            told.fetch_add(1 + 1_000 * sweep(&world, &other).await.pages, Ordering::SeqCst);
+        })
+    });
+    let report = app.sweep(world.now() + Duration::hours(1), &pause).await.unwrap();
+    assert_eq!((report.pages, report.found, report.ended), (1, 250, 1));
+    assert_eq!(meanwhile.load(Ordering::SeqCst), 3, "the other one came three times and did no page");
+}
+
+#[tokio::test]
+async fn of_two_that_have_read_a_place_one_gets_it() {
+    let world = World::new();
+    let app = world.app();
+    begun(&world, &app).await;
+    let (place, etag) = app.ledger().swept_places().await.unwrap().read.remove(0);
+    assert!(app.ledger().keep_swept_place(&place, Some(&etag)).await.unwrap().is_some());
+    assert_eq!(app.ledger().keep_swept_place(&place, Some(&etag)).await.unwrap(), None, "it was changed since");
+    assert_eq!(app.ledger().keep_swept_place(&place, None).await.unwrap(), None, "there is one");
+}
+
+/// A version of which nothing is known costs 22 requests, so that 20 pages of 250 are more than a run makes.
+#[tokio::test]
+async fn a_run_makes_a_hundred_thousand_requests_and_leaves_the_rest_and_other_places_to_the_next() {
+    let rules = r#"{"rules":[
+        {"id":"claims","match":{"container":"claims","maxBytes":5},"endpoint":{"uri":"https://heart.example/jobs"}},
+        {"id":"other","match":{"container":"other"},"endpoint":{"uri":"https://heart.example/jobs"}}]}"#;
+    let world = World::with_rules(rules);
+    let app = world.app();
+    begun(&world, &app).await;
+    world.lists_give(250);
+    for n in 0..5_000 {
+        written(&world, &format!("{n:04}.csv"), "1", Duration::hours(1));
+    }
+    let places = async || {
+        let kept = app.ledger().swept_places().await.unwrap().read;
+        let of = |rule: &str| kept.iter().find(|(place, _)| *place.rule == *rule).unwrap().0.clone();
+        (of("claims"), of("other"))
+    };
+    // The one that was not worked on for the longest is the first.
+    let (claims, other) = places().await;
+    let etag = app.ledger().swept_places().await.unwrap().read;
+    let etag = etag.iter().find(|(place, _)| place.key == other.key).unwrap().1.clone();
+    let later = lifecycle::sweep::SweptPlace { updated: claims.updated + Duration::SECOND, ..other };
+    app.ledger().keep_swept_place(&later, Some(&etag)).await.unwrap();
+    let report = sweep(&world, &app).await;
+    assert_eq!((report.pages, report.skipped, report.ended), (19, 4_750, 0), "{report:?}");
+    assert!((100_000..106_000).contains(&report.requests), "{}", report.requests);
+    let (claims, other) = places().await;
+    assert_eq!((claims.claimed_until, other), (None, later), "nobody has it, and the other place was not begun");
+    let report = sweep(&world, &app).await;
+    assert_eq!((report.pages, report.skipped, report.ended), (2, 250, 2), "{report:?}");
+}
+
 #[tokio::test]
 async fn a_page_of_which_a_version_is_not_in_the_ledger_is_not_done() {
     let world = World::new();
@@ -326,6 +415,84 @@ async fn what_was_marked_or_renamed_after_it_was_scored_is_not_scored_again() {
     }
     assert_eq!(jobs(&world), ["a.csv", "b.csv"]);
     assert_eq!(pending(&app).await, []);
+}
+
+/// Marked while its first job ran: the second attempt has seen the mark, which is another ETag of the same content. As another
+/// generation it knows it still.
+#[tokio::test]
+async fn a_mark_that_a_scoring_has_seen_is_known_by_that_scoring_and_its_next_generation() {
+    let world = World::new();
+    let app = world.app();
+    begun(&world, &app).await;
+    let ends = async || {
+        for _ in 0..4 {
+            tick(&world, &app, Duration::minutes(3)).await;
+            world.end_jobs(&lifecycle::JobStatus::Completed);
+        }
+    };
+    world.change_inputs(|inputs, now| inputs.put(&name("a.csv").url, "1", 1, true, now));
+    world.deliver(&app, &event("a.csv", "1")).await;
+    let etag = world.change_inputs(|inputs, now| inputs.mark(&name("a.csv").url, now)).unwrap();
+    world.end_jobs(&lifecycle::JobStatus::Failed);
+    ends().await;
+    let first = scoring(&app, &id_of(&world, "a.csv", "1")).await;
+    assert_eq!((first.status, &first.aliases), (Status::Scored, &vec![etag.clone()]));
+    app::rescore(app.ledger(), &first, "ann", "a test", world.now()).await.unwrap();
+    ends().await;
+    written(&world, "a.csv", &etag, Duration::minutes(30));
+    assert_eq!(sweep(&world, &app).await.found, 0);
+    // The rule is raised to the generation as which it was scored again.
+    let mut raised = world.clone();
+    raised.rules = ruled(&json!({"generation": 1})).rules;
+    raised.later(Duration::days(1));
+    assert_eq!(sweep(&raised, &raised.app()).await.found, 0);
+    assert_eq!(app.ledger().get(&id_of(&raised, "a.csv", &etag)).await.unwrap(), None);
+}
+
+/// Longer ago than the ledger surely remembers; what is younger has its scoring there, if it is an output.
+#[tokio::test]
+async fn what_has_the_form_of_an_output_and_is_old_is_taken_for_one_that_was_forgotten() {
+    let outputs = json!({"score": {"type": "UriFile", "uri": "azureml://datastores/claims/paths/p/{scoring.id}/{attempt}/p.csv"}});
+    let world = ruled(&json!({"outputs": outputs}));
+    let app = world.app();
+    begun(&world, &app).await;
+    world.later(Duration::days(10));
+    let path = |id: char| format!("p/{}/1/p.csv", id.to_string().repeat(32));
+    written(&world, &path('a'), "1", Duration::days(9));
+    written(&world, &path('b'), "1", Duration::hours(1));
+    assert_eq!(sweep(&world, &app).await.found, 1);
+    let (place, _) = app.ledger().swept_places().await.unwrap().read.remove(0);
+    assert_eq!(place.last.unwrap().0.seen.own, 1);
+    tick(&world, &app, Duration::MINUTE).await;
+    assert_eq!(jobs(&world), [path('b')]);
+}
+
+#[tokio::test]
+async fn what_is_found_is_scored_by_the_shadow_of_its_rule_too() {
+    let endpoint = json!({"uri": "https://heart.example/jobs", "deployment": "v7", "shadow": "v8"});
+    let world = ruled(&json!({"endpoint": endpoint}));
+    let app = world.app();
+    begun(&world, &app).await;
+    written(&world, "lost.csv", "1", Duration::hours(1));
+    assert_eq!(sweep(&world, &app).await.found, 2);
+    tick(&world, &app, Duration::MINUTE).await;
+    let mut rules: Vec<String> = world.jobs().into_iter().map(|job| job.rule).collect();
+    rules.sort();
+    assert_eq!(rules, ["claims", "claims-shadow"]);
+}
+
+/// As in a process with older rules: it would have to begin anew.
+#[tokio::test]
+async fn how_far_a_place_is_stays_for_a_rule_that_this_process_does_not_know() {
+    let world = World::new();
+    begun(&world, &world.app()).await;
+    let mut older = world.clone();
+    older.rules = ruled(&json!({"id": "older", "match": {"container": "other"}})).rules;
+    sweep(&older, &older.app()).await;
+    let kept = world.app().ledger().swept_places().await.unwrap().read;
+    let mut rules: Vec<&str> = kept.iter().map(|(place, _)| place.rule.as_str()).collect();
+    rules.sort_unstable();
+    assert_eq!(rules, ["claims", "older"]);
 }
 
 #[tokio::test]

@@ -302,6 +302,21 @@ mod tests {
     }
 
     #[test]
+    fn what_was_too_young_for_a_sweep_is_asked_about_by_the_next_however_long_that_is() {
+        let text = r#"{"rules":[{"id":"r","match":{"container":"con"},"sweepAfter":"PT3H",
+            "endpoint":{"uri":"https://e.example/jobs"}}]}"#;
+        let rule = Rules::read(text).unwrap().iter().next().unwrap().clone();
+        let long_ago = SweptPlace { since: NOW - Duration::days(90), ..place() };
+        let first = long_ago.claim(&rule, RETENTION, NOW).unwrap();
+        let young = written(Some(NOW - Duration::minutes(150)));
+        assert_eq!(first.current.as_ref().unwrap().asks_about(&rule, &young, NOW), Asked::TooYoung);
+        let after_first = first.paged(&rule, SweepCounts::default(), None, NOW);
+        let second = after_first.claim(&rule, RETENTION, NOW + Duration::HOUR).unwrap().current.unwrap();
+        assert!(!second.whole);
+        assert_eq!(second.asks_about(&rule, &young, NOW + Duration::HOUR), Asked::Yes);
+    }
+
+    #[test]
     fn what_was_written_since_the_last_sweep_is_asked_about_each_time_and_all_once_a_day() {
         let rule = rule();
         let swept = |place: SweptPlace, at: OffsetDateTime| {
