@@ -72,6 +72,8 @@ async fn where_nothing_was_ever_deployed_or_the_hub_is_mistyped_there_is_no_ledg
     assert_eq!(found.len(), 1, "{found:?}");
     assert_eq!(found[0].kind, FindingKind::NoLedger);
     assert!(found[0].reason.contains("task hub Test") && found[0].reason.contains("mistyped"), "{found:?}");
+    assert!(found[0].to_string().contains(", since when is not known: scorekeeper config"), "{}", found[0]);
+    assert_eq!(serde_json::to_value(&found[0]).unwrap()["since"], serde_json::Value::Null);
 }
 
 #[tokio::test]
@@ -88,6 +90,8 @@ async fn a_dead_timer_and_one_in_the_future_are_told_and_a_first_long_run_is_not
     assert_eq!(kinds(&app, now + Duration::days(10), None).await, dead);
     beat(&app, now + Duration::hours(2)).await;
     assert_eq!(kinds(&app, now, None).await, [(FindingKind::RunAhead, 1)]);
+    let ahead = reports::status(app.ledger(), now, None).await.unwrap().findings.remove(0);
+    assert!(ahead.to_string().contains(", since when is not known: scorekeeper doctor"), "{ahead}");
 }
 
 #[tokio::test]

@@ -100,7 +100,7 @@ pub struct Finding {
     pub kind: FindingKind,
     /// How many scorings, uploads, rows or events it concerns.
     pub count: usize,
-    /// Since when, as far as that is known.
+    /// Since when; `None`, and `null` in JSON, where nothing that can be read says it.
     #[serde(with = "time::serde::rfc3339::option")]
     pub since: Option<OffsetDateTime>,
     /// What is wrong, and why.
@@ -116,11 +116,18 @@ pub struct Finding {
     pub of: Vec<String>,
 }
 
+impl Finding {
+    /// Since when, for people. Of what is not there, of rows that cannot be read and of a clock that is wrong nothing tells it: that is
+    /// said, as a finding without a time would read as one of now.
+    pub fn since_text(&self) -> String {
+        self.since.map_or_else(|| "since when is not known".to_owned(), |at| format!("since {} UTC", utc_text(at)))
+    }
+}
+
 /// `3 failed under rule claims (userCode: …), since 2026-07-21 10:00:00 UTC: scorekeeper …`
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let since = self.since.map(|at| format!(", since {} UTC", utc_text(at))).unwrap_or_default();
-        write!(f, "{}{since}: {}", self.reason, self.next)
+        write!(f, "{}, {}: {}", self.reason, self.since_text(), self.next)
     }
 }
 
@@ -317,7 +324,7 @@ impl Seen<'_> {
                 let left =
                     left.map(|count| format!("; {count} versions there are unaccounted for")).unwrap_or_default();
                 let reason = format!("{place} cannot be swept under rule {rule} ({}){left}", shortened(why, 160));
-                all.push(one(FindingKind::CannotSweep, 1, view.ended, reason, next));
+                all.push(one(FindingKind::CannotSweep, 1, Some(view.ended.unwrap_or(view.since)), reason, next));
             } else if let Some(since) = view.overdue_since {
                 let reason = format!(
                     "{place} is not swept under rule {rule}: the function Sweep does not run, or has no time for it"
@@ -470,13 +477,14 @@ impl Seen<'_> {
                 None => format!("scorekeeper limit --{} {} N --reason …", view.kind, view.name),
             };
             let waits = usize::try_from(view.waiting).unwrap_or(usize::MAX);
+            let oldest = self.in_flight.iter().filter(of_it).map(|row| row.created).min();
             if view.limit == Some(0) {
                 // An operator's pause is told of before somebody waits for it: it is easily forgotten.
                 let told = view.set_time.is_some() || waits > 0;
                 let reason = format!("{} {} is paused, {waits} wait", view.kind, view.name);
-                return told.then(|| one(FindingKind::Paused, waits, view.set_time, reason, &next));
+                // Of a pause by the rules the first that waits for it tells.
+                return told.then(|| one(FindingKind::Paused, waits, view.set_time.or(oldest), reason, &next));
             }
-            let oldest = self.in_flight.iter().filter(of_it).map(|row| row.created).min();
             let oldest = oldest.filter(|at| waits > 0 && view.limit.is_some() && self.now - *at > LONG_WAIT)?;
             let reason = format!("{} {}: {}", view.kind, view.name, view.summary());
             Some(one(FindingKind::LimitReached, waits, Some(oldest), reason, "scorekeeper limit"))

@@ -112,7 +112,7 @@ fn attention(frame: &Frame<'_>, finding: &Finding) -> Markup {
     html! {
         li {
             (finding.reason)
-            @if let Some(since) = finding.since { ", since " (utc_text(since)) " UTC" }
+            ", " (finding.since_text())
             br;
             small { (finding.next) }
             @if let Some(id) = &finding.id {
