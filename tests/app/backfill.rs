@@ -1,15 +1,18 @@
 //! Backfills: what a plan says is what is done, none is left out or done twice whoever dies, and fresh uploads keep their latency.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use app::App;
-use app::backfill::{BackfillEnd, BackfillRequest, Error, PlaceBackfill};
+use app::backfill::{BackfillEnd, BackfillRequest, Error, PlaceBackfill, Told};
+use app::ports::table_store::Op;
 use lifecycle::backfill::BackfillCounts;
+use lifecycle::pending::CopyState;
 use lifecycle::{JobStatus, Status};
 use serde_json::json;
 use time::Duration;
 
-use super::renames::{created, jobs, name, ruled, tick};
+use super::renames::{created, jobs, name, pending, ruled, tick};
 use super::sweep::{sweep, written};
 use crate::support::world::{Fault, World, event};
 
@@ -85,8 +88,8 @@ async fn a_plan_equals_what_the_backfill_then_does_and_writes_nothing() {
     let (world, app) = three_places().await;
     let now = world.now();
     let of_days = BackfillRequest {
-        since: Some(now - Duration::days(6)),
-        until: Some(now - Duration::days(3)),
+        since: Some(Told::Ago(Duration::days(6))),
+        until: Some(Told::Then(now - Duration::days(3))),
         ..request("days/")
     };
     let as_generation = BackfillRequest { generation: Some(2), ..request("mixed/") };
@@ -202,6 +205,88 @@ async fn two_processes_never_work_on_one_backfill_and_a_pause_stops_it_at_its_pa
 }
 
 #[tokio::test]
+async fn a_page_of_which_the_ledger_could_not_take_a_version_is_done_again() {
+    let world = ruled(&json!({}));
+    let app = world.app();
+    for n in 0..10 {
+        written(&world, &format!("old/{n}.csv"), "1", Duration::days(20));
+    }
+    let is_new = |ops: &[Op]| ops.iter().any(|op| matches!(op, Op::Insert(row) if row.key.row.starts_with("J~")));
+    let failures = AtomicUsize::new(1);
+    let left = move || failures.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok();
+    world.store.rule(move |_, ops| (is_new(ops) && left()).then_some(Fault::NotSent));
+    let backfill = place(&app, &request("old/"));
+    assert!(matches!(backfill.run(None, |_| {}).await, Err(Error::Ledger(_))));
+    let row = backfill.state().await.unwrap().unwrap();
+    assert_eq!((row.ended, row.claimed_until, row.done.listed), (None, None, 0), "nobody has it, and it is not done");
+    let done = run(&app, &request("old/")).await;
+    assert_eq!((done.listed, done.taken_in, done.known), (10, 1, 9));
+}
+
+/// What is not ready yet is looked at again by the reconcile runs under the rule as it is, which knows of no other generation.
+#[tokio::test]
+async fn what_is_not_ready_waits_under_the_rules_own_generation_and_is_left_under_another() {
+    let world = ruled(&json!({}));
+    let app = world.app();
+    written(&world, "old/copied.csv", "1", Duration::days(20));
+    world.uploaded(|uploaded| uploaded.change(&name("old/copied.csv"), |shown| shown.copy = CopyState::Pending));
+    for (generation, expected) in [(Some(7), (1, 0)), (None, (0, 1))] {
+        let request = BackfillRequest { generation, ..request("old/") };
+        let plan = place(&app, &request).plan(|_| {}).await.unwrap();
+        assert_eq!((plan.counts.young, plan.counts.taken_in), expected, "{generation:?}");
+        assert_eq!(run(&app, &request).await, plan.counts, "{generation:?}");
+        assert_eq!(pending(&app).await.len(), usize::try_from(expected.1).unwrap(), "{generation:?}");
+    }
+    world.uploaded(|uploaded| uploaded.change(&name("old/copied.csv"), |shown| shown.copy = CopyState::Whole));
+    all_end(&world, &app, 20).await;
+    assert_eq!(jobs(&world), ["old/copied.csv"]);
+}
+
+#[tokio::test]
+async fn a_shadow_is_not_backfilled_alone() {
+    let endpoint = json!({"uri": "https://heart.example/jobs", "deployment": "v7", "shadow": "v8"});
+    let world = ruled(&json!({"endpoint": endpoint}));
+    let app = world.app();
+    let of_shadow = BackfillRequest { rule: "claims-shadow".parse().unwrap(), ..request("") };
+    assert!(matches!(app.backfiller().places(&of_shadow).map(|_| ()), Err(Error::Shadow(_))));
+    written(&world, "old/a.csv", "1", Duration::days(20));
+    let plan = place(&app, &request("old/")).plan(|_| {}).await.unwrap();
+    assert_eq!((plan.jobs, plan.counts), (2, run(&app, &request("old/")).await), "it goes with its rule");
+}
+
+#[tokio::test]
+async fn a_share_of_few_slots_is_one_of_them() {
+    for (max, share, slots) in [(1, 20, 1), (9, 20, 2), (10, 1, 1), (10, 100, 10)] {
+        let world = ruled(&json!({"maxInFlight": max}));
+        let plan = place(&world.app(), &BackfillRequest { share, ..request("") }).plan(|_| {}).await.unwrap();
+        assert_eq!(plan.slots, Some(slots), "{share} % of {max}");
+    }
+}
+
+#[tokio::test]
+async fn a_backfill_whose_times_are_told_from_now_is_paused_and_gone_on_with_by_the_same_words() {
+    let world = ruled(&json!({}));
+    let app = world.app();
+    world.lists_give(10);
+    for n in 0..30 {
+        written(&world, &format!("old/{n:02}.csv"), "1", Duration::days(6));
+    }
+    let of_week = BackfillRequest { since: Some(Told::Ago(Duration::days(7))), ..request("old/") };
+    let (other, same) = (world.app(), of_week.clone());
+    world.during_next_look(move || async move {
+        assert!(place(&other, &same).pause().await.unwrap());
+    });
+    assert_eq!(place(&app, &of_week).run(None, |_| {}).await.unwrap(), BackfillEnd::Paused);
+    // All of them are older than a week by now, and were not when it began.
+    world.later(Duration::days(2));
+    assert_eq!(place(&app, &of_week).plan(|_| {}).await.unwrap().counts.taken_in, 20, "the first page is taken in");
+    let done = run(&app, &of_week).await;
+    assert_eq!((done.listed, done.outside, done.taken_in), (30, 0, 20), "{done:?}");
+    // It came to its end: the next one by these words is of the week before then.
+    assert_eq!(run(&app, &of_week).await.outside, 30);
+}
+
+#[tokio::test]
 async fn what_may_have_been_scored_and_forgotten_is_left_unless_a_person_wants_it() {
     let world = ruled(&json!({}));
     let app = world.app();
@@ -224,6 +309,12 @@ async fn what_cannot_be_backfilled_is_refused_with_what_would_help() {
         refused(BackfillRequest { generation: Some(2), ..request("") }),
         Error::Generation { own: 3, .. }
     ));
+    let (since, until) = (Some(Told::Ago(Duration::DAY)), Some(Told::Ago(Duration::days(2))));
+    let never = refused(BackfillRequest { since, until, ..request("") });
+    assert!(
+        matches!(never, Error::Times { .. }) && never.to_string().contains("--since is the earlier one"),
+        "{never}"
+    );
     assert_eq!(place(&app, &request("")).place(), "https://uploads.blob.core.windows.net/claims/in/");
     assert_eq!(place(&app, &request("in/eu/")).place(), "https://uploads.blob.core.windows.net/claims/in/eu/");
 }

@@ -10,6 +10,7 @@ use futures::{StreamExt as _, stream};
 use lifecycle::backfill::BackfillCounts;
 use lifecycle::coverage::Outcome;
 use lifecycle::digest::digest;
+use lifecycle::duration::utc_text;
 use lifecycle::id::RuleId;
 use lifecycle::pending::{Finder, Judgement};
 use lifecycle::text::one_line;
@@ -34,6 +35,40 @@ const CLAIM: Duration = Duration::minutes(10);
 /// What is told of as measured ended within so long.
 const MEASURED: Duration = Duration::days(7);
 
+/// A time by which a backfill is limited, as it was told. The same words are the same order: one that was told from now goes on with the
+/// times of when it began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Told {
+    /// Then.
+    Then(OffsetDateTime),
+    /// So long before now.
+    Ago(Duration),
+}
+
+impl Told {
+    fn at(self, now: OffsetDateTime) -> OffsetDateTime {
+        match self {
+            Self::Then(at) => at,
+            // Before there was a calendar, all is since then.
+            Self::Ago(ago) => now.checked_sub(ago).unwrap_or(OffsetDateTime::UNIX_EPOCH),
+        }
+    }
+
+    fn key(self) -> String {
+        match self {
+            Self::Then(at) => at.unix_timestamp().to_string(),
+            Self::Ago(ago) => format!("{} ago", ago.whole_seconds()),
+        }
+    }
+}
+
+/// The times between which something must have been written.
+#[derive(Clone, Copy)]
+struct Times {
+    since: Option<OffsetDateTime>,
+    until: Option<OffsetDateTime>,
+}
+
 /// What is to be taken in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BackfillRequest {
@@ -42,9 +77,9 @@ pub struct BackfillRequest {
     /// Blobs of its container whose path begins so.
     pub prefix: String,
     /// Those that were written since then.
-    pub since: Option<OffsetDateTime>,
+    pub since: Option<Told>,
     /// Those that were written before then.
-    pub until: Option<OffsetDateTime>,
+    pub until: Option<Told>,
     /// As this generation; `None`: as the rule's own, as events bring them.
     pub generation: Option<u32>,
     /// Per cent of the rule's slots that it may have at one time.
@@ -80,6 +115,14 @@ pub enum Error {
         wants: String,
         /// What was given.
         prefix: String,
+    },
+    /// No time is between them.
+    #[error("nothing is written since {} UTC and before {} UTC: --since is the earlier one", utc_text(*since), utc_text(*until))]
+    Times {
+        /// The first.
+        since: OffsetDateTime,
+        /// The second.
+        until: OffsetDateTime,
     },
     /// A generation below the rule's own.
     #[error("rule `{rule}` is at generation {own}: a backfill is of that one, or of a later one")]
@@ -165,6 +208,10 @@ impl Backfiller {
         if request.generation.is_some_and(|generation| generation < rule.generation) {
             return Err(Error::Generation { rule: id.clone(), own: rule.generation });
         }
+        let Times { since, until } = request.times(self.clock.now());
+        if let Some((since, until)) = since.zip(until).filter(|(since, until)| since >= until) {
+            return Err(Error::Times { since, until });
+        }
         let places = places_below(rule, prefix, &self.storage_hosts);
         if places.is_empty() {
             return Err(Error::NoAccount(id.clone()));
@@ -189,7 +236,7 @@ impl Backfiller {
             None => format!("backfilled by {by}"),
         };
         let order = format!("{order} ({})", one_line(&request.reason, Order::MAX_REASON));
-        let text = |at: Option<OffsetDateTime>| at.map(|at| at.unix_timestamp().to_string()).unwrap_or_default();
+        let text = |told: Option<Told>| told.map(Told::key).unwrap_or_default();
         let key = digest(&[
             "backfill",
             &rule.id,
@@ -210,6 +257,13 @@ impl Backfiller {
         let rule = Rule { generation, ..rule.clone() };
         let (request, clock) = (request.clone(), self.clock.clone());
         PlaceBackfill { key, request, place, rule, found, clock, slots, order }
+    }
+}
+
+impl BackfillRequest {
+    fn times(&self, now: OffsetDateTime) -> Times {
+        let at = |told: Option<Told>| told.map(|told| told.at(now));
+        Times { since: at(self.since), until: at(self.until) }
     }
 }
 
@@ -251,11 +305,11 @@ impl PlaceBackfill {
     /// What it would do. Nothing is written; `progress` is called after each page.
     pub async fn plan(&self, mut progress: impl FnMut(&BackfillCounts)) -> Result<BackfillPlan, Error> {
         let mut plan = BackfillPlan { slots: self.slots, ..BackfillPlan::default() };
-        let purged = self.purged().await?;
+        let (purged, times) = (self.purged().await?, self.times().await?);
         let mut from = None;
         loop {
             let page = self.page(from.as_deref()).await?;
-            let asked = self.sorted(&page, purged, &mut plan.counts);
+            let asked = self.sorted(&page, purged, times, &mut plan.counts);
             let mut looks = stream::iter(asked).map(|at| self.look(&page.blobs[at])).buffer_unordered(MAX_CONCURRENT);
             while let Some(looked) = looks.next().await {
                 let (counts, known) = looked?;
@@ -299,13 +353,13 @@ impl PlaceBackfill {
         let Some(mut etag) = self.ledger().keep_backfill(&row, etag.as_ref()).await.map_err(keeping())? else {
             return Ok(BackfillEnd::Elsewhere);
         };
-        let purged = self.purged().await?;
+        let (purged, times) = (self.purged().await?, Times { since: row.since, until: row.until });
         loop {
             let page = match self.page(row.cursor.as_deref()).await {
                 Ok(page) => page,
                 Err(error) => return self.left(row, &etag, error).await,
             };
-            match self.take_in(&page, purged).await {
+            match self.take_in(&page, purged, times).await {
                 Ok(counts) => row.done = row.done.and(counts),
                 Err(error) => return self.left(row, &etag, error).await,
             }
@@ -329,7 +383,15 @@ impl PlaceBackfill {
         &self.found.ledger
     }
 
+    /// Those of the one that is under way, else of one that begins now.
+    async fn times(&self) -> Result<Times, Error> {
+        let under_way = self.state().await?.filter(|row| row.ended.is_none());
+        let of_row = under_way.map(|row| Times { since: row.since, until: row.until });
+        Ok(of_row.unwrap_or_else(|| self.request.times(self.clock.now())))
+    }
+
     fn new_row(&self, now: OffsetDateTime) -> BackfillRow {
+        let times = self.request.times(now);
         BackfillRow {
             key: self.key.clone(),
             rule: self.rule.id.to_string(),
@@ -337,6 +399,8 @@ impl PlaceBackfill {
             order: self.order.clone(),
             expected: None,
             began: now,
+            since: times.since,
+            until: times.until,
             claimed_until: None,
             paused: false,
             cursor: None,
@@ -368,12 +432,18 @@ impl PlaceBackfill {
     }
 
     /// Which blobs of a page the ledger is asked about; the others are counted.
-    fn sorted(&self, page: &BlobPage, purged: Option<OffsetDateTime>, counts: &mut BackfillCounts) -> Vec<usize> {
+    fn sorted(
+        &self,
+        page: &BlobPage,
+        purged: Option<OffsetDateTime>,
+        times: Times,
+        counts: &mut BackfillCounts,
+    ) -> Vec<usize> {
         let now = self.clock.now();
         let mut asked = Vec::new();
         counts.listed += u64::try_from(page.blobs.len()).unwrap_or(u64::MAX);
         for (at, (path, shown)) in page.blobs.iter().enumerate() {
-            match self.asks_about(path, shown, purged, now) {
+            match self.asks_about(path, shown, purged, times, now) {
                 Asked::Yes => asked.push(at),
                 Asked::No(more) => *counts = counts.and(more),
             }
@@ -386,6 +456,7 @@ impl PlaceBackfill {
         path: &str,
         shown: &BlobSnapshot,
         purged: Option<OffsetDateTime>,
+        times: Times,
         now: OffsetDateTime,
     ) -> Asked {
         let none = BackfillCounts::default();
@@ -393,8 +464,8 @@ impl PlaceBackfill {
             return Asked::No(BackfillCounts { unwanted: 1, ..none });
         }
         let Some(written) = shown.modified else { return Asked::Yes };
-        let is_outside = self.request.since.is_some_and(|since| written < since)
-            || self.request.until.is_some_and(|until| written >= until);
+        let is_outside =
+            times.since.is_some_and(|since| written < since) || times.until.is_some_and(|until| written >= until);
         if is_outside {
             return Asked::No(BackfillCounts { outside: 1, ..none });
         }
@@ -407,9 +478,14 @@ impl PlaceBackfill {
         Asked::Yes
     }
 
-    async fn take_in(&self, page: &BlobPage, purged: Option<OffsetDateTime>) -> Result<BackfillCounts, Error> {
+    async fn take_in(
+        &self,
+        page: &BlobPage,
+        purged: Option<OffsetDateTime>,
+        times: Times,
+    ) -> Result<BackfillCounts, Error> {
         let mut counts = BackfillCounts::default();
-        let asked = self.sorted(page, purged, &mut counts);
+        let asked = self.sorted(page, purged, times, &mut counts);
         let mut looks = stream::iter(asked)
             .map(|at| self.found.take_in(&self.rule, &self.place, &page.blobs[at], self.clock.now()))
             .buffer_unordered(MAX_CONCURRENT);

@@ -4,7 +4,7 @@
 use std::io::{self, IsTerminal as _, Write};
 use std::process::ExitCode;
 
-use app::backfill::{self, BackfillEnd, BackfillPlan, BackfillRequest, PlaceBackfill};
+use app::backfill::{self, BackfillEnd, BackfillPlan, BackfillRequest, PlaceBackfill, Told};
 use app::ledger::BackfillRow;
 use app::ports::Clock;
 use app::reports::duration_text;
@@ -34,7 +34,8 @@ pub struct BackfillArgs {
     /// Blobs of the rule's container whose path begins so; empty: all that the rule wants
     #[arg(long, value_name = "PATH", default_value = "")]
     pub prefix: String,
-    /// Written since then: `90m`, `24h`, `7d` before now, or a time such as `2026-07-21T10:00:00Z`; resumed is the same order alone
+    /// Written since then: `90m`, `24h`, `7d` before it begins, a day such as `2026-07-21` (UTC), or a time such as
+    /// `2026-07-21T10:00:00Z`; the same words go on with one that was stopped
     #[arg(long, value_name = "TIME", value_parser = Since::read)]
     pub since: Option<Since>,
     /// Written before then
@@ -100,8 +101,8 @@ pub(super) fn run(args: &BackfillArgs, clock: &Clock) -> Result<ExitCode, super:
         let request = BackfillRequest {
             rule: args.rule.clone(),
             prefix: args.prefix.clone(),
-            since: args.since.map(|since| since.before(now)),
-            until: args.until.map(|until| until.before(now)),
+            since: args.since.map(Told::from),
+            until: args.until.map(Told::from),
             generation: args.generation,
             share: args.share,
             forgotten: args.forgotten,
@@ -278,6 +279,8 @@ mod tests {
             order: String::new(),
             expected,
             began,
+            since: None,
+            until: None,
             claimed_until: None,
             paused: false,
             cursor: None,

@@ -35,7 +35,7 @@ pub struct ExportArgs {
     /// Only blobs whose container and path begin so
     #[arg(long, value_name = "CONTAINER/PATH")]
     pub prefix: Option<String>,
-    /// Only what was received since then: `90m`, `24h`, `7d` before now, or a time such as `2026-07-21T10:00:00Z`
+    /// Only what was received since then: `90m`, `24h`, `7d` before now, a day such as `2026-07-21` (UTC), or a time such as `2026-07-21T10:00:00Z`
     #[arg(long, value_name = "TIME", value_parser = Since::read)]
     pub since: Option<Since>,
     /// What else is asked of them.

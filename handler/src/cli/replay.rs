@@ -40,7 +40,7 @@ pub struct ReplayArgs {
     /// Of skipped ones those whose container and path begin so
     #[arg(long, value_name = "CONTAINER/PATH", requires = "skipped", conflicts_with = "blobs")]
     pub prefix: Option<String>,
-    /// Of skipped ones those received since then: `90m`, `24h`, `7d` before now, or a time such as `2026-07-21T10:00:00Z`
+    /// Of skipped ones those received since then: `90m`, `24h`, `7d` before now, a day such as `2026-07-21` (UTC), or a time such as `2026-07-21T10:00:00Z`
     #[arg(long, value_name = "TIME", value_parser = Since::read, requires = "skipped", conflicts_with = "blobs")]
     pub since: Option<Since>,
     /// Why: it stands in the history, with who ordered it; a dry run needs none

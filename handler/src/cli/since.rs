@@ -1,7 +1,7 @@
 //! Times as people say them: so long before now, or at a date.
 
-use time::format_description::well_known::Rfc3339;
-use time::{Duration, OffsetDateTime};
+use time::format_description::well_known::{Iso8601, Rfc3339};
+use time::{Date, Duration, OffsetDateTime};
 
 /// A time that is told from now, or by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,7 +14,9 @@ pub enum Since {
 
 /// A text that tells no time.
 #[derive(Debug, thiserror::Error)]
-#[error("`{0}` is neither a time before now such as 90m, 24h or 7d, nor one such as 2026-07-21T10:00:00Z")]
+#[error(
+    "`{0}` is neither a time before now such as 90m, 24h or 7d, nor one such as 2026-07-21T10:00:00Z or the day 2026-07-21"
+)]
 pub struct NoTime(String);
 
 /// A text that is no time.
@@ -23,10 +25,13 @@ pub struct NoTime(String);
 pub struct NoDuration(String);
 
 impl Since {
-    /// Reads `45s`, `90m`, `24h`, `7d`, or a time of RFC 3339.
+    /// Reads `45s`, `90m`, `24h`, `7d`, a time of RFC 3339, or a day, which begins at midnight UTC.
     pub fn read(text: &str) -> Result<Self, NoTime> {
         if let Ok(at) = OffsetDateTime::parse(text, &Rfc3339) {
             return Ok(Self::At(at));
+        }
+        if let Ok(day) = Date::parse(text, &Iso8601::DATE) {
+            return Ok(Self::At(day.midnight().assume_utc()));
         }
         Self::time(text).map(Self::Ago).map_err(|NoDuration(text)| NoTime(text))
     }
@@ -56,6 +61,15 @@ impl Since {
     }
 }
 
+impl From<Since> for app::backfill::Told {
+    fn from(since: Since) -> Self {
+        match since {
+            Since::Ago(ago) => Self::Ago(ago),
+            Since::At(at) => Self::Then(at),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -69,12 +83,13 @@ mod tests {
             ("90m", datetime!(2026-07-21 08:30 UTC)),
             ("24h", datetime!(2026-07-20 10:00 UTC)),
             ("7d", datetime!(2026-07-14 10:00 UTC)),
+            ("2026-07-01", datetime!(2026-07-01 00:00 UTC)),
             ("2026-07-01T00:00:00+02:00", datetime!(2026-06-30 22:00 UTC)),
         ] {
             assert_eq!(Since::read(text).map(|since| since.before(now)).ok(), Some(at), "{text}");
         }
         assert_eq!(Since::Ago(Duration::MAX).before(now), OffsetDateTime::UNIX_EPOCH);
-        for bad in ["", "h", "7", "-7d", "1.5h", "7é", "yesterday", "99999999999d"] {
+        for bad in ["", "h", "7", "-7d", "1.5h", "7é", "yesterday", "2026-13-01", "99999999999d"] {
             assert!(Since::read(bad).is_err_and(|why| why.to_string().contains(bad)), "{bad}");
             let why = Since::time(bad).unwrap_err().to_string();
             assert!(why.contains("30s, 90m") && !why.contains("2026"), "a duration is no date: {why}");

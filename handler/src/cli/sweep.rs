@@ -29,7 +29,7 @@ pub async fn sweep(ledger: &Ledger, args: &SweepArgs, now: OffsetDateTime, out: 
         let of = args.rule.as_ref().map(|rule| format!(" of rule {rule}")).unwrap_or_default();
         writeln!(
             out,
-            "No place{of} is swept: its `sweep` is off, it names no account and SCOREKEEPER_WATCHED_ACCOUNTS none, or the function Sweep has not run yet."
+            "No place{of} is swept: there is no such rule, its `sweep` is off, it names no account and SCOREKEEPER_WATCHED_ACCOUNTS none, or the function Sweep has not run yet."
         )?;
         return Ok(ATTENTION);
     }

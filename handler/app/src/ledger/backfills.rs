@@ -26,6 +26,12 @@ pub struct BackfillRow {
     /// When it began.
     #[serde(with = "time::serde::rfc3339")]
     pub began: OffsetDateTime,
+    /// Of what was written since then.
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub since: Option<OffsetDateTime>,
+    /// Of what was written before then.
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub until: Option<OffsetDateTime>,
     /// Until when nobody else works on it.
     #[serde(with = "time::serde::rfc3339::option")]
     pub claimed_until: Option<OffsetDateTime>,
