@@ -12,9 +12,11 @@ const FILE: &str = "settings.json";
 /// Beside it, the folder that stands for each datastore of the simulated workspace, by name.
 #[cfg(any(feature = "dev", feature = "cli"))]
 const DATASTORES: &str = "datastores.json";
-/// What lets whoever knows it in: it is in no file.
-#[cfg(feature = "dev")]
+/// What lets whoever knows it in. It has a file of its own, which nobody but its owner may read: commands that list what lies in the
+/// inbox need it.
 const SECRET: &str = "IDENTITY_HEADER";
+/// That file.
+const SECRET_FILE: &str = "identity.header";
 
 /// Settings of a `local`.
 pub(crate) struct LocalSettings<'a> {
@@ -31,7 +33,27 @@ pub(crate) fn write(data: &Path, settings: &[(String, String)]) -> std::io::Resu
         .map(|(name, value)| (name.as_str(), value.as_str()))
         .filter(|(name, _)| *name != SECRET)
         .collect();
-    std::fs::write(data.join(FILE), serde_json::to_vec_pretty(&kept)?)
+    std::fs::write(data.join(FILE), serde_json::to_vec_pretty(&kept)?)?;
+    match settings.iter().find(|(name, _)| *name == SECRET) {
+        Some((_, secret)) => write_secret(&data.join(SECRET_FILE), secret),
+        None => Ok(()),
+    }
+}
+
+/// Writes a file anew that only its owner may read, before anything is in it.
+#[cfg(feature = "dev")]
+fn write_secret(path: &Path, secret: &str) -> std::io::Result<()> {
+    use std::io::Write as _;
+
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut options = std::fs::File::options();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)?.write_all(secret.as_bytes())
 }
 
 /// Keeps which folder stands for which datastore in the data folder of a `local`.
@@ -59,7 +81,10 @@ impl<'a> LocalSettings<'a> {
         }
         let path = cwd.join(LOCAL).join(FILE);
         // What cannot be read says nothing of what is meant.
-        let given = serde_json::from_slice(&std::fs::read(&path).ok()?).ok()?;
+        let mut given: BTreeMap<String, String> = serde_json::from_slice(&std::fs::read(&path).ok()?).ok()?;
+        if let Ok(secret) = std::fs::read_to_string(path.with_file_name(SECRET_FILE)) {
+            given.insert(SECRET.to_owned(), secret);
+        }
         Some(Self { path, given, process })
     }
 
@@ -90,7 +115,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_settings_of_a_local_are_shown_unless_the_environment_names_a_ledger_and_hold_no_secret() {
+    fn the_settings_of_a_local_are_known_unless_the_environment_names_a_ledger_and_its_secret_lies_apart() {
         let folder = tempfile::tempdir().unwrap();
         let data = folder.path().join(LOCAL);
         std::fs::create_dir(&data).unwrap();
@@ -98,10 +123,19 @@ mod tests {
             r#"{"rules":[{"id":"a","match":{"container":"con"},"endpoint":{"uri":"http://127.0.0.1:1/jobs"}}]}"#;
         let settings = [("SCOREKEEPER_LEDGER", "embedded:/x"), ("SCOREKEEPER_RULES", rules), (SECRET, "opensesame")];
         write(&data, &settings.map(|(name, value)| (name.to_owned(), value.to_owned()))).unwrap();
+        // Also where one of an earlier run lies.
+        write(&data, &settings.map(|(name, value)| (name.to_owned(), value.to_owned()))).unwrap();
         assert!(!std::fs::read_to_string(data.join(FILE)).unwrap().contains("opensesame"));
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt as _;
+            let mode = std::fs::metadata(data.join(SECRET_FILE)).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600, "nobody else may read it");
+        }
 
         let mut process = BTreeMap::from([("SCOREKEEPER_LOG".to_owned(), "debug".to_owned())]);
         let local = LocalSettings::below(folder.path(), &process).unwrap();
+        assert_eq!(local.get(SECRET).as_deref(), Some("opensesame"), "commands get in");
         let config = local.config(folder.path()).unwrap();
         let source = |name: &str| config.settings.iter().find(|one| one.name == name).unwrap().source.clone();
         assert_eq!(source("SCOREKEEPER_LEDGER"), Source::File(data.join(FILE)));
