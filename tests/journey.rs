@@ -334,6 +334,13 @@ async fn local_scores_what_is_dropped_into_its_inbox_also_after_it_was_killed() 
         rows.iter().filter(|row| row["path"] == "inbox/claims.csv").map(|row| row["etag"].to_string()).collect();
     assert_eq!(versions.len(), 2);
 
+    // Commands list the inbox too, by an identity that only its owner can have.
+    let plan = ["backfill", "--rule", "local", "--plan", "--json"];
+    let mut plan = Process::spawn(SCOREKEEPER, &plan, folder.path(), &BTreeMap::new());
+    assert!(plan.ended().await.success(), "{}", plan.stderr());
+    let counts: Value = serde_json::from_str(&plan.stdout().join("\n")).unwrap();
+    assert_eq!(counts[0]["plan"]["counts"]["listed"], 2, "{counts}");
+
     // Only one may run on a folder.
     let mut second = Process::spawn(SCOREKEEPER, &["local"], folder.path(), &BTreeMap::new());
     assert!(!second.ended().await.success());

@@ -238,7 +238,7 @@ pub fn doctor(config: &Config, caller: Caller, facts: AppFacts, time: Duration, 
 /// The app's identity as the doctor looks for it.
 fn examined(identity: &Identity) -> AppIdentity {
     match identity.clone() {
-        Identity::Managed(ManagedIdentity::SystemAssigned) => AppIdentity::SystemAssigned,
+        Identity::Managed(ManagedIdentity::SystemAssigned) | Identity::Endpoint(_) => AppIdentity::SystemAssigned,
         Identity::Managed(ManagedIdentity::ClientId(id)) => AppIdentity::UserAssigned(UserAssigned::ClientId(id)),
         Identity::Managed(ManagedIdentity::ObjectId(id)) => AppIdentity::UserAssigned(UserAssigned::ObjectId(id)),
         Identity::Managed(ManagedIdentity::ResourceId(id)) => AppIdentity::UserAssigned(UserAssigned::ResourceId(id)),

@@ -164,6 +164,10 @@ async fn what_its_rule_refuses_is_recorded_once_and_taken_in_when_the_rule_wants
     assert_eq!(sweep(&world, &app).await.skipped, 1, "the other one is on record");
     world.later(Duration::days(2));
     assert_eq!(sweep(&world, &app).await.skipped, 0);
+    written(&world, "told.csv", "2", Duration::hours(1));
+    assert_eq!(sweep(&world, &app).await.skipped, 0, "the hourly one has just been");
+    world.later(Duration::hours(1));
+    assert_eq!(sweep(&world, &app).await.skipped, 1, "another version of it is on no record");
     let mut wider = world.clone();
     wider.rules = ruled(&json!({"match": {"container": "claims"}})).rules;
     let app = wider.app();

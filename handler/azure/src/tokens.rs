@@ -56,7 +56,7 @@ use app::measures;
 use app::ports::Clock;
 
 use self::answer::{Refused, Unreadable};
-pub use self::identity::{Identity, ManagedIdentity, Proof, ServicePrincipal};
+pub use self::identity::{Identity, IdentityEndpoint, ManagedIdentity, Proof, ServicePrincipal};
 use crate::http::retry::{self, Tries};
 
 /// Callers without any valid token wait for this long at most.

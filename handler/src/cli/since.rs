@@ -89,7 +89,8 @@ mod tests {
             assert_eq!(Since::read(text).map(|since| since.before(now)).ok(), Some(at), "{text}");
         }
         assert_eq!(Since::Ago(Duration::MAX).before(now), OffsetDateTime::UNIX_EPOCH);
-        for bad in ["", "h", "7", "-7d", "1.5h", "7é", "yesterday", "2026-13-01", "99999999999d"] {
+        assert!(Since::read("2026-13-01").is_err_and(|why| why.to_string().contains("the day 2026-07-21")));
+        for bad in ["", "h", "7", "-7d", "1.5h", "7é", "yesterday", "99999999999d"] {
             assert!(Since::read(bad).is_err_and(|why| why.to_string().contains(bad)), "{bad}");
             let why = Since::time(bad).unwrap_err().to_string();
             assert!(why.contains("30s, 90m") && !why.contains("2026"), "a duration is no date: {why}");

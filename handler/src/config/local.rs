@@ -4,6 +4,9 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use azure::tokens::{Identity, IdentityEndpoint};
+use azure_core::credentials::Secret;
+
 use super::reading::{LOCAL, is_configured};
 use super::{Config, Problems, Source, Vars};
 
@@ -12,8 +15,11 @@ const FILE: &str = "settings.json";
 /// Beside it, the folder that stands for each datastore of the simulated workspace, by name.
 #[cfg(any(feature = "dev", feature = "cli"))]
 const DATASTORES: &str = "datastores.json";
-/// What lets whoever knows it in. It has a file of its own, which nobody but its owner may read: commands that list what lies in the
+/// Where its identity is asked.
+const ENDPOINT: &str = "IDENTITY_ENDPOINT";
+/// What lets whoever knows it in there. It has a file of its own, which nobody but its owner may read: commands that list what lies in the
 /// inbox need it.
+#[cfg(any(feature = "dev", test))]
 const SECRET: &str = "IDENTITY_HEADER";
 /// That file.
 const SECRET_FILE: &str = "identity.header";
@@ -22,6 +28,8 @@ const SECRET_FILE: &str = "identity.header";
 pub(crate) struct LocalSettings<'a> {
     path: PathBuf,
     given: BTreeMap<String, String>,
+    /// What lets commands in where the handler's identity is asked.
+    secret: Option<Secret>,
     process: &'a dyn Vars,
 }
 
@@ -81,11 +89,9 @@ impl<'a> LocalSettings<'a> {
         }
         let path = cwd.join(LOCAL).join(FILE);
         // What cannot be read says nothing of what is meant.
-        let mut given: BTreeMap<String, String> = serde_json::from_slice(&std::fs::read(&path).ok()?).ok()?;
-        if let Ok(secret) = std::fs::read_to_string(path.with_file_name(SECRET_FILE)) {
-            given.insert(SECRET.to_owned(), secret);
-        }
-        Some(Self { path, given, process })
+        let given = serde_json::from_slice(&std::fs::read(&path).ok()?).ok()?;
+        let secret = std::fs::read_to_string(path.with_file_name(SECRET_FILE)).ok().map(Secret::new);
+        Some(Self { path, given, secret, process })
     }
 
     /// Reads them; each is shown as one of their file.
@@ -95,6 +101,10 @@ impl<'a> LocalSettings<'a> {
             if matches!(&setting.source, Source::Variable(name) if self.given.contains_key(name)) {
                 setting.source = Source::File(self.path.clone());
             }
+        }
+        let endpoint = self.given.get(ENDPOINT).and_then(|url| url.parse().ok());
+        if let Some((url, secret)) = endpoint.zip(self.secret.clone()) {
+            config.identity = Identity::Endpoint(IdentityEndpoint { url, header: secret });
         }
         Ok(config)
     }
@@ -121,7 +131,12 @@ mod tests {
         std::fs::create_dir(&data).unwrap();
         let rules =
             r#"{"rules":[{"id":"a","match":{"container":"con"},"endpoint":{"uri":"http://127.0.0.1:1/jobs"}}]}"#;
-        let settings = [("SCOREKEEPER_LEDGER", "embedded:/x"), ("SCOREKEEPER_RULES", rules), (SECRET, "opensesame")];
+        let settings = [
+            ("SCOREKEEPER_LEDGER", "embedded:/x"),
+            ("SCOREKEEPER_RULES", rules),
+            (ENDPOINT, "http://127.0.0.1:1/identity"),
+            (SECRET, "opensesame"),
+        ];
         write(&data, &settings.map(|(name, value)| (name.to_owned(), value.to_owned()))).unwrap();
         // Also where one of an earlier run lies.
         write(&data, &settings.map(|(name, value)| (name.to_owned(), value.to_owned()))).unwrap();
@@ -135,8 +150,9 @@ mod tests {
 
         let mut process = BTreeMap::from([("SCOREKEEPER_LOG".to_owned(), "debug".to_owned())]);
         let local = LocalSettings::below(folder.path(), &process).unwrap();
-        assert_eq!(local.get(SECRET).as_deref(), Some("opensesame"), "commands get in");
         let config = local.config(folder.path()).unwrap();
+        let Identity::Endpoint(endpoint) = &config.identity else { panic!("{:?}", config.identity) };
+        assert_eq!(endpoint.header.secret(), "opensesame", "commands get in");
         let source = |name: &str| config.settings.iter().find(|one| one.name == name).unwrap().source.clone();
         assert_eq!(source("SCOREKEEPER_LEDGER"), Source::File(data.join(FILE)));
         assert_eq!(source("SCOREKEEPER_LOG"), Source::Variable("SCOREKEEPER_LOG".to_owned()));

@@ -11,6 +11,8 @@ use reqwest::Url;
 pub enum Identity {
     /// The identity of the app, as App Service and virtual machines provide it.
     Managed(ManagedIdentity),
+    /// The one that this endpoint gives tokens of: that of a simulated app, to commands beside it.
+    Endpoint(IdentityEndpoint),
     /// An application registered in a tenant, wherever it runs.
     ServicePrincipal(ServicePrincipal),
     /// Whoever is signed in on this machine with the Azure CLI or the Azure Developer CLI: for operators.
@@ -28,6 +30,15 @@ pub enum ManagedIdentity {
     ObjectId(String),
     /// The user-assigned one with this ARM id.
     ResourceId(String),
+}
+
+/// Where to ask, as the platform says it in the environment, or who works beside an app on one machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IdentityEndpoint {
+    /// Its URL.
+    pub url: Url,
+    /// What lets whoever knows it in.
+    pub header: Secret,
 }
 
 /// An application that proves who it is to its tenant.
@@ -67,6 +78,7 @@ impl fmt::Display for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Managed(which) => write!(f, "managed identity, {which}"),
+            Self::Endpoint(endpoint) => write!(f, "the identity that {} gives tokens of", endpoint.url),
             Self::ServicePrincipal(ServicePrincipal { client_id, tenant, proof, .. }) => {
                 write!(f, "service principal {client_id} of tenant {tenant}, by ")?;
                 match proof {

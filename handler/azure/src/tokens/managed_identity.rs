@@ -10,24 +10,17 @@
 
 use azure_core::credentials::AccessToken;
 use azure_core::error::ErrorKind;
-use reqwest::Url;
 
 use super::answer::{self, Issuer};
-use super::identity::ManagedIdentity;
+use super::identity::{IdentityEndpoint, ManagedIdentity};
 use crate::http;
-
-/// Where to ask, as the platform says it in the environment.
-pub(super) struct IdentityEndpoint {
-    pub(super) url: Url,
-    pub(super) header: String,
-}
 
 impl IdentityEndpoint {
     /// The endpoint of this process, if it has one.
     #[expect(clippy::disallowed_methods, reason = "the platform's own variables, not settings of ours")]
     pub(super) fn of_this_process() -> Option<Self> {
         let url = std::env::var("IDENTITY_ENDPOINT").ok()?.parse().ok()?;
-        Some(Self { url, header: std::env::var("IDENTITY_HEADER").ok()? })
+        Some(Self { url, header: std::env::var("IDENTITY_HEADER").ok()?.into() })
     }
 
     /// A token for the audience `resource`.
@@ -43,7 +36,7 @@ impl IdentityEndpoint {
         if let Some((name, id)) = named {
             url.query_pairs_mut().append_pair(name, id);
         }
-        let request = http::client().get(url).header("X-IDENTITY-HEADER", &self.header);
+        let request = http::client().get(url).header("X-IDENTITY-HEADER", self.header.secret());
         let io = |error: reqwest::Error| azure_core::Error::new(ErrorKind::Io, error.without_url());
         answer::token(Issuer::IdentityEndpoint, http::call::send(request).await.map_err(io)?).await
     }

@@ -7,8 +7,7 @@ use azure_core::credentials::{AccessToken, TokenCredential, TokenRequestOptions}
 use azure_identity::UserAssignedId;
 
 use super::entra;
-use super::identity::{Identity, ManagedIdentity, ServicePrincipal};
-use super::managed_identity::IdentityEndpoint;
+use super::identity::{Identity, IdentityEndpoint, ManagedIdentity, ServicePrincipal};
 use crate::http;
 
 impl Identity {
@@ -16,6 +15,7 @@ impl Identity {
     pub fn source(&self) -> Arc<dyn TokenCredential> {
         match self.clone() {
             Self::Managed(which) => Arc::new(which),
+            Self::Endpoint(endpoint) => Arc::new(endpoint),
             Self::ServicePrincipal(principal) => Arc::new(principal),
             Self::SignedIn => Arc::new(SignedIn),
         }
@@ -32,8 +32,7 @@ impl TokenCredential for ManagedIdentity {
         options: Option<TokenRequestOptions<'_>>,
     ) -> azure_core::Result<AccessToken> {
         if let Some(endpoint) = IdentityEndpoint::of_this_process() {
-            let resource = scopes.first().map_or("", |scope| scope.trim_end_matches("/.default"));
-            return endpoint.token(resource, self).await;
+            return endpoint.token(resource_of(scopes), self).await;
         }
         let user_assigned_id = match self.clone() {
             Self::SystemAssigned => None,
@@ -46,6 +45,22 @@ impl TokenCredential for ManagedIdentity {
             client_options: http::options(http::transport()),
         };
         azure_identity::ManagedIdentityCredential::new(Some(settings))?.get_token(scopes, options).await
+    }
+}
+
+/// The audience of a token.
+fn resource_of<'a>(scopes: &[&'a str]) -> &'a str {
+    scopes.first().map_or("", |scope| scope.trim_end_matches("/.default"))
+}
+
+#[async_trait]
+impl TokenCredential for IdentityEndpoint {
+    async fn get_token(
+        &self,
+        scopes: &[&str],
+        _options: Option<TokenRequestOptions<'_>>,
+    ) -> azure_core::Result<AccessToken> {
+        self.token(resource_of(scopes), &ManagedIdentity::SystemAssigned).await
     }
 }
 
