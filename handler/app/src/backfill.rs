@@ -228,8 +228,8 @@ impl Backfiller {
         }));
         let cap = rule.max_in_flight.or_else(|| self.found.rules.endpoint(&rule.endpoint.uri)?.max_in_flight);
         let share = u64::from(request.share.clamp(1, 100));
-        // One at least, or it would never end.
-        let slots = cap.map(|cap| u32::try_from((u64::from(cap) * share).div_ceil(100).max(1)).unwrap_or(u32::MAX));
+        // Rounded up: one at least, or it would never end.
+        let slots = cap.map(|cap| u32::try_from((u64::from(cap) * share).div_ceil(100)).unwrap_or(u32::MAX));
         let by = one_line(&request.by, Order::MAX_BY);
         let order = match request.generation {
             Some(generation) => format!("backfilled as generation {generation} by {by}"),

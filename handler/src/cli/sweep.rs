@@ -26,10 +26,13 @@ pub struct SweepArgs {
 pub async fn sweep(ledger: &Ledger, args: &SweepArgs, now: OffsetDateTime, out: &mut dyn Write) -> Result<u8, Error> {
     let places = app::order_sweep(ledger, args.rule.as_ref(), now).await?;
     if places.is_empty() {
-        let of = args.rule.as_ref().map(|rule| format!(" of rule {rule}")).unwrap_or_default();
+        let (of, or) = match &args.rule {
+            Some(rule) => (format!(" of rule {rule}"), "there is no such rule, "),
+            None => (String::new(), ""),
+        };
         writeln!(
             out,
-            "No place{of} is swept: there is no such rule, its `sweep` is off, it names no account and SCOREKEEPER_WATCHED_ACCOUNTS none, or the function Sweep has not run yet."
+            "No place{of} is swept: {or}its `sweep` is off, it names no account and SCOREKEEPER_WATCHED_ACCOUNTS none, or the function Sweep has not run yet."
         )?;
         return Ok(ATTENTION);
     }
