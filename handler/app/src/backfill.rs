@@ -117,7 +117,7 @@ pub enum Error {
         prefix: String,
     },
     /// No time is between them.
-    #[error("nothing is written since {} UTC and before {} UTC: --since is the earlier one", utc_text(*since), utc_text(*until))]
+    #[error("nothing is written since {} and before {}: --since is the earlier one", utc_text(*since), utc_text(*until))]
     Times {
         /// The first.
         since: OffsetDateTime,
