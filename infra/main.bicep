@@ -1,7 +1,7 @@
 // Stage 1: all but the event subscriptions to the function (events.bicep, after the code); with queue delivery the only one.
 // Identity, then storage and monitoring with its roles, rights on workspaces and data, the app (whose first start finds its roles), alerts.
 
-import { publishedContainers, ruledAccounts, settingOf } from 'modules/rules.bicep'
+import { publishedContainers, ruledAccounts, settingOf, stagingContainers } from 'modules/rules.bicep'
 import { appOptions, dataAccessOptions, deliveryOptions, existingResources, firstStage, monitoringOptions, networkOptions, resourceNames, rulesFile, stateOptions, watchedAccount } from 'modules/types.bicep'
 import { containers, functions, queues } from 'modules/contract.bicep'
 import { alphanumeric, checked, letters, lowerCase, only } from 'modules/names.bicep'
@@ -95,11 +95,11 @@ var off = union(app.?disabledFunctions ?? [], [queueDelivery ? functions.event :
 var disabled = toObject(off, name => 'AzureWebJobs_${name}_Disabled', name => 'true') // the other delivery mode's would ask for a queue that is not there
 var watchedIds = map(watchedAccounts, account => toLower(account.resourceId))
 var readIds = union(watchedIds, map(union(outputAccountResourceIds, filter([dataAccess.?rulesContainerResourceId ?? ''], id => !empty(id))), id => toLower(id)))
-// What is refused is refused in a variable that reads no resource: before anything is deployed.
-var checkedAccounts = ruledAccounts(rules.rules, watchedAccounts)
+var checkedAccounts = ruledAccounts(rules.rules, watchedAccounts) // what is refused is refused in a variable that reads no resource: before anything is deployed
 var publishedIds = publishedContainers(rules.rules, dataAccess)
+var stagingIds = stagingContainers(rules.rules, watchedAccounts)
 var elsewhere = map(existing.?roleAssignmentScopes ?? [], id => toLower(id))
-var unknown = filter(elsewhere, id => !contains(union(readIds, publishedIds, map(workspaceResourceIds, id => toLower(id))), id))
+var unknown = filter(elsewhere, id => !contains(union(readIds, publishedIds, stagingIds, map(workspaceResourceIds, id => toLower(id))), id))
 var givenElsewhere = empty(unknown) ? elsewhere : fail('existing.roleAssignmentScopes names ${join(unknown, ', ')}, which is no account, no published container and no workspace of this deployment')
 
 module identity 'modules/identity.bicep' = {
@@ -153,12 +153,12 @@ module workspaceAccess 'modules/ml-access.bicep' = [
 ]
 
 module blobAccess 'modules/data-access.bicep' = [
-  for id in union(readIds, publishedIds): if ((dataAccess.?assign ?? true) && !contains(givenElsewhere, id)) {
+  for id in union(readIds, publishedIds, stagingIds): if ((dataAccess.?assign ?? true) && !contains(givenElsewhere, id)) {
     name: '${take('data-${join(skip(split(id, '/'), 8), '-')}-${functionAppName}', 50)}-${unique}'
     scope: resourceGroup(split(id, '/')[2], split(id, '/')[4])
     params: {
       id: id
-      writes: contains(publishedIds, id)
+      use: contains(stagingIds, id) ? 'staging' : contains(publishedIds, id) ? 'published' : 'read'
       principalId: identity.outputs.principalId
       options: contains(watchedIds, id) ? dataAccess : {}
       rules: contains(watchedIds, id) ? rules.rules : []

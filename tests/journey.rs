@@ -411,7 +411,7 @@ async fn local_scores_grouped_files_by_one_job_over_copies() {
         std::fs::write(inbox.join(format!("{name}.csv")), format!("n\n{name}1\n{name}2\n")).unwrap();
     }
     let rows = listed(folder.path(), |rows| all_scored(rows, 3)).await;
-    let outputs: BTreeSet<&str> = rows.iter().map(|row| row["output"].as_str().unwrap()).collect();
+    let outputs: BTreeSet<&str> = rows.iter().map(|row| row["outputUri"].as_str().unwrap()).collect();
     assert_eq!(outputs.len(), 1, "{rows:?}");
     let output = outputs.first().unwrap().rsplit_once("/paths/").unwrap().1;
     let outbox = folder.path().join(".scorekeeper/outbox");

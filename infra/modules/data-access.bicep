@@ -1,5 +1,5 @@
 // Who may read the blobs of one data account, or of the one container that the rules lie in; or write to a container that rules
-// publish to. Deployed into the account's resource group.
+// publish to, or in which groups are staged. Deployed into the account's resource group.
 //
 // A batch job runs as its invoker, which is the app. Where an input is a blob URL or lies on a datastore without stored
 // credentials, the invoker's identity reads it and the cluster's identity mounts it: both need the role.
@@ -10,8 +10,9 @@ import { dataAccessOptions } from 'types.bicep'
 @description('ARM id of the storage account, or of one container in it.')
 param id string
 
-@description('Whether it is a container that rules publish to.')
-param writes bool
+@description('What the app does there: read, write what rules publish, or stage the members of groups, in a container that is made for that.')
+@allowed(['read', 'published', 'staging'])
+param use string
 
 @description('Object id of the app\'s identity.')
 param principalId string
@@ -56,7 +57,12 @@ resource reading 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (!isC
   }
 }
 
-resource readingRules 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (isContainer && !writes) {
+resource staging 'Microsoft.Storage/storageAccounts/blobServices/containers@2025-06-01' = if (use == 'staging') {
+  parent: account::service
+  name: last(parts)
+}
+
+resource readingRules 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (isContainer && use == 'read') {
   scope: account::service::container
   name: guid(id, principalId, roles.storageBlobDataReader)
   properties: {
@@ -67,7 +73,7 @@ resource readingRules 'Microsoft.Authorization/roleAssignments@2022-04-01' = if 
   }
 }
 
-resource publishing 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (isContainer && writes) {
+resource publishing 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (use == 'published') {
   scope: account::service::container
   name: guid(id, principalId, roles.storageBlobDataContributor)
   properties: {
@@ -75,6 +81,17 @@ resource publishing 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (i
     principalType: 'ServicePrincipal'
     roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles.storageBlobDataContributor)
     description: 'Function app on published containers: copies verified results to the paths that rules name'
+  }
+}
+
+resource copying 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (use == 'staging') {
+  scope: staging
+  name: guid(id, principalId, roles.storageBlobDataContributor)
+  properties: {
+    principalId: principalId
+    principalType: 'ServicePrincipal'
+    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles.storageBlobDataContributor)
+    description: 'Function app on staging containers: copies the members of groups there, and removes the copies'
   }
 }
 

@@ -15,6 +15,13 @@ func publishedContainers(rules object[], access dataAccessOptions) string[] =>
         ? fail('rule ${join(map(filter(rules, rule => publishes(rule)), rule => rule.id), ', ')} publishes: name the containers in dataAccess.publishedContainerResourceIds, so that the app may write there')
         : map(access.?publishedContainerResourceIds ?? [], id => toLower(id)))
 
+func stagingOf(rule object, accountId string) string => toLower('${accountId}/blobServices/default/containers/${rule.group.?staging ?? 'scorekeeper-staging'}')
+
+@description('Ids of the containers that members of groups are copied to, in lower case: in each watched account one for each name that its grouping rules have. Rules of the package or of a blob are not seen here.')
+@export()
+func stagingContainers(rules object[], accounts watchedAccount[]) string[] =>
+  union(flatten(map(accounts, account => map(filter(rules, rule => contains(rule, 'group') && toLower(rule.match.?account ?? last(split(account.resourceId, '/'))) == toLower(last(split(account.resourceId, '/')))), rule => stagingOf(rule, account.resourceId)))), [])
+
 @description('The rules as the setting that holds them: App Service takes no more in one, and the app would not start.')
 @export()
 func settingOf(rules rulesFile) string =>

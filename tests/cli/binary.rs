@@ -136,7 +136,7 @@ async fn a_command_that_cannot_work_says_why_and_what_to_do() {
         (&["doctor", "--within", "P2M"], 64, "such as PT2M for two minutes"),
         (&["profile", "show", "prod"], 64, "there is no profile `prod`"),
         (&["list", "--data", "nowhere"], 2, "nowhere"),
-        (&["list", "--status", "done"], 64, "queued, submitting"),
+        (&["list", "--status", "done"], 64, "queued, grouped"),
         (&["list", "--ledger", "http://table.example/x"], 64, "https"),
         (&["list", "--ledger", "embedded:x", "--data", "y"], 64, "cannot be used with"),
         (&["show"], 64, "<ID>"),

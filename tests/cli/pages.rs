@@ -35,7 +35,7 @@ async fn the_page_shows_each_scoring_escapes_names_and_loads_nothing() {
     let (_, _, scored) = page(&app, &world, "/?q=status:scored").await;
     assert!(scored.contains("eu/a.csv") && !scored.contains("eu/b.csv"));
     let (status, _, bad) = page(&app, &world, "/?q=status:done").await;
-    assert!(status == StatusCode::BAD_REQUEST && bad.contains("queued, submitting"), "{bad}");
+    assert!(status == StatusCode::BAD_REQUEST && bad.contains("queued, grouped"), "{bad}");
     for asset in ["/page.css", "/page.js", "/page.svg"] {
         let (status, headers, text) = page(&app, &world, asset).await;
         assert!(status == StatusCode::OK && headers["x-content-type-options"] == "nosniff" && !text.is_empty());

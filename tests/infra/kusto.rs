@@ -42,7 +42,7 @@ fn a_misspelt_column_and_a_keyword_for_a_name_are_found() {
     };
     let spoilt = BTreeMap::from([
         spoilt("heartbeat", "tobool(success)", "tobool(succes)"),
-        spoilt("failed", "dcount(scoring)", "dcount(scorings)"),
+        spoilt("failed", "tolong(record", "tolon(record"),
         spoilt("workbook warnings", "newest", "last"),
         spoilt("workbook now", "summarize", "sumarize"),
         spoilt("workbook by-rule", "by rule\n", "by rules\n"),

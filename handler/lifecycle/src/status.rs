@@ -179,7 +179,7 @@ pub enum Event {
     SeenAgain,
     /// It is a member of a group now, or of the half of one.
     Joined,
-    /// It is no member any more: it was never sealed in, its path holds another version, it could not be copied, or the group's
+    /// It is not a member any more: it was never sealed in, its path holds another version, it could not be copied, or the group's
     /// output does not name it. It goes alone, or waits for another group.
     LeftGroup,
     /// The group that it is a member of is scored, and it with it.

@@ -49,6 +49,9 @@ pub(super) fn assignments(shared: &Shared) -> Vec<Assignment> {
     for datastore in options.datastores.iter().filter(|datastore| options.published.contains(&datastore.name)) {
         wanted.push((Who::App, BLOB_CONTRIBUTOR, ids::container(shared, &datastore.account, &datastore.container)));
     }
+    for (account, container) in &options.staging {
+        wanted.push((Who::App, BLOB_CONTRIBUTOR, ids::container(shared, account, container)));
+    }
     let mut made: Vec<Assignment> = Vec::new();
     for (who, name, scope) in wanted {
         let role = ROLES.iter().find(|role| role.name == name);

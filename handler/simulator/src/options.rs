@@ -27,6 +27,8 @@ pub struct SimulatorOptions {
     pub datastores: Vec<Datastore>,
     /// Names of the datastores that the app may write to: its rules publish there.
     pub published: Vec<String>,
+    /// Containers, of `containers`, in which files that share a job are staged, by account and name: they may be written too.
+    pub staging: Vec<(String, String)>,
     /// How long each phase of a job takes.
     pub timing: Timing,
     /// Nodes of the compute cluster: jobs that work at the same time. Others wait, first come first served.
@@ -71,6 +73,7 @@ impl Default for SimulatorOptions {
             containers: Vec::new(),
             datastores: Vec::new(),
             published: Vec::new(),
+            staging: Vec::new(),
             timing: Timing::default(),
             nodes: 4,
             clock: Clock::wall(),

@@ -116,12 +116,15 @@ fn print(report: &StatusReport, json: &JsonArgs, now: OffsetDateTime, out: &mut 
         json.write(&answer(report), out)?;
         return Ok(code);
     }
-    let line = |statuses: &[Status]| {
-        let parts = statuses.iter().map(|status| format!("{status} {}", report.count(*status)));
-        parts.collect::<Vec<_>>().join("   ")
+    let line = |ended: bool| {
+        // Of groups where there are some.
+        let of_groups = |status: &Status| matches!(status, Status::Grouped | Status::Staging);
+        let statuses = Status::ALL.into_iter().filter(|status| status.is_terminal() == ended);
+        let shown = statuses.filter(|status| !of_groups(status) || report.count(*status) > 0);
+        shown.map(|status| format!("{status} {}", report.count(status))).collect::<Vec<_>>().join("   ")
     };
-    writeln!(out, "In flight   {}   ({})", report.in_flight, line(&Status::ALL[..7]))?;
-    writeln!(out, "Last 24 h   {}", line(&Status::ALL[7..]))?;
+    writeln!(out, "In flight   {}   ({})", report.in_flight, line(false))?;
+    writeln!(out, "Last 24 h   {}", line(true))?;
     writeln!(out, "Events      skipped {}   quarantined {}", report.skipped, report.quarantined)?;
     if report.pending > 0 {
         let wait = if report.pending == 1 { "upload waits" } else { "uploads wait" };

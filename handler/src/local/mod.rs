@@ -291,6 +291,7 @@ fn simulator_options(args: &LocalArgs, data: &Path, installation: &Installation)
         containers: installation.places.iter().chain(&installation.staging).map(container).collect(),
         datastores: installation.datastores.clone(),
         published: installation.published.clone(),
+        staging: installation.staging.iter().map(|one| (one.account.clone(), one.container.clone())).collect(),
         endpoints: installation.endpoints.clone(),
         workspace: installation.workspace.clone(),
         score_command: args.score_command.clone(),

@@ -30,6 +30,20 @@ const ROLE_IN_FORCE: Duration = Duration::minutes(30);
 /// What the marks of copies name in place of an output.
 const STAGED: &str = "staged";
 
+/// Why nothing could be copied at all.
+#[derive(Debug, thiserror::Error)]
+enum NotStaged {
+    /// The scoring is none.
+    #[error("it is no group")]
+    NoGroup,
+    /// The rows that it takes were not read.
+    #[error("the ledger was not read")]
+    Ledger(#[from] ledger::Error),
+    /// What is copied already was not seen.
+    #[error("the copies that are there were not seen")]
+    Storage(#[from] Inconclusive),
+}
+
 /// What became of one member.
 enum Copied {
     /// Its copy is there.
@@ -48,7 +62,7 @@ impl Driver {
         let now = self.clock.now();
         let staged = match self.copy_members(services, group, now).await {
             Ok(staging) => Observation::Staged(staging),
-            Err(problem) => Observation::Staged(Staging { members: Vec::new(), problem: Some(problem) }),
+            Err(problem) => Observation::Staged(Staging { members: Vec::new(), problem: Some(error_chain(&problem)) }),
         };
         Observed::of(staged, now)
     }
@@ -58,11 +72,11 @@ impl Driver {
         services: &Services,
         scoring: &Scoring,
         now: OffsetDateTime,
-    ) -> Result<Staging, String> {
-        let Some(group) = scoring.group() else { return Err("it is no group".to_owned()) };
-        let id = self.ledger.id().await.map_err(|error| error_chain(&error))?;
+    ) -> Result<Staging, NotStaged> {
+        let Some(group) = scoring.group() else { return Err(NotStaged::NoGroup) };
+        let id = self.ledger.id().await?;
         let mark = PublicationMark::of(id, scoring, STAGED);
-        let there = services.copies_in(&scoring.blob.url).await.map_err(|error| error_chain(&error))?;
+        let there = services.copies_in(&scoring.blob.url).await?;
         let of_whole = match &group.half_of {
             Some(whole) => self.copies_of(services, whole).await?,
             None => BTreeMap::new(),
@@ -115,10 +129,9 @@ impl Driver {
         &self,
         services: &Services,
         whole: &ScoringId,
-    ) -> Result<BTreeMap<ScoringId, CopySource>, String> {
-        let whole = self.ledger.get(whole).await.map_err(|error| error_chain(&error))?;
-        let Some((whole, _)) = whole else { return Ok(BTreeMap::new()) };
-        services.copies_in(&whole.blob.url).await.map_err(|error| error_chain(&error))
+    ) -> Result<BTreeMap<ScoringId, CopySource>, NotStaged> {
+        let Some((whole, _)) = self.ledger.get(whole).await? else { return Ok(BTreeMap::new()) };
+        Ok(services.copies_in(&whole.blob.url).await?)
     }
 
     async fn copy_member(

@@ -6,11 +6,24 @@
 use lifecycle::group::{Group, Grouping, Member, MemberState};
 use lifecycle::{Scoring, ScoringId, Status};
 
-use super::rows::{MAX_FOREIGN, Reader, Unreadable, clipped};
 use crate::ports::table_store::Entity;
 
 /// Digits of an id.
 const DIGITS: usize = 32;
+
+/// Columns that say nothing of a part in groups.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum InvalidGrouping {
+    /// A word that a newer version may have.
+    #[error("`Grouping` is `{0}`, which this version does not know")]
+    Word(String),
+    /// A column that belongs to the word.
+    #[error("`{0}` is missing or does not name a scoring")]
+    Column(&'static str),
+    /// Ids and letters that do not belong together.
+    #[error("`Members` and `MemberStates` do not belong together")]
+    Members,
+}
 
 /// What the in-flight index tells of a scoring's part in groups.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,9 +60,10 @@ pub(super) fn named(s: &Scoring) -> Option<&str> {
     s.member_of().or_else(|| s.group()?.half_of.as_ref()).map(ScoringId::as_str)
 }
 
-pub(super) fn alone(s: &Scoring) -> Option<String> {
+/// Why it goes alone.
+pub(super) fn alone(s: &Scoring) -> Option<&str> {
     match s.grouping.as_deref() {
-        Some(Grouping::Alone(why)) => Some(clipped(why, MAX_FOREIGN)),
+        Some(Grouping::Alone(why)) => Some(why),
         _ => None,
     }
 }
@@ -80,48 +94,48 @@ pub(super) fn staged(s: &Scoring) -> Option<i32> {
 }
 
 /// The part that a scoring's row tells.
-pub(super) fn from_row(read: &Reader<'_>) -> Result<Option<Box<Grouping>>, Unreadable> {
-    let Some(word) = read.0.string("Grouping") else { return Ok(None) };
+pub(super) fn from_row(row: &Entity) -> Result<Option<Box<Grouping>>, InvalidGrouping> {
+    let Some(word) = row.string("Grouping") else { return Ok(None) };
     Ok(Some(Box::new(match word {
         "waits" => Grouping::Waits,
-        "member" => Grouping::Member(read.parsed("Group")?),
-        "alone" => Grouping::Alone(read.string("AloneReason")?),
-        "group" => Grouping::Group(Group { half_of: read.parsed_if_there("Group")?, members: members_of(read)? }),
-        other => return Err(unknown(read, other)),
+        "member" => Grouping::Member(group_of(row)?.ok_or(InvalidGrouping::Column("Group"))?),
+        "alone" => Grouping::Alone(row.string("AloneReason").ok_or(InvalidGrouping::Column("AloneReason"))?.to_owned()),
+        "group" => Grouping::Group(Group { half_of: group_of(row)?, members: members_of(row)? }),
+        other => return Err(InvalidGrouping::Word(other.to_owned())),
     })))
 }
 
-fn members_of(read: &Reader<'_>) -> Result<Vec<Member>, Unreadable> {
-    let (ids, states) = (read.string("Members")?, read.string("MemberStates")?);
-    let torn = || read.wrong("`Members` and `MemberStates` do not belong together".to_owned());
+fn group_of(row: &Entity) -> Result<Option<ScoringId>, InvalidGrouping> {
+    let id = |text| ScoringId::read(text).ok_or(InvalidGrouping::Column("Group"));
+    row.string("Group").map(id).transpose()
+}
+
+fn members_of(row: &Entity) -> Result<Vec<Member>, InvalidGrouping> {
+    let column = |name| row.string(name).ok_or(InvalidGrouping::Column(name));
+    let (ids, states) = (column("Members")?, column("MemberStates")?);
     if !ids.is_ascii() || ids.len() != states.chars().count() * DIGITS {
-        return Err(torn());
+        return Err(InvalidGrouping::Members);
     }
     let member = |(index, letter): (usize, char)| {
         let id = ScoringId::read(ids.get(index * DIGITS..(index + 1) * DIGITS)?)?;
         Some(Member { id, state: MemberState::of_letter(letter)? })
     };
-    states.chars().enumerate().map(member).collect::<Option<_>>().ok_or_else(torn)
+    states.chars().enumerate().map(member).collect::<Option<_>>().ok_or(InvalidGrouping::Members)
 }
 
 /// The part that a row of the in-flight index tells.
-pub(super) fn from_in_flight(read: &Reader<'_>) -> Result<Option<InGroup>, Unreadable> {
-    let row: &Entity = read.0;
+pub(super) fn from_in_flight(row: &Entity) -> Result<Option<InGroup>, InvalidGrouping> {
     Ok(match row.string("Grouping") {
         None | Some("alone") => None,
         Some("waits") => Some(InGroup::Waits {
             folder: row.string("Folder").unwrap_or_default().to_owned(),
             bytes: row.int64("Bytes").and_then(|bytes| u64::try_from(bytes).ok()),
         }),
-        Some("member") => Some(InGroup::Member(read.parsed("Group")?)),
+        Some("member") => Some(InGroup::Member(group_of(row)?.ok_or(InvalidGrouping::Column("Group"))?)),
         Some("group") => Some(InGroup::Group {
-            half_of: read.parsed_if_there("Group")?,
+            half_of: group_of(row)?,
             staged: row.int32("Staged").and_then(|staged| usize::try_from(staged).ok()),
         }),
-        Some(other) => return Err(unknown(read, other)),
+        Some(other) => return Err(InvalidGrouping::Word(other.to_owned())),
     })
-}
-
-fn unknown(read: &Reader<'_>, word: &str) -> Unreadable {
-    read.wrong(format!("`Grouping` is `{word}`, which this version does not know"))
 }

@@ -38,6 +38,7 @@ mod end_counts;
 mod end_rows;
 mod ends;
 mod group_columns;
+mod group_rows;
 mod groups;
 mod heartbeat;
 mod identity;
@@ -74,7 +75,7 @@ pub use end_counts::{EndCount, EndCounts};
 pub use end_rows::{Ended, end_keys};
 pub use ends::NewestEnds;
 pub use group_columns::InGroup;
-pub use groups::StagedFolder;
+pub use group_rows::StagedFolder;
 pub use heartbeat::{BegunRun, Heartbeat, Runs};
 pub use index_rows::{Announced, Listed, Place, Received, ReceivedScoring, Skipped, listed_key};
 pub use listed::NewestScorings;
@@ -289,7 +290,7 @@ impl Ledger {
         ops.extend(entries.iter().map(|entry| Op::Insert(rows::to_history_row(&scoring.id, entry))));
         if scoring.is_group() {
             // Nobody uploaded it: no list, no count and no other tool shows it beside its members.
-            ops.push(Op::Insert(groups::to_row(scoring)));
+            ops.push(Op::Insert(group_rows::to_row(scoring)));
         } else {
             ops.push(Op::Upsert(rows::outbox_row(&scoring.id)));
         }

@@ -135,6 +135,11 @@ pub struct InFlight {
 }
 
 impl InFlight {
+    /// It is no scoring of a blob but a group of some.
+    pub fn is_group(&self) -> bool {
+        matches!(self.group, Some(InGroup::Group { .. }))
+    }
+
     /// A scoring as the index has it.
     pub(crate) fn of(scoring: &Scoring) -> Option<Self> {
         from_in_flight_row(&to_in_flight_row(scoring)).ok()
@@ -442,7 +447,7 @@ pub fn to_scoring_row(s: &Scoring, op: &str) -> Entity {
         .with_some("InPlaceOf", s.in_place_of.as_ref().map(ScoringId::as_str))
         .with_some("Grouping", s.grouping.as_deref().map(group_columns::word))
         .with_some("Group", group_columns::named(s))
-        .with_some("AloneReason", group_columns::alone(s))
+        .with_some("AloneReason", group_columns::alone(s).map(|why| clipped(why, MAX_FOREIGN)))
         .with_some("Members", group_columns::members(s))
         .with_some("MemberStates", group_columns::states(s))
         .with_some("OnHold", s.on_hold.as_deref())
@@ -533,7 +538,7 @@ pub fn from_scoring_row(row: &Entity) -> Result<Scoring, Unreadable> {
         aliases: read.list("Aliases")?,
         replaced_by: row.string("ReplacedBy").map(|text| read.scoring_id("ReplacedBy", text)).transpose()?,
         in_place_of: row.string("InPlaceOf").map(|text| read.scoring_id("InPlaceOf", text)).transpose()?,
-        grouping: group_columns::from_row(&read)?,
+        grouping: group_columns::from_row(row).map_err(|why| read.wrong(why.to_string()))?,
         on_hold: row.string("OnHold").map(str::to_owned),
         expedited: row.boolean("Expedited").unwrap_or(false),
         origin: origin(row),
@@ -612,7 +617,7 @@ pub fn from_in_flight_row(row: &Entity) -> Result<InFlight, Unreadable> {
         on_hold_since: row.time("OnHoldTime"),
         expedited: row.boolean("Expedited").unwrap_or(false),
         origin: origin(row),
-        group: group_columns::from_in_flight(&read)?,
+        group: group_columns::from_in_flight(row).map_err(|why| read.wrong(why.to_string()))?,
         created: read.time("CreatedTime")?,
         attempt: read.number("Attempt")?,
     })

@@ -94,7 +94,7 @@ impl Tally {
     }
 
     pub(super) fn scorings(&mut self, in_flight: &[InFlight], ended: &[Terminal]) {
-        for row in in_flight {
+        for row in in_flight.iter().filter(|row| !row.is_group()) {
             self.add(Some(&row.rule), row.created, Outcome::of(row.status));
         }
         for row in ended {

@@ -127,7 +127,7 @@ pub async fn status(
     let unreadable = (unreadable.len() + pending.unreadable.len(), first);
     let runs = ledger.runs().await?;
     let last_upload = last_upload(ledger).await?;
-    let mut counts = count_by_status(in_flight.iter().map(|row| row.status));
+    let mut counts = count_by_status(in_flight.iter().filter(|row| !row.is_group()).map(|row| row.status));
     for (status, count) in &mut counts {
         *count += ended.of(*status);
     }
@@ -137,7 +137,7 @@ pub async fn status(
     let mut report = StatusReport {
         counts,
         since,
-        in_flight: in_flight.len(),
+        in_flight: in_flight.iter().filter(|row| !row.is_group()).count(),
         hours: hours(&ended, since, now),
         oldest: in_flight.iter().map(|row| row.created).min(),
         last_run: runs.complete.as_ref().map(|heartbeat| heartbeat.at),

@@ -141,7 +141,7 @@ impl Walk {
                 Ok((rows, next)) => {
                     let mut walked = walked.lock().unwrap_or_else(PoisonError::into_inner);
                     for row in rows {
-                        walked.in_flight += 1;
+                        walked.in_flight += usize::from(!row.as_ref().is_ok_and(InFlight::is_group));
                         match row {
                             Ok(row) => self.sort_out(row, last, options, &mut walked, &mut due),
                             Err(unreadable) => {

@@ -16,9 +16,10 @@ use crate::http::retry::may_pass;
 const CANNOT_READ_SOURCE: &str = "the storage that is written to cannot read the attempt's own output; the app's identity needs the role \
      Storage Blob Data Reader on its account, whose firewall must let that storage in";
 const MAY_NOT_WRITE: &str = "the app's identity may not write there; it needs the role Storage Blob Data Contributor on the container, which \
-     a deployment gives it for each rule that publishes";
+     a deployment gives it for each rule that publishes or groups";
 const FIREWALL: &str = "the account's firewall lets the app not in";
-const NO_CONTAINER: &str = "there is no such container; make it, or correct `publish.uri` in the rule";
+const NO_CONTAINER: &str =
+    "there is no such container; make it, or correct `publish.uri` or `group.staging` in the rule";
 const LEASED: &str = "somebody holds a lease on the blob; it is written once that ends";
 const IN_THE_WAY: &str = "what lies there cannot be written over (immutable, a folder, or another kind of blob); remove it, or publish to another path";
 
