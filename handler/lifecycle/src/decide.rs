@@ -24,9 +24,8 @@ mod publish;
 mod step;
 mod unknown;
 
-pub use group::Staging;
 pub use job::noted_job_status;
-pub use observation::{CancelAnswer, Observation, Order, Resolution, ResolveOrder, Verb};
+pub use observation::{CancelAnswer, Observation, Order, Resolution, ResolveOrder, Staging, Verb};
 pub use publish::PublishAnswer;
 pub use step::{Effect, PublishOrder, Step};
 

@@ -16,8 +16,6 @@ use crate::failure::FailureCause;
 use crate::id::{LedgerId, RuleId, ScoringId};
 use crate::job::{Job, OutputPrint, Submission};
 use crate::listing::BlobPrefix;
-use crate::scoring::Scoring;
-use crate::status::Status;
 
 /// Members of a group at most: their ids are kept in one property of its row, of 32,768 characters.
 pub const MAX_MEMBERS: usize = 1_000;
@@ -271,50 +269,4 @@ pub struct SharedResult {
     pub output_bytes: Option<u64>,
     /// Which versions of which blobs the output was.
     pub output_print: Option<OutputPrint>,
-}
-
-impl Scoring {
-    /// The group that it is, if it is one.
-    pub fn group(&self) -> Option<&Group> {
-        match self.grouping.as_deref() {
-            Some(Grouping::Group(group)) => Some(group),
-            _ => None,
-        }
-    }
-
-    /// It is no scoring of a blob but a group.
-    pub fn is_group(&self) -> bool {
-        self.group().is_some()
-    }
-
-    /// The group that it is a member of.
-    pub fn member_of(&self) -> Option<&ScoringId> {
-        match self.grouping.as_deref() {
-            Some(Grouping::Member(group)) => Some(group),
-            _ => None,
-        }
-    }
-
-    /// What it was a member of has ended: it waits for another group.
-    pub(crate) fn leave_ended_group(&mut self) {
-        if self.member_of().is_some() {
-            self.grouping = Some(Box::new(Grouping::Waits));
-        }
-    }
-
-    /// It waits until a group is made of it and others.
-    pub fn waits_for_group(&self) -> bool {
-        matches!(self.grouping.as_deref(), Some(Grouping::Waits))
-    }
-
-    /// It failed as a group of several by what one of its files may have caused, and its halves are tried.
-    pub fn splits(&self) -> bool {
-        self.status == Status::Failed && self.failure.is_some_and(|cause| self.would_split(cause))
-    }
-
-    /// The same of a failure that is not on record yet: the platform's, a right's or the request's is no file's.
-    pub(crate) fn would_split(&self, cause: FailureCause) -> bool {
-        let by_a_file = matches!(cause, FailureCause::UserCode | FailureCause::Unknown);
-        by_a_file && self.group().is_some_and(|group| group.staged().nth(1).is_some())
-    }
 }

@@ -28,6 +28,7 @@ pub mod duration;
 pub mod endpoint_hosts;
 pub mod failure;
 pub mod group;
+mod grouped;
 pub mod id;
 pub mod input;
 pub mod intake;

@@ -16,6 +16,7 @@ mod exclude;
 #[cfg(feature = "schema")]
 mod forms;
 mod group;
+mod groupable;
 mod matching;
 mod metadata_and_tags;
 mod names;

@@ -3,6 +3,7 @@
 use time::Duration;
 
 use super::attempt::close_attempt;
+use super::observation::Staging;
 use super::step::{DecideContext, Effect, Step, wait};
 use crate::duration::utc_text;
 use crate::failure::FailureCause;
@@ -20,15 +21,6 @@ const STAGING_BACK_OFF: Duration = Duration::seconds(30);
 const MAX_STAGING_BACK_OFF: Duration = Duration::minutes(10);
 /// Characters of a reason that a member keeps.
 const MAX_REASON: usize = 500;
-
-/// What came of a try to stage a group's members.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Staging {
-    /// What became of each that is decided.
-    pub members: Vec<(ScoringId, MemberState)>,
-    /// Why the others are not; `None`: there was no time for them.
-    pub problem: Option<String>,
-}
 
 impl DecideContext<'_> {
     /// Its row names the group before anybody seals that: whoever seals it knows its members by their rows alone.

@@ -2,10 +2,9 @@
 
 use std::fmt;
 
-use super::group::Staging;
 use super::publish::PublishAnswer;
 use crate::destination::DestinationLook;
-use crate::group::MemberEnd;
+use crate::group::{MemberEnd, MemberState};
 use crate::id::{JobName, ScoringId, ServiceRequestId};
 use crate::input::InputFound;
 use crate::job::{Answer, Candidate, Job, JobSnapshot, JobStatus, JobsFound, LostLook, OutputFound, OutputSnapshot};
@@ -132,6 +131,15 @@ impl Observation {
     pub fn candidates(ours: Vec<Candidate>) -> Self {
         Self::Lost(LostLook { jobs: JobsFound::Seen { ours, possible: Vec::new() }, output: OutputFound::Nothing })
     }
+}
+
+/// What came of a try to stage a group's members.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Staging {
+    /// What became of each that is decided.
+    pub members: Vec<(ScoringId, MemberState)>,
+    /// Why the others are not; `None`: there was no time for them.
+    pub problem: Option<String>,
 }
 
 /// What became of one request to stop a job.

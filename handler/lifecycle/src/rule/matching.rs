@@ -3,7 +3,7 @@
 use super::data::is_data_asset;
 use super::definition::{EmptyBlobs, InputTemplate, Literal, Match, OutputTemplate, Rule, Source};
 use super::exclude::Excluded;
-use super::group::stands_for_the_folder;
+use super::groupable::stands_for_the_folder;
 use super::upload::{Api, Complete};
 use crate::blob::BlobVersion;
 use crate::job::{Input, InputData, Output, Submission};

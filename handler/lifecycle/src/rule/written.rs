@@ -9,7 +9,7 @@ use super::definition::{EmptyBlobs, Match, Rule, Target, default_inputs, default
 use super::document::{Members, Node, Read, Refused};
 use super::examples::Examples;
 use super::exclude::{Exclude, Glob};
-use super::group::check_group;
+use super::groupable::check_group;
 use super::names::duration;
 use super::policy::{OnUnknown, Policy};
 use super::published::Checked;
