@@ -60,6 +60,9 @@ resource reading 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (!isC
 resource staging 'Microsoft.Storage/storageAccounts/blobServices/containers@2025-06-01' = if (use == 'staging') {
   parent: account::service
   name: last(parts)
+  properties: {
+    publicAccess: 'None'
+  }
 }
 
 resource readingRules 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (isContainer && use == 'read') {

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use time::Duration;
 
 use super::renames::tick;
+use super::since;
 use crate::support::world::{Fault, World, event};
 
 fn rules(group: &Value) -> String {
@@ -126,6 +127,58 @@ async fn one_bad_file_of_a_hundred_stands_alone_after_fourteen_more_jobs() {
     assert_eq!(bad.status, Status::Failed);
     assert!(bad.error.unwrap().contains("ValueError"));
     assert!(world.jobs().len() <= 15, "{} jobs", world.jobs().len());
+}
+
+#[tokio::test]
+async fn ten_thousand_files_are_a_hundred_jobs_and_three_bad_ones_cost_fourteen_more_each() {
+    let world = World::with_rules(&by_time(100));
+    let app = world.app();
+    let ids = uploads(&world, &app, 10_000).await;
+    for bad in [3, 4_321, 9_998] {
+        let bad = world.get(&app, &ids[bad]).await;
+        world.fail_whatever_reads(&bad.blob.url);
+    }
+    let begun = world.store.calls();
+    until_final(&world, &app, 60).await;
+    let (reads, pages, writes) = since(begun, world.store.calls());
+    assert_eq!(world.statuses(&app).await, [(Status::Scored, 9_997), (Status::Failed, 3)].into());
+    let jobs = world.jobs().len();
+    assert!((100 + 3..=100 + 3 * 14).contains(&jobs), "{jobs} jobs");
+    println!("{jobs} jobs; after 10,000 files were taken in {reads} point reads, {pages} pages, {writes} writes");
+    assert!(reads < 80_000 && writes < 90_000, "{reads} {writes}: with the projection a file takes about eight of each");
+}
+
+#[tokio::test]
+async fn two_groups_whose_halves_all_fail_stop_the_splitting_until_the_breaker_closes() {
+    let world = World::with_rules(&by_time(8));
+    let app = world.app();
+    let ids = uploads(&world, &app, 64).await;
+    for id in &ids {
+        let blob = world.get(&app, id).await.blob;
+        world.fail_whatever_reads(&blob.url);
+    }
+    minutes(&world, &app, 4).await;
+    let jobs = world.jobs().len();
+    // All eight groups were sent at once; then the halves of those that failed before the second pair was known.
+    assert!(jobs <= 8 + 16, "{jobs} jobs of a model that fails by everything, where files alone would be 64");
+    let waits = world.statuses(&app).await;
+    assert!(waits.get(&Status::Grouped).is_some_and(|members| *members > 0), "{waits:?}");
+}
+
+#[tokio::test]
+async fn a_member_names_its_group_and_a_group_how_many_it_has() {
+    let world = World::with_rules(&by_time(100));
+    let app = world.app();
+    let ids = uploads(&world, &app, 2).await;
+    tick(&world, &app, Duration::minutes(6)).await;
+    let group = group_of(&world, &app, &ids[0]).await;
+    let shown = async |id: &str| {
+        let scoring = world.get(&app, id).await;
+        app::reports::detail(app.ledger(), scoring).await.unwrap().scoring
+    };
+    assert_eq!(shown(&ids[0]).await.group, Some(group.id.to_string()));
+    let whole = shown(group.id.as_str()).await;
+    assert_eq!((whole.members, whole.status), (Some(2), "running"));
 }
 
 #[tokio::test]

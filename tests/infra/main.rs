@@ -407,7 +407,7 @@ fn rules_in_a_blob_are_read_by_a_role_on_their_container_alone() {
     assert_eq!(on_containers.count(), 0, "only where rules lie in a blob, or publish");
 }
 
-/// The app writes to data accounts only where a rule publishes, and there only to the containers that are named for it.
+/// The app writes to data accounts only where a rule publishes or groups, and there only to the containers that are named for it.
 #[test]
 fn the_right_to_write_is_on_published_containers_alone() {
     let project = Project::load();
@@ -417,7 +417,13 @@ fn the_right_to_write_is_on_published_containers_alone() {
             let body = role.body.to_string();
             body.contains("ba92f5b4-2d11-453d-a403-e96b0029c9fe") && body.contains("Function app on")
         };
-        let scopes: Vec<&str> = roles.filter(writes).map(Resource::scope).collect();
+        let all = roles.filter(writes).map(Resource::scope);
+        let (staging, scopes): (Vec<&str>, Vec<&str>) =
+            all.partition(|scope| scope.ends_with("/containers/scorekeeper-staging"));
+        // In the account of the one rule that groups, and in no other.
+        let in_account = |scope: &&str| scope.contains("/storageAccounts/stimagesprod/");
+        assert_eq!(staging.len(), usize::from(name == "prod"), "{name}: {staging:?}");
+        assert!(staging.iter().all(in_account), "{staging:?}");
         let expected = |account: &str| format!("/storageAccounts/{account}/blobServices/default/containers/published");
         let of = |account: &str| matches!(scopes[..], [only] if only.ends_with(&expected(account)));
         match name.as_str() {

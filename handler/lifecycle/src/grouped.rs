@@ -48,6 +48,7 @@ impl Scoring {
     /// The same of a failure that is not on record yet: the platform's, a right's or the request's is no file's.
     pub(crate) fn would_split(&self, cause: FailureCause) -> bool {
         let by_a_file = matches!(cause, FailureCause::UserCode | FailureCause::Unknown);
-        by_a_file && self.group().is_some_and(|group| group.staged().nth(1).is_some())
+        // Sealed with several, though one alone was copied in time: the copy of one that left may have come late, and it was that one.
+        by_a_file && self.group().is_some_and(|group| group.members.len() > 1)
     }
 }

@@ -104,8 +104,12 @@ impl SimulateArgs {
 /// Moves that ten thousand seeds may not come to; the tests of the decisions take each row. A job that comes to light while
 /// its attempt waits after a later refusal must have been made by a lost request, be hidden from every search until its request
 /// was sent again, and have written nothing until then. Who orders that a result is published while it is being published must come
-/// between two looks.
-const RARE: [(Status, Event); 2] = [(Status::Queued, Event::Accepted), (Status::Verifying, Event::PublishOrdered)];
+/// between two looks, and who cancels a group between its row and its copies.
+const RARE: [(Status, Event); 3] = [
+    (Status::Queued, Event::Accepted),
+    (Status::Verifying, Event::PublishOrdered),
+    (Status::Staging, Event::Withdrawn),
+];
 
 /// A move that only groups and their members make.
 fn is_of_groups(from: Status, event: Event, to: Status) -> bool {

@@ -98,6 +98,8 @@ fn print(detail: &ScoringDetail, sentence: &str, out: &mut dyn Write) -> std::io
         ("output", s.all_outputs()),
         ("published", s.all_publications()),
         ("bytes", s.output_bytes.map(|bytes| bytes.to_string())),
+        ("group", s.group.clone()),
+        ("members", s.members.map(|members| members.to_string())),
         ("replacedBy", s.replaced_by.clone()),
         ("inPlaceOf", s.in_place_of.clone()),
         ("waits", detail.waits.clone()),

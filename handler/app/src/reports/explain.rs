@@ -182,6 +182,9 @@ impl Context {
         };
         let waits = match s.status {
             Status::Queued => Some(self.waits(s)),
+            Status::Grouped => {
+                s.member_of().map(|group| format!("the job of its group ends; see scorekeeper show {group}"))
+            }
             status if status.is_terminal() => None,
             _ => s.last_error.clone().or_else(|| expected(s, 0, &self.controls, &self.ended)),
         };
@@ -214,6 +217,9 @@ impl Context {
     fn waits(&self, s: &Scoring) -> String {
         if s.on_hold.is_some() {
             return waits_for(&self.controls, s).unwrap_or_default();
+        }
+        if s.waits_for_group() {
+            return "others of its group: those that belong together go with a reconcile run, once they are enough, or the first of them has waited for `group.maxWait` of their rule".to_owned();
         }
         // As a reconcile run goes through them, but for rules' priorities, which the ledger does not know.
         let place =

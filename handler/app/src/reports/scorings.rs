@@ -67,6 +67,12 @@ pub struct ScoringView {
     /// The scoring whose path held this version, if no event had told of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub in_place_of: Option<String>,
+    /// The group that it is, or was last, a member of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+    /// Of a group: how many scorings it was sealed with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub members: Option<usize>,
     /// Jobs that were made for it and that it did not need; they were cancelled.
     pub orphaned_job_count: u32,
     /// Names of those.
@@ -137,6 +143,8 @@ impl From<Scoring> for ScoringView {
     /// Whatever an event, a rule or a service has said goes through the redactor here, before anybody shows it.
     fn from(s: Scoring) -> Self {
         let shown = |text: String| redacted(&text).into_owned();
+        let group = s.member_of().map(ToString::to_string);
+        let members = s.group().map(|group| group.members.len());
         Self {
             status: s.status.name(),
             since: s.since,
@@ -158,6 +166,8 @@ impl From<Scoring> for ScoringView {
             failure_cause: s.failure.map(FailureCause::name),
             error: s.error.map(shown),
             last_error: s.last_error.map(shown),
+            group,
+            members,
             replaced_by: s.replaced_by.map(|id| id.to_string()),
             in_place_of: s.in_place_of.map(|id| id.to_string()),
             orphaned_job_count: s.orphaned_job_count,

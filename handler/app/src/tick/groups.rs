@@ -408,6 +408,9 @@ impl Groups {
         like: &Scoring,
         half_of: Option<&ScoringId>,
     ) -> Result<Option<ScoringId>, Error> {
+        if members.is_empty() {
+            return Ok(None);
+        }
         let now = self.clock.now();
         let Some(rule) = self.rules.get(&like.rule) else { return Ok(None) };
         let Some(settings) = &rule.group else { return Ok(None) };

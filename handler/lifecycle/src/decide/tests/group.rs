@@ -222,6 +222,13 @@ fn a_group_of_several_that_a_file_may_have_failed_is_split_and_not_repeated() {
     let mut lost = submitted(3);
     lost.moves(&job_failed("the node was lost: NodeLost preempted"));
     assert!(lost.scoring.status == Status::Queued || lost.scoring.failure != Some(FailureCause::Platform));
+    let mut left = staging(3);
+    left.moves(&copied([(0, MemberState::Staged), (1, MemberState::Changed), (2, MemberState::Left)], None));
+    left.moves(&Observation::SlotFree);
+    left.moves(&accepted());
+    left.moves(&job_failed("ValueError: x"));
+    assert!(left.scoring.splits(), "a copy of one that left may have come late, and have failed the job");
+    assert_eq!(left.scoring.group().unwrap().halves(), [vec![id(0)], vec![]]);
     let mut alone = submitted(1);
     alone.moves(&job_failed("ValueError: x"));
     assert!(!alone.scoring.splits(), "it is the failing file");
