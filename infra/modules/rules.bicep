@@ -20,7 +20,13 @@ func stagingOf(rule object, accountId string) string => toLower('${accountId}/bl
 @description('Ids of the containers that members of groups are copied to, in lower case: in each watched account one for each name that its grouping rules have. Rules of the package or of a blob are not seen here.')
 @export()
 func stagingContainers(rules object[], accounts watchedAccount[]) string[] =>
-  union(flatten(map(accounts, account => map(filter(rules, rule => contains(rule, 'group') && toLower(rule.match.?account ?? last(split(account.resourceId, '/'))) == toLower(last(split(account.resourceId, '/')))), rule => stagingOf(rule, account.resourceId)))), [])
+  union(
+    flatten(map(
+      accounts,
+      account => map(filter(rules, rule => contains(rule, 'group') && toLower(rule.match.?account ?? last(split(account.resourceId, '/'))) == toLower(last(split(account.resourceId, '/')))), rule => stagingOf(rule, account.resourceId))
+    )),
+    []
+  )
 
 @description('The rules as the setting that holds them: App Service takes no more in one, and the app would not start.')
 @export()

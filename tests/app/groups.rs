@@ -145,7 +145,10 @@ async fn ten_thousand_files_are_a_hundred_jobs_and_three_bad_ones_cost_fourteen_
     let jobs = world.jobs().len();
     assert!((100 + 3..=100 + 3 * 14).contains(&jobs), "{jobs} jobs");
     println!("{jobs} jobs; after 10,000 files were taken in {reads} point reads, {pages} pages, {writes} writes");
-    assert!(reads < 80_000 && writes < 90_000, "{reads} {writes}: with the projection a file takes about eight of each");
+    assert!(
+        reads < 80_000 && writes < 90_000,
+        "{reads} {writes}: with the projection a file takes about eight of each"
+    );
 }
 
 #[tokio::test]
