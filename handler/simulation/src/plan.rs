@@ -345,6 +345,35 @@ impl Plan {
     }
 
     /// A plan for sweeps: so many blobs of one rule, some overwritten and some deleted, two processes, and half an hour in which things
+    /// One rule, two processes whose clocks are right, and half an hour in which things go wrong.
+    fn of_two_processes(
+        rule: Value,
+        uploads: Vec<Upload>,
+        deliveries: Vec<Delivery>,
+        input_changes: Vec<ChangeAt>,
+    ) -> Self {
+        Self {
+            rules: rules_of(&[rule], &[]),
+            rules_changes: Vec::new(),
+            tells_of_outputs: false,
+            deliveries,
+            uploads,
+            tagged: Vec::new(),
+            limit_changes: Vec::new(),
+            input_changes,
+            default_switched: None,
+            installations: 1,
+            skews: vec![0, 0],
+            spread: Duration::ZERO,
+            orphan_scan_interval: Duration::minutes(10),
+            period: Duration::minutes(1),
+            fault_period: Duration::minutes(30),
+            sweeps: false,
+            failing: BTreeSet::new(),
+            unseen: BTreeSet::new(),
+        }
+    }
+
     /// A plan for groups: so many files of one rule that groups them by folder or time, some of which fail, are overwritten or deleted
     /// before, while or after they are copied; two processes, and half an hour in which things go wrong.
     pub(super) fn grouped(rng: &Rng, files: usize) -> Self {
@@ -387,26 +416,7 @@ impl Plan {
                 input_changes.push(ChangeAt { at, url: upload(versions).url(), change: InputChange::Delete });
             }
         }
-        Self {
-            rules: rules_of(&[rule], &[]),
-            rules_changes: Vec::new(),
-            tells_of_outputs: false,
-            deliveries,
-            uploads,
-            tagged: Vec::new(),
-            limit_changes: Vec::new(),
-            input_changes,
-            default_switched: None,
-            installations: 1,
-            skews: vec![0, 0],
-            spread: Duration::ZERO,
-            orphan_scan_interval: Duration::minutes(10),
-            period: Duration::minutes(1),
-            fault_period: Duration::minutes(30),
-            sweeps: false,
-            failing,
-            unseen: BTreeSet::new(),
-        }
+        Self { failing, ..Self::of_two_processes(rule, uploads, deliveries, input_changes) }
     }
 
     /// go wrong; of a thousand events so many are lost, and as many come twice.
@@ -451,26 +461,7 @@ impl Plan {
                 input_changes.push(ChangeAt { at, url: upload(versions).url(), change: InputChange::Delete });
             }
         }
-        Self {
-            rules: rules_of(&[rule], &[]),
-            rules_changes: Vec::new(),
-            tells_of_outputs: false,
-            deliveries,
-            uploads,
-            tagged: Vec::new(),
-            limit_changes: Vec::new(),
-            input_changes,
-            default_switched: None,
-            installations: 1,
-            skews: vec![0, 0],
-            spread: Duration::ZERO,
-            orphan_scan_interval: Duration::minutes(10),
-            period: Duration::minutes(1),
-            fault_period: Duration::minutes(30),
-            sweeps: true,
-            failing: BTreeSet::new(),
-            unseen,
-        }
+        Self { sweeps: true, unseen, ..Self::of_two_processes(rule, uploads, deliveries, input_changes) }
     }
 
     /// When a version was written.
