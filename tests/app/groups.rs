@@ -12,20 +12,20 @@ use super::renames::tick;
 use super::since;
 use crate::support::world::{Fault, World, event};
 
-fn rules(group: &Value) -> String {
+pub(super) fn rules(group: &Value) -> String {
     let rule = json!({"id": "claims", "match": {"container": "claims"}, "endpoint": {"uri": "https://heart.example/jobs"}, "group": group});
     json!({ "rules": [rule] }).to_string()
 }
 
-fn by_time(max_files: usize) -> String {
+pub(super) fn by_time(max_files: usize) -> String {
     rules(&json!({"by": "time", "maxFiles": max_files}))
 }
 
-async fn upload(world: &World, app: &App, path: &str) -> String {
+pub(super) async fn upload(world: &World, app: &App, path: &str) -> String {
     world.deliver(app, &event(path, "0x1")).await.remove(0)
 }
 
-async fn uploads(world: &World, app: &App, count: usize) -> Vec<String> {
+pub(super) async fn uploads(world: &World, app: &App, count: usize) -> Vec<String> {
     let mut ids = Vec::new();
     for n in 0..count {
         ids.push(upload(world, app, &format!("eu/{n:03}.csv")).await);
@@ -33,15 +33,20 @@ async fn uploads(world: &World, app: &App, count: usize) -> Vec<String> {
     ids
 }
 
+/// The URL of one of [`uploads`].
+pub(super) fn url(n: usize) -> String {
+    format!("https://uploads.blob.core.windows.net/claims/eu/{n:03}.csv")
+}
+
 /// Some minutes, in which what runs completes, or fails where one of its files does.
-async fn minutes(world: &World, app: &App, times: usize) {
+pub(super) async fn minutes(world: &World, app: &App, times: usize) {
     for _ in 0..times {
         world.end_jobs(&lifecycle::JobStatus::Completed);
         tick(world, app, Duration::minutes(2)).await;
     }
 }
 
-async fn until_final(world: &World, app: &App, max: usize) {
+pub(super) async fn until_final(world: &World, app: &App, max: usize) {
     for _ in 0..max {
         minutes(world, app, 1).await;
         if app.ledger().in_flight().await.unwrap().is_empty() {
@@ -51,19 +56,19 @@ async fn until_final(world: &World, app: &App, max: usize) {
     panic!("not settled: {:?}", app.ledger().in_flight().await.unwrap());
 }
 
-async fn group_of(world: &World, app: &App, id: &str) -> Scoring {
+pub(super) async fn group_of(world: &World, app: &App, id: &str) -> Scoring {
     let member = world.get(app, id).await;
     let Some(Grouping::Member(group)) = member.grouping.as_deref() else { panic!("{:?}", member.grouping) };
     app.ledger().get(group).await.unwrap().unwrap().0
 }
 
-async fn order(world: &World, app: &App, id: &str, verb: Verb) {
+pub(super) async fn order(world: &World, app: &App, id: &str, verb: Verb) {
     let order = Order { verb, by: "ann@contoso.com".to_owned(), reason: "not wanted".to_owned() };
     app::order(app.ledger(), &ScoringId::read(id).unwrap(), &order, world.now()).await.unwrap();
 }
 
 /// Ids of the copies in a group's folder.
-fn copies(world: &World, group: &Scoring) -> BTreeSet<String> {
+pub(super) fn copies(world: &World, group: &Scoring) -> BTreeSet<String> {
     let folder = format!("{}/", group.blob.url);
     world.publications(|all| {
         let names = all.all().filter_map(|(uri, _)| uri.strip_prefix(&folder));
@@ -189,7 +194,6 @@ async fn a_file_that_changed_before_its_copy_leaves_the_group_and_later_changes_
     let world = World::with_rules(&by_time(100));
     let app = world.app();
     let ids = uploads(&world, &app, 3).await;
-    let url = |n: usize| format!("https://uploads.blob.core.windows.net/claims/eu/{n:03}.csv");
     world.change_inputs(|inputs, now| inputs.put(&url(0), "0x2", 1, false, now));
     tick(&world, &app, Duration::minutes(6)).await;
     let group = group_of(&world, &app, &ids[1]).await;
@@ -209,7 +213,7 @@ async fn a_member_that_the_output_does_not_name_is_scored_alone() {
     let app = world.app();
     let ids = uploads(&world, &app, 3).await;
     tick(&world, &app, Duration::minutes(6)).await;
-    world.name_no_file(&ids[1]);
+    world.name_no_file(&url(1));
     until_final(&world, &app, 20).await;
     assert_eq!(world.statuses(&app).await[&Status::Scored], 3);
     let alone = world.get(&app, &ids[1]).await;
@@ -223,8 +227,8 @@ async fn an_output_without_any_name_fails_the_group_and_says_what_helps() {
     let app = world.app();
     let ids = uploads(&world, &app, 3).await;
     tick(&world, &app, Duration::minutes(6)).await;
-    for id in &ids {
-        world.name_no_file(id);
+    for n in 0..ids.len() {
+        world.name_no_file(&url(n));
     }
     until_final(&world, &app, 20).await;
     assert_eq!(world.statuses(&app).await[&Status::Failed], 3);

@@ -43,6 +43,7 @@ mod explain;
 mod findings;
 mod followed;
 mod groups;
+mod groups_changing;
 mod guards;
 mod heartbeat;
 mod identities;

@@ -48,3 +48,19 @@ fn the_scenarios_end_as_their_names_say() {
     ];
     assert_eq!(ends, expected);
 }
+
+#[test]
+fn a_kill_after_any_effect_changes_no_end_of_files_that_share_jobs() {
+    let mut kills = 0;
+    for scenario in Scenario::groups() {
+        let swept = sweep(&scenario, &Wiring::default());
+        if let Some((after, what, trace)) = swept.failures.first() {
+            panic!("{}: killed after effect {after}: {what}\n{}", scenario.name, trace.join("\n"));
+        }
+        println!("{}: {} kills, {:?} jobs, always {:?}", scenario.name, swept.kills, swept.jobs, swept.end);
+        // Who is killed while files join a group leaves the rest of them to another one.
+        assert!(swept.jobs.1 <= swept.jobs.0 + 1, "{}: {:?} jobs", scenario.name, swept.jobs);
+        kills += swept.kills;
+    }
+    assert!(kills > 300, "{kills}");
+}

@@ -510,12 +510,22 @@ impl World {
 
     /// Every job fails from now on that reads this upload, or a copy of it.
     pub fn fail_whatever_reads(&self, url: &str) {
-        self.state.lock().unwrap().cloud.failing.insert(url.to_owned());
+        self.state.lock().unwrap().cloud.bad.failing.insert(url.to_owned());
     }
 
-    /// No output of a group names this member.
-    pub fn name_no_file(&self, id: &str) {
-        self.state.lock().unwrap().cloud.unnamed.insert(ScoringId::read(id).unwrap());
+    /// What read this upload failed; no more.
+    pub fn mend_file(&self, url: &str) {
+        self.state.lock().unwrap().cloud.bad.failing.remove(url);
+    }
+
+    /// No output of a group names this upload.
+    pub fn name_no_file(&self, url: &str) {
+        self.state.lock().unwrap().cloud.bad.not_named.insert(url.to_owned());
+    }
+
+    /// The storage does not copy this upload.
+    pub fn copy_no_file(&self, url: &str) {
+        self.state.lock().unwrap().cloud.bad.not_copied.insert(url.to_owned());
     }
 
     /// Puts a blob at a URI.

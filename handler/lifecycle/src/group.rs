@@ -19,6 +19,8 @@ use crate::listing::BlobPrefix;
 
 /// Members of a group at most: their ids are kept in one property of its row, of 32,768 characters.
 pub const MAX_MEMBERS: usize = 1_000;
+/// Different reasons that a group keeps, so that its row stays small: the storage gives the same one for most.
+pub const MAX_REASONS: usize = 20;
 /// The last segment of a staged folder, beside which its manifest lies: model deployments read every file of the folder.
 const FILES: &str = "files";
 /// Digits of an id.
@@ -46,6 +48,9 @@ pub struct Group {
     pub half_of: Option<ScoringId>,
     /// Who named it when it was sealed, in an order that stays.
     pub members: Vec<Member>,
+    /// Why the storage does not copy some of them, for people. Of those that fail by more than [`MAX_REASONS`] different reasons it is
+    /// not kept.
+    pub reasons: BTreeMap<ScoringId, String>,
 }
 
 /// One of a group.
@@ -109,7 +114,15 @@ impl Group {
     /// A group of these, none of which is staged yet.
     pub fn sealed(members: impl IntoIterator<Item = ScoringId>, half_of: Option<ScoringId>) -> Self {
         let members = members.into_iter().map(|id| Member { id, state: MemberState::Sealed });
-        Self { half_of, members: members.collect() }
+        Self { half_of, members: members.collect(), reasons: BTreeMap::new() }
+    }
+
+    /// Keeps why the storage does not copy one of them.
+    pub(crate) fn keep_reason(&mut self, member: &ScoringId, reason: String) {
+        let kept: BTreeSet<&String> = self.reasons.values().collect();
+        if kept.contains(&reason) || kept.len() < MAX_REASONS {
+            self.reasons.insert(member.clone(), reason);
+        }
     }
 
     /// The ids of those whose copies its job reads.
@@ -252,11 +265,22 @@ pub enum MemberEnd {
     NotSealed,
 }
 
+/// What tells of a scored group that its job has read a member.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verified {
+    /// The output names it.
+    Named,
+    /// It is the only file that the job was to read: the output is of it, as that of a job without a group is.
+    OnlyFile,
+    /// Nothing: the rule does not ask (`verifyMembers: off`).
+    GroupOnly,
+}
+
 /// What the members of a group have in common once it is scored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SharedResult {
-    /// Whether the output names this member; `None`: its rule does not ask.
-    pub named: Option<bool>,
+    /// What tells that this member was read.
+    pub verified: Verified,
     /// What the group's job was asked for: its outputs are the members' too.
     pub submission: Option<Submission>,
     /// The job.

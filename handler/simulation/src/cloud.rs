@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use lifecycle::datastore::DatastorePath;
 use lifecycle::id::JobName;
 use lifecycle::job::OutputKind;
+use lifecycle::publication::{Refusal, RefusalKind};
 use lifecycle::{
     BlobPlace, BlobPrefix, BlobSnapshot, BlobVersion, Candidate, CopySource, InputSnapshot, Job, JobSnapshot,
     JobStatus, OutputPrint, OutputSnapshot, PublicationMark, Published, PublishedBlob, Scoring, ScoringId,
@@ -129,14 +130,25 @@ pub struct Cloud {
     pub uploaded: Uploaded,
     /// What was published, and what was staged.
     pub publications: Publications,
-    /// URLs of files that fail whatever job reads them.
+    /// Files that groups have trouble with.
+    pub bad: BadFiles,
+}
+
+/// Files that groups have trouble with, by URL.
+#[derive(Debug, Clone, Default)]
+pub struct BadFiles {
+    /// Whatever job reads them fails.
     pub failing: BTreeSet<String>,
-    /// Members that no output of a group names.
-    pub unnamed: BTreeSet<ScoringId>,
+    /// No output of a group names them.
+    pub not_named: BTreeSet<String>,
+    /// The storage does not copy them.
+    pub not_copied: BTreeSet<String>,
 }
 
 /// What a job says that was failed by one of its files.
 const BAD_FILE: &str = "UserError: the scoring command ended with exit status: 1: ValueError: a file is bad";
+/// What the storage says that does not copy a blob.
+const NOT_COPIED: &str = "409 CannotVerifyCopySource: the blob cannot be copied";
 
 impl Cloud {
     /// Makes a job for a submission; `tagged`: the service keeps its tags.
@@ -191,14 +203,14 @@ impl Cloud {
     /// What a job that is made now reads.
     fn read_by(&self, scoring: &Scoring) -> FilesRead {
         if !scoring.is_group() {
-            return FilesRead { members: None, is_one_bad: self.failing.contains(&scoring.blob.url) };
+            return FilesRead { members: None, is_one_bad: self.bad.failing.contains(&scoring.blob.url) };
         }
         let folder = format!("{}/", scoring.blob.url);
         let (mut members, mut is_one_bad) = (BTreeSet::new(), false);
         let copies = self.publications.all().map(|(uri, _)| uri).filter(|uri| uri.starts_with(&folder));
         for uri in copies {
             members.extend(uri[folder.len()..].split('.').next().and_then(|id| id.parse().ok()));
-            is_one_bad |= self.publications.made_of(uri).is_some_and(|upload| self.failing.contains(upload));
+            is_one_bad |= self.publications.made_of(uri).is_some_and(|upload| self.bad.failing.contains(upload));
         }
         FilesRead { members: Some(members), is_one_bad }
     }
@@ -208,7 +220,12 @@ impl Cloud {
         let job = scoring.job.as_ref().and_then(|job| self.job(&job.name));
         let read = job.and_then(|job| job.files.members.as_ref()).into_iter();
         let named = read.flat_map(|read| read.intersection(ids));
-        named.filter(|id| !self.unnamed.contains(id)).cloned().collect()
+        let is_named = |id: &ScoringId| {
+            let folder = format!("{}/{id}.", scoring.blob.url);
+            let copy = self.publications.all().find(|(uri, _)| uri.starts_with(&folder));
+            copy.and_then(|(uri, _)| self.publications.made_of(uri)).is_none_or(|url| !self.bad.not_named.contains(url))
+        };
+        named.filter(|id| is_named(id)).cloned().collect()
     }
 
     /// The members whose copies a job read, if it is a group's.
@@ -604,6 +621,9 @@ impl Cloud {
             _ => self.published(&source.at, now).filter(|there| there.etag == source.etag),
         };
         let Some(there) = there else { return Published::SourceChanged };
+        if self.bad.not_copied.contains(&source.at.uri) {
+            return Published::Refused(Refusal { kind: RefusalKind::MayNotReadSource, text: NOT_COPIED.to_owned() });
+        }
         // Of the copy of an upload the upload is told: the copy between them goes.
         let of_copy = self.publications.at(&source.at.uri).map(|there| there.content.clone());
         let content = match of_copy {

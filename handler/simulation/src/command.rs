@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 no invariant was violated, 1 one was, 64 the command is not understood.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -12,10 +13,13 @@ use lifecycle::{Event, Status, TRANSITIONS};
 use crate::options::{RunOptions, Wiring};
 use crate::outcome::Outcome;
 use crate::run::{run, run_grouped, run_swept};
+use crate::sweep::{Scenario, SweepResult, sweep};
 use crate::{Faults, Kind, shrink};
 
 /// No invariant was violated.
 pub const NO_VIOLATION: u8 = 0;
+/// Bad files of the group that is killed everywhere.
+const BAD_FILES: usize = 3;
 /// One was.
 pub const VIOLATION: u8 = 1;
 
@@ -61,6 +65,10 @@ pub struct SimulateArgs {
     /// Runs of two processes under a rule that groups its files
     #[arg(long, conflicts_with_all = ["processes", "max_faults", "trace", "lost"])]
     pub groups: bool,
+    /// Instead of seeds one group of that many files, three of which are bad: one run for each effect, after which the process is
+    /// killed
+    #[arg(long, requires = "groups", conflicts_with_all = ["seed", "seeds", "faults", "every_move"])]
+    pub kill_everywhere: bool,
     /// Print what happened, line by line (one seed)
     #[arg(long)]
     pub trace: bool,
@@ -178,6 +186,9 @@ pub fn simulate(args: &SimulateArgs, out: &mut dyn Write) -> io::Result<u8> {
         }
         return Ok(NO_VIOLATION);
     }
+    if args.kill_everywhere {
+        return kill_everywhere(count(args.events), out);
+    }
     if args.trace && args.seeds == 1 {
         return trace(&args.options(args.seed), out);
     }
@@ -203,6 +214,29 @@ pub fn simulate(args: &SimulateArgs, out: &mut dyn Write) -> io::Result<u8> {
     writeln!(out, "\nseed {} violates an invariant: {found}\n  {}", options.seed, options.command())?;
     let shortest = if args.no_shrink { options } else { shrink::shrink(&options, &Wiring::default()) };
     print_trace(&shortest, out)?;
+    Ok(VIOLATION)
+}
+
+/// Kills after each effect of what becomes of a group with bad files.
+fn kill_everywhere(files: usize, out: &mut dyn Write) -> io::Result<u8> {
+    let begun = Instant::now();
+    let SweepResult { end, kills, jobs: (undisturbed, most), failures } =
+        sweep(&Scenario::group_with_bad_files(files, BAD_FILES.min(files)), &Wiring::default());
+    let mut ends = BTreeMap::<&str, usize>::new();
+    for status in end.values() {
+        *ends.entry(status).or_default() += 1;
+    }
+    let took = begun.elapsed().as_secs_f64();
+    writeln!(
+        out,
+        "{files} files in one group: {kills} kills, one after each effect, in {took:.0} s; {ends:?} after each; {undisturbed} jobs without a kill, {most} at most with one"
+    )?;
+    let Some((after, what, trace)) = failures.first() else {
+        writeln!(out, "0 violations")?;
+        return Ok(NO_VIOLATION);
+    };
+    writeln!(out, "\nkilled after effect {after}: {what}")?;
+    trace.iter().try_for_each(|line| writeln!(out, "{line}"))?;
     Ok(VIOLATION)
 }
 

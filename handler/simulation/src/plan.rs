@@ -9,6 +9,7 @@ use time::Duration;
 use crate::account::{self, CONTAINERS};
 use crate::arrivals::{self, Arrival};
 use crate::behaviour::Poison;
+use crate::cloud::BadFiles;
 use crate::executor::Rng;
 use crate::faults::{Dice, Kind};
 use crate::inputs::InputChange;
@@ -105,7 +106,7 @@ pub(super) struct Plan {
     /// Places are swept, with each tick.
     pub(super) sweeps: bool,
     /// URLs of files that fail whatever job reads them.
-    pub(super) failing: BTreeSet<String>,
+    pub(super) bad: BadFiles,
     /// Versions of which nothing may come: their events were lost, and they were overwritten or deleted before a sweep.
     pub(super) unseen: BTreeSet<(String, String)>,
 }
@@ -185,7 +186,7 @@ impl Plan {
             period,
             fault_period,
             sweeps: false,
-            failing: BTreeSet::new(),
+            bad: BadFiles::default(),
             unseen: BTreeSet::new(),
         }
     }
@@ -230,9 +231,20 @@ impl Plan {
             period: Duration::minutes(2),
             fault_period: Duration::ZERO,
             sweeps: false,
-            failing: BTreeSet::new(),
+            bad: BadFiles::default(),
             unseen: BTreeSet::new(),
         }
+    }
+
+    /// The same for files of one group each, of which these give trouble.
+    pub(super) fn scripted_group(files: usize, bad: impl Fn(&str) -> BadFiles) -> Self {
+        let rule = json!({
+            "id": "one", "match": { "container": CONTAINERS[0] }, "endpoint": { "uri": "https://heart.example/jobs" },
+            "maxAttempts": 2, "group": { "by": "time", "maxFiles": 1_000 },
+        });
+        let plan = Self::scripted(files, 1, 2, None);
+        let folder = account::url(CONTAINERS[0], "");
+        Self { rules: rules_of(&[rule], &[]), bad: bad(&folder), ..plan }
     }
 
     /// A plan for bad inputs: two rules on one deployment, four jobs at a time each, a hundred uploads of five senders. The
@@ -291,7 +303,7 @@ impl Plan {
             period: Duration::minutes(1),
             fault_period: Duration::ZERO,
             sweeps: false,
-            failing: BTreeSet::new(),
+            bad: BadFiles::default(),
             unseen: BTreeSet::new(),
         };
         (plan, bad)
@@ -339,7 +351,7 @@ impl Plan {
             period: Duration::minutes(1),
             fault_period: Duration::minutes(30),
             sweeps: false,
-            failing: BTreeSet::new(),
+            bad: BadFiles::default(),
             unseen: BTreeSet::new(),
         }
     }
@@ -369,7 +381,7 @@ impl Plan {
             period: Duration::minutes(1),
             fault_period: Duration::minutes(30),
             sweeps: false,
-            failing: BTreeSet::new(),
+            bad: BadFiles::default(),
             unseen: BTreeSet::new(),
         }
     }
@@ -378,8 +390,9 @@ impl Plan {
     /// before, while or after they are copied; two processes, and half an hour in which things go wrong.
     pub(super) fn grouped(rng: &Rng, files: usize) -> Self {
         let mut draw = rng.fork(18);
+        let by: &str = draw.pick(&["folder", "marker", "time"]);
         let group = json!({
-            "by": draw.pick(&["folder", "time"]), "maxFiles": draw.pick(&[3, 5, 100]), "maxWait": draw.pick(&["PT1M", "PT5M"]),
+            "by": by, "maxFiles": draw.pick(&[3, 5, 100]), "maxWait": draw.pick(&["PT1M", "PT5M", "PT10M"]),
         });
         let rule = json!({
             "id": "one", "match": { "container": CONTAINERS[0] }, "pollInterval": "PT30S", "outputTimeout": "PT2M",
@@ -388,7 +401,12 @@ impl Plan {
             "jobTimeout": "PT15M", "submitDeadline": "PT1H", "lookupInterval": "PT30S", "resubmitAfter": "PT5M",
         });
         let (mut uploads, mut deliveries, mut input_changes) = (Vec::new(), Vec::new(), Vec::new());
-        let mut failing = BTreeSet::new();
+        let mut bad = BadFiles::default();
+        for folder in 0..3 {
+            let url = account::url(CONTAINERS[0], &format!("{folder}/_SUCCESS"));
+            let change = InputChange::Put { etag: format!("whole{folder}"), content: 0, has_md5: true };
+            input_changes.push(ChangeAt { at: draw.seconds(0, 900), url, change });
+        }
         for n in 0..files {
             let upload = |version: usize| Upload {
                 container: CONTAINERS[0],
@@ -396,8 +414,10 @@ impl Plan {
                 etag: format!("{n}v{version}"),
                 arrival: Arrival::Written,
             };
-            if draw.chance(80) {
-                failing.insert(upload(1).url());
+            for (kind, chance) in [(&mut bad.failing, 80), (&mut bad.not_copied, 30), (&mut bad.not_named, 30)] {
+                if draw.chance(chance) {
+                    kind.insert(upload(1).url());
+                }
             }
             let versions = if draw.chance(100) { 2 } else { 1 };
             let is_deleted = draw.chance(60);
@@ -416,10 +436,10 @@ impl Plan {
                 input_changes.push(ChangeAt { at, url: upload(versions).url(), change: InputChange::Delete });
             }
         }
-        Self { failing, ..Self::of_two_processes(rule, uploads, deliveries, input_changes) }
+        Self { bad, ..Self::of_two_processes(rule, uploads, deliveries, input_changes) }
     }
 
-    /// go wrong; of a thousand events so many are lost, and as many come twice.
+    /// So many blobs of which sweeps learn what no event told, whatever else goes wrong; of a thousand events so many are lost, and as many come twice.
     pub(super) fn swept(rng: &Rng, blobs: usize, lost: u64) -> Self {
         let mut draw = rng.fork(17);
         let rule = json!({

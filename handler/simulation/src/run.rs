@@ -220,7 +220,7 @@ impl Run {
             kill_after,
             latest: plan.latest(),
         });
-        world.state().cloud.failing.clone_from(&plan.failing);
+        world.state().cloud.bad.clone_from(&plan.bad);
         // Where places are swept nothing is there before it is written.
         for upload in plan.uploads.iter().filter(|_| !plan.sweeps) {
             upload.put(&mut world.state().cloud.uploaded);

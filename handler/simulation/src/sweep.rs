@@ -10,6 +10,7 @@ use stores::fault::Fault;
 use time::Duration;
 
 use crate::behaviour::{End, Script, Written};
+use crate::cloud::BadFiles;
 use crate::options::Wiring;
 use crate::outcome::Outcome;
 use crate::plan::Plan;
@@ -25,12 +26,61 @@ pub struct Scenario {
     deliveries: usize,
     max_attempts: u32,
     max_in_flight: Option<u32>,
+    group: Option<BadFilesAt>,
+}
+
+/// Files of a group that give trouble, by their number.
+#[derive(Debug, Clone, Default)]
+struct BadFilesAt {
+    failing: Vec<usize>,
+    not_copied: Vec<usize>,
+    not_named: Vec<usize>,
+}
+
+impl BadFilesAt {
+    /// The same by URL.
+    fn below(&self, folder: &str) -> BadFiles {
+        let urls = |of: &[usize]| of.iter().map(|n| format!("{folder}{n}.csv")).collect();
+        BadFiles { failing: urls(&self.failing), not_copied: urls(&self.not_copied), not_named: urls(&self.not_named) }
+    }
 }
 
 impl Scenario {
     fn new(name: &'static str, submissions: &[Fault], ends: &[End]) -> Self {
         let script = Script { submissions: submissions.to_vec(), ends: ends.to_vec(), omit_outputs: false };
-        Self { name, script, uploads: 1, deliveries: 1, max_attempts: 2, max_in_flight: None }
+        Self { name, script, uploads: 1, deliveries: 1, max_attempts: 2, max_in_flight: None, group: None }
+    }
+
+    /// So many files that share a job.
+    fn group(name: &'static str, uploads: usize, submissions: &[Fault], bad: BadFilesAt) -> Self {
+        Self { uploads, group: Some(bad), ..Self::new(name, submissions, &[]) }
+    }
+
+    /// Those of files that share jobs.
+    pub fn groups() -> Vec<Self> {
+        let lost = || [Fault::LostAnswer { times: 1 }];
+        vec![
+            Self::group("a group of three", 3, &[], BadFilesAt::default()),
+            Self::group("a group of two, the answer is lost", 2, &lost(), BadFilesAt::default()),
+            Self::group(
+                "a group of four, one file is bad",
+                4,
+                &[],
+                BadFilesAt { failing: vec![2], ..BadFilesAt::default() },
+            ),
+            Self::group(
+                "a group of four with a bad file, one that is not copied and one that is not named, and a lost answer",
+                4,
+                &lost(),
+                BadFilesAt { failing: vec![0], not_copied: vec![1], not_named: vec![2] },
+            ),
+        ]
+    }
+
+    /// A group of so many files with so many bad ones, far from each other.
+    pub fn group_with_bad_files(files: usize, bad: usize) -> Self {
+        let failing = (0..bad).map(|n| n * files / bad.max(1)).collect();
+        Self::group("a group with bad files", files, &[], BadFilesAt { failing, ..BadFilesAt::default() })
     }
 
     fn omitting_outputs(mut self) -> Self {
@@ -75,7 +125,10 @@ impl Scenario {
 
     /// Runs it; the process dies right after its effect number `kill_after`.
     pub fn run(&self, kill_after: Option<u64>, wiring: &Wiring, traced: bool) -> Outcome {
-        let plan = Plan::scripted(self.uploads, self.deliveries, self.max_attempts, self.max_in_flight);
+        let plan = match &self.group {
+            None => Plan::scripted(self.uploads, self.deliveries, self.max_attempts, self.max_in_flight),
+            Some(bad) => Plan::scripted_group(self.uploads, |folder| bad.below(folder)),
+        };
         run_script(plan, &self.script, kill_after, wiring, traced)
     }
 }
@@ -87,6 +140,8 @@ pub struct SweepResult {
     pub end: BTreeMap<String, String>,
     /// How many kills there were: one run for each effect.
     pub kills: u64,
+    /// Jobs without a kill, and the most that a run with one made.
+    pub jobs: (usize, usize),
     /// Kills after which the end was another, or a promise was broken: what, and the story.
     pub failures: Vec<(u64, String, Vec<String>)>,
 }
@@ -94,7 +149,12 @@ pub struct SweepResult {
 /// Kills after effect 1, 2, 3 and so on, until the scenario is through before the kill.
 pub fn sweep(scenario: &Scenario, wiring: &Wiring) -> SweepResult {
     let undisturbed = scenario.run(None, wiring, false);
-    let mut swept = SweepResult { end: statuses(&undisturbed), kills: 0, failures: Vec::new() };
+    let mut swept = SweepResult {
+        end: statuses(&undisturbed),
+        kills: 0,
+        jobs: (undisturbed.jobs, undisturbed.jobs),
+        failures: Vec::new(),
+    };
     if let Some(violation) = &undisturbed.violation {
         swept.failures.push((0, violation.what.clone(), scenario.run(None, wiring, true).trace));
         return swept;
@@ -102,6 +162,7 @@ pub fn sweep(scenario: &Scenario, wiring: &Wiring) -> SweepResult {
     for kill_after in 1.. {
         let outcome = scenario.run(Some(kill_after), wiring, false);
         let end = statuses(&outcome);
+        swept.jobs.1 = swept.jobs.1.max(outcome.jobs);
         let what = match &outcome.violation {
             Some(violation) => Some(violation.what.clone()),
             None => (end != swept.end).then(|| format!("ends as {end:?}")),
@@ -117,8 +178,9 @@ pub fn sweep(scenario: &Scenario, wiring: &Wiring) -> SweepResult {
     swept
 }
 
-/// The final status of each scoring. Which of two uploads meets which fate depends on which of them comes first.
+/// The final status of each upload's scoring; a group has another name when it is made at another time. Which of two uploads meets which fate depends on which of them comes first.
 fn statuses(outcome: &Outcome) -> BTreeMap<String, String> {
     let status = |end: &String| end.split(' ').next().unwrap_or_default().to_owned();
-    outcome.ends.iter().map(|(name, end)| (name.clone(), status(end))).collect()
+    let of_uploads = outcome.ends.iter().filter(|(name, _)| name.contains('@'));
+    of_uploads.map(|(name, end)| (name.clone(), status(end))).collect()
 }

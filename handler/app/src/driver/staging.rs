@@ -62,7 +62,10 @@ impl Driver {
         let now = self.clock.now();
         let staged = match self.copy_members(services, group, now).await {
             Ok(staging) => Observation::Staged(staging),
-            Err(problem) => Observation::Staged(Staging { members: Vec::new(), problem: Some(error_chain(&problem)) }),
+            Err(problem) => {
+                let problem = Some(error_chain(&problem));
+                Observation::Staged(Staging { members: Vec::new(), reasons: Vec::new(), problem })
+            }
         };
         Observed::of(staged, now)
     }
@@ -107,10 +110,12 @@ impl Driver {
             }
         }
         let has_right = members.iter().any(|(_, state)| *state == MemberState::Staged);
+        let mut reasons = Vec::new();
         for (id, why) in refused {
             if has_right || now - scoring.created > ROLE_IN_FORCE {
                 tracing::warn!(scoring = %id, group = %scoring.id, reason = why, "scoring {id} leaves group {}: {why}", scoring.id);
-                members.push((id, MemberState::NotCopied));
+                members.push((id.clone(), MemberState::NotCopied));
+                reasons.push((id, why));
             } else {
                 problem = Some(why);
             }
@@ -121,7 +126,7 @@ impl Driver {
             }
             write_manifest(services, scoring, &copied_now, mark).await;
         }
-        Ok(Staging { members, problem })
+        Ok(Staging { members, reasons, problem })
     }
 
     /// The copies of the group that this one is a half of: its members' sources may be gone by now.
@@ -269,10 +274,12 @@ impl Services {
             VerifyMembers::File => NamedBy::FileNames,
             VerifyMembers::Off => return Observation::GroupOutput { output, named: None }.into(),
         };
-        if !matches!(output, OutputSnapshot::Present { bytes: 1.., .. }) {
+        let ids: BTreeSet<ScoringId> = group.group().into_iter().flat_map(Group::staged).cloned().collect();
+        // The output of one file need not name it. Asked for a name, a file whose predictions are none would end otherwise with others
+        // than without.
+        if ids.len() == 1 || !matches!(output, OutputSnapshot::Present { bytes: 1.., .. }) {
             return Observation::GroupOutput { output, named: None }.into();
         }
-        let ids: BTreeSet<ScoringId> = group.group().into_iter().flat_map(Group::staged).cloned().collect();
         match self.blobs.named_in_outputs(group, &ids, by).await {
             Ok(named) => Observation::GroupOutput { output, named: Some(named.into_iter().collect()) }.into(),
             Err(inconclusive) => cannot_look(inconclusive),

@@ -3,6 +3,8 @@
 //! The ids of a group's members stand in one column without anything between them, a thousand of which a property holds, and a letter
 //! for each in another.
 
+use std::collections::BTreeMap;
+
 use lifecycle::group::{Group, Grouping, Member, MemberState};
 use lifecycle::{Scoring, ScoringId, Status};
 
@@ -23,6 +25,9 @@ pub(super) enum InvalidGrouping {
     /// Ids and letters that do not belong together.
     #[error("`Members` and `MemberStates` do not belong together")]
     Members,
+    /// Reasons of members that it does not have.
+    #[error("`NotCopied` is not a list of reasons with places in `Members`")]
+    Reasons,
 }
 
 /// What the in-flight index tells of a scoring's part in groups.
@@ -76,6 +81,18 @@ pub(super) fn states(s: &Scoring) -> Option<String> {
     Some(s.group()?.members.iter().map(|member| member.state.letter()).collect())
 }
 
+/// Why the storage does not copy some members: each reason with the places of those that it is told of, as JSON.
+pub(super) fn reasons(s: &Scoring) -> Option<String> {
+    let group = s.group().filter(|group| !group.reasons.is_empty())?;
+    let mut by_reason = BTreeMap::<&str, Vec<usize>>::new();
+    for (place, member) in group.members.iter().enumerate() {
+        if let Some(reason) = group.reasons.get(&member.id) {
+            by_reason.entry(reason).or_default().push(place);
+        }
+    }
+    serde_json::to_string(&by_reason).ok()
+}
+
 /// Of what waits alone: no other one is grouped by it.
 pub(super) fn folder(s: &Scoring) -> Option<&str> {
     let waits = s.waits_for_group() && s.status == Status::Queued;
@@ -100,7 +117,11 @@ pub(super) fn from_row(row: &Entity) -> Result<Option<Box<Grouping>>, InvalidGro
         "waits" => Grouping::Waits,
         "member" => Grouping::Member(group_of(row)?.ok_or(InvalidGrouping::Column("Group"))?),
         "alone" => Grouping::Alone(row.string("AloneReason").ok_or(InvalidGrouping::Column("AloneReason"))?.to_owned()),
-        "group" => Grouping::Group(Group { half_of: group_of(row)?, members: members_of(row)? }),
+        "group" => {
+            let members = members_of(row)?;
+            let reasons = reasons_of(row, &members)?;
+            Grouping::Group(Group { half_of: group_of(row)?, members, reasons })
+        }
         other => return Err(InvalidGrouping::Word(other.to_owned())),
     })))
 }
@@ -121,6 +142,14 @@ fn members_of(row: &Entity) -> Result<Vec<Member>, InvalidGrouping> {
         Some(Member { id, state: MemberState::of_letter(letter)? })
     };
     states.chars().enumerate().map(member).collect::<Option<_>>().ok_or(InvalidGrouping::Members)
+}
+
+fn reasons_of(row: &Entity, members: &[Member]) -> Result<BTreeMap<ScoringId, String>, InvalidGrouping> {
+    let Some(text) = row.string("NotCopied") else { return Ok(BTreeMap::new()) };
+    let by_reason: BTreeMap<String, Vec<usize>> = serde_json::from_str(text).map_err(|_| InvalidGrouping::Reasons)?;
+    let each = by_reason.iter().flat_map(|(reason, places)| places.iter().map(move |place| (reason, *place)));
+    let named = each.map(|(reason, place)| Some((members.get(place)?.id.clone(), reason.clone())));
+    named.collect::<Option<_>>().ok_or(InvalidGrouping::Reasons)
 }
 
 /// The part that a row of the in-flight index tells.

@@ -450,6 +450,7 @@ pub fn to_scoring_row(s: &Scoring, op: &str) -> Entity {
         .with_some("AloneReason", group_columns::alone(s).map(|why| clipped(why, MAX_FOREIGN)))
         .with_some("Members", group_columns::members(s))
         .with_some("MemberStates", group_columns::states(s))
+        .with_some("NotCopied", group_columns::reasons(s))
         .with_some("OnHold", s.on_hold.as_deref())
         .with_some("Expedited", s.expedited.then_some(true))
         .with_some("Origin", origin_word(s.origin))

@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use futures::{StreamExt as _, stream};
-use lifecycle::group::{Group, Grouping, MemberEnd, MemberState, SharedResult, staging_folder};
+use lifecycle::group::{Group, Grouping, MemberEnd, MemberState, SharedResult, Verified, staging_folder};
 use lifecycle::id::{DeploymentName, EndpointKey, RuleId};
 use lifecycle::rule::{GroupBy, GroupSettings};
 use lifecycle::{Observation, Rules, Scoring, ScoringId, Status, UnversionedBlob};
@@ -432,13 +432,13 @@ impl Groups {
         let group = Group::sealed(members, half_of.cloned());
         scoring.grouping = Some(Box::new(Grouping::Group(group)));
         let reason = match half_of {
-            Some(whole) => format!("half of group {whole}, which failed: {count} members"),
-            None => format!("a group of {count} members"),
+            Some(whole) => format!("half of group {whole}, which failed: {}", members_text(count)),
+            None => format!("a group of {}", members_text(count)),
         };
         let entry = scoring.accepted_entry(reason);
         match self.ledger.accept(&scoring, &[entry], &Announced::default()).await.map_err(during("sealing a group"))? {
             Acceptance::New(_) => {
-                tracing::info!(group = %id, rule = rule.id.as_str(), members = count, "group {id} of {count} members");
+                tracing::info!(group = %id, rule = rule.id.as_str(), members = count, "group {id} of {}", members_text(count));
                 Ok(Some(id.clone()))
             }
             Acceptance::Duplicate(_) => Ok(None),
@@ -528,7 +528,10 @@ fn end_of(scoring: &Scoring, group: &Group, member: &ScoringId) -> MemberEnd {
         (_, Some(MemberState::Changed)) => {
             MemberEnd::Alone("its path does not hold the version that was named any more".to_owned())
         }
-        (_, Some(MemberState::NotCopied)) => MemberEnd::Alone("the storage does not copy it".to_owned()),
+        (_, Some(MemberState::NotCopied)) => {
+            let reason = group.reasons.get(member).map(|reason| format!(": {reason}")).unwrap_or_default();
+            MemberEnd::Alone(format!("the storage does not copy it{reason}"))
+        }
         // It was no member for a moment: an operator let it come again.
         (_, None | Some(MemberState::Left)) => MemberEnd::NotSealed,
         (Status::Cancelled, _) => MemberEnd::Cancelled(error()),
@@ -537,7 +540,11 @@ fn end_of(scoring: &Scoring, group: &Group, member: &ScoringId) -> MemberEnd {
             MemberEnd::Alone("the group's output does not name it".to_owned())
         }
         (Status::Scored, Some(state)) => MemberEnd::Scored(Box::new(SharedResult {
-            named: (state == MemberState::Named).then_some(true),
+            verified: match state {
+                MemberState::Named => Verified::Named,
+                _ if group.staged().count() == 1 => Verified::OnlyFile,
+                _ => Verified::GroupOnly,
+            },
             submission: scoring.submission.clone(),
             job: scoring.job.clone(),
             submitted: scoring.submitted,
@@ -547,6 +554,10 @@ fn end_of(scoring: &Scoring, group: &Group, member: &ScoringId) -> MemberEnd {
         })),
         _ => MemberEnd::Failed { error: error(), cause: scoring.failure.unwrap_or(lifecycle::FailureCause::Unknown) },
     }
+}
+
+fn members_text(count: usize) -> String {
+    if count == 1 { "1 member".to_owned() } else { format!("{count} members") }
 }
 
 /// The account in the URL of a folder.

@@ -7,7 +7,7 @@ use super::observation::Staging;
 use super::step::{DecideContext, Effect, Step, wait};
 use crate::duration::utc_text;
 use crate::failure::FailureCause;
-use crate::group::{Group, Grouping, MemberEnd, MemberState, SharedResult};
+use crate::group::{Group, Grouping, MemberEnd, MemberState, SharedResult, Verified};
 use crate::id::ScoringId;
 use crate::job::OutputSnapshot;
 use crate::schedule::back_off;
@@ -62,10 +62,12 @@ impl DecideContext<'_> {
         let now = self.now;
         match end {
             MemberEnd::Scored(shared) => {
-                let SharedResult { named, .. } = &**shared;
-                let told = match named {
-                    Some(_) => "the output is there and names it",
-                    None => "the output is there; the group was verified, not this file (verifyMembers: off)",
+                let told = match shared.verified {
+                    Verified::Named => "the output is there and names it",
+                    Verified::OnlyFile => "the output is there, and it was the only file",
+                    Verified::GroupOnly => {
+                        "the output is there; the group was verified, not this file (verifyMembers: off)"
+                    }
                 };
                 self.transition(Event::MemberScored, format!("group {group}: {told}"), Effect::None, |next| {
                     share(next, shared);
@@ -108,6 +110,9 @@ impl DecideContext<'_> {
             if let Some(member) = group.members.iter_mut().find(|member| member.id == *id) {
                 member.state = *state;
             }
+        }
+        for (id, reason) in &staging.reasons {
+            group.keep_reason(id, one_line(reason, MAX_REASON));
         }
         let staged = group.staged().count();
         let left = group.members.iter().filter(|member| member.state == MemberState::Sealed).count();
@@ -170,7 +175,7 @@ impl DecideContext<'_> {
         })
     }
 
-    /// The output of a group was looked at, and which members it names. `named` is `None` where the rule does not ask.
+    /// The output of a group was looked at, and which members it names. `named` is `None` where nobody needs to ask.
     pub(super) fn verify_group(&self, output: &OutputSnapshot, named: Option<&[ScoringId]>) -> Step {
         let (Some(group), Some(named)) = (self.scoring.group(), named.filter(|_| self.is_good(output))) else {
             return self.verify(output, &[]);
@@ -202,7 +207,7 @@ impl DecideContext<'_> {
 
 /// The group's result is the member's too.
 fn share(next: &mut Scoring, shared: &SharedResult) {
-    let SharedResult { named: _, submission, job, submitted, attempt, output_bytes, output_print } = shared;
+    let SharedResult { verified: _, submission, job, submitted, attempt, output_bytes, output_print } = shared;
     close_attempt(next);
     next.attempt = next.attempt.max(*attempt);
     next.submission.clone_from(submission);

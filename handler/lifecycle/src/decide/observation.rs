@@ -138,6 +138,8 @@ impl Observation {
 pub struct Staging {
     /// What became of each that is decided.
     pub members: Vec<(ScoringId, MemberState)>,
+    /// Why the storage does not copy some of them.
+    pub reasons: Vec<(ScoringId, String)>,
     /// Why the others are not; `None`: there was no time for them.
     pub problem: Option<String>,
 }

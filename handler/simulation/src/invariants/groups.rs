@@ -61,7 +61,7 @@ impl Invariants {
         }
         let members: Vec<Scoring> = self.scorings().filter(|scoring| !scoring.is_group()).cloned().collect();
         for member in members {
-            let is_bad = cloud.failing.contains(&member.blob.url);
+            let is_bad = cloud.bad.failing.contains(&member.blob.url);
             self.hold(!is_bad || member.status != Status::Scored, "groups", &member.id, || {
                 "scored, though whatever reads it fails".to_owned()
             });

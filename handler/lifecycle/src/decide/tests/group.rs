@@ -1,5 +1,5 @@
 use super::*;
-use crate::group::{Group, Grouping, MemberEnd, MemberState, SharedResult};
+use crate::group::{Group, Grouping, MemberEnd, MemberState, SharedResult, Verified};
 use crate::id::ScoringId;
 use crate::rule::GroupSettings;
 
@@ -43,7 +43,7 @@ fn staging(members: u32) -> Life {
 
 fn copied(members: impl IntoIterator<Item = (u32, MemberState)>, problem: Option<&str>) -> Observation {
     let members = members.into_iter().map(|(n, state)| (id(n), state)).collect();
-    Observation::Staged(Staging { members, problem: problem.map(str::to_owned) })
+    Observation::Staged(Staging { members, reasons: Vec::new(), problem: problem.map(str::to_owned) })
 }
 
 fn all_copied(members: u32) -> Observation {
@@ -65,7 +65,7 @@ fn group_output(bytes: u64, named: Option<&[u32]>) -> Observation {
 
 fn shared() -> MemberEnd {
     MemberEnd::Scored(Box::new(SharedResult {
-        named: Some(true),
+        verified: Verified::Named,
         submission: Some(crate::job::Submission::default()),
         job: Some(super::named("job-1")),
         submitted: Some(NOW),
