@@ -128,6 +128,13 @@ async fn one_bad_file_of_a_hundred_stands_alone_after_fourteen_more_jobs() {
     world.fail_whatever_reads(&bad.blob.url);
     until_final(&world, &app, 60).await;
     assert_eq!(world.statuses(&app).await, [(Status::Scored, 99), (Status::Failed, 1)].into());
+    let half = group_of(&world, &app, &ids[37]).await;
+    let shown = app::reports::detail(app.ledger(), half.clone()).await.unwrap().of_group.unwrap();
+    let whole = half.group().unwrap().half_of.clone().unwrap();
+    assert_eq!(shown.half_of, Some(whole.to_string()));
+    let whole = app.ledger().get(&whole).await.unwrap().unwrap().0;
+    let halves = app::reports::detail(app.ledger(), whole).await.unwrap().of_group.unwrap().halves;
+    assert!(halves.len() == 2 && halves.contains(&half.id.to_string()), "{halves:?}");
     let bad = world.get(&app, &ids[37]).await;
     assert_eq!(bad.status, Status::Failed);
     assert!(bad.error.unwrap().contains("ValueError"));
@@ -165,16 +172,16 @@ async fn two_groups_whose_halves_all_fail_stop_the_splitting_until_the_breaker_c
         let blob = world.get(&app, id).await.blob;
         world.fail_whatever_reads(&blob.url);
     }
-    minutes(&world, &app, 4).await;
+    minutes(&world, &app, 12).await;
     let jobs = world.jobs().len();
-    // All eight groups were sent at once; then the halves of those that failed before the second pair was known.
-    assert!(jobs <= 8 + 16, "{jobs} jobs of a model that fails by everything, where files alone would be 64");
+    // All eight groups were sent at once; then the halves of those that failed before the second pair was known, and what probes.
+    assert!(jobs <= 8 + 16 + 8, "{jobs} jobs of a model that fails by everything, where all halves would be 120");
     let waits = world.statuses(&app).await;
     assert!(waits.get(&Status::Grouped).is_some_and(|members| *members > 0), "{waits:?}");
 }
 
 #[tokio::test]
-async fn a_member_names_its_group_and_a_group_how_many_it_has() {
+async fn a_member_names_its_group_and_a_group_its_members_and_halves() {
     let world = World::with_rules(&by_time(100));
     let app = world.app();
     let ids = uploads(&world, &app, 2).await;
@@ -187,6 +194,10 @@ async fn a_member_names_its_group_and_a_group_how_many_it_has() {
     assert_eq!(shown(&ids[0]).await.group, Some(group.id.to_string()));
     let whole = shown(group.id.as_str()).await;
     assert_eq!((whole.members, whole.status), (Some(2), "running"));
+    let detail = app::reports::detail(app.ledger(), group).await.unwrap();
+    let members = detail.of_group.unwrap().group_members;
+    let told: Vec<_> = members.iter().map(|member| (&*member.id, member.state)).collect();
+    assert_eq!(told, [(&*ids[0], "copied"), (&*ids[1], "copied")]);
 }
 
 #[tokio::test]

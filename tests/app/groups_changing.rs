@@ -10,6 +10,7 @@ use serde_json::json;
 use time::Duration;
 
 use super::groups::{by_time, copies, group_of, minutes, order, rules, until_final, upload, uploads, url};
+use super::groups_interrupted::{tick_with_errors, world_without_seals};
 use super::renames::tick;
 use crate::support::world::{Fault, World};
 
@@ -187,6 +188,100 @@ async fn a_file_that_was_scored_in_a_group_is_scored_again_and_a_failed_one_retr
         "the first scoring of what is scored again stays"
     );
     assert_eq!(world.jobs().len(), jobs + 2, "what is retried has waited long enough, what is scored again is new");
+}
+
+#[tokio::test]
+async fn copies_stay_for_twenty_minutes_after_the_end_of_a_group_that_was_copied_late() {
+    let world = World::with_rules(&by_time(100));
+    let app = world.app();
+    let ids = uploads(&world, &app, 2).await;
+    world.next_publish_faults([Fault::LostRequest, Fault::LostRequest]);
+    world.later(Duration::minutes(6));
+    let report = app.tick(world.now() + Duration::minutes(5)).await.unwrap();
+    assert_eq!(report.errors, 0, "{report:?}");
+    tick(&world, &app, Duration::minutes(40)).await;
+    let group = group_of(&world, &app, &ids[0]).await;
+    assert_eq!(copies(&world, &group).len(), 2, "they are made long after the group was");
+    tick(&world, &app, Duration::minutes(1)).await;
+    minutes(&world, &app, 1).await;
+    assert_eq!(group_of(&world, &app, &ids[0]).await.status, Status::Scored);
+    for _ in 0..3 {
+        tick(&world, &app, Duration::minutes(6)).await;
+        assert_eq!(copies(&world, &group).len(), 2, "one whose answer was lost may still come");
+    }
+    minutes(&world, &app, 8).await;
+    assert_eq!(copies(&world, &group).len(), 0);
+}
+
+#[tokio::test]
+async fn a_rule_that_groups_no_more_lets_what_waits_go_alone_and_open_groups_end() {
+    let grouping = World::with_rules(&by_time(4));
+    let app = grouping.app();
+    let ids = uploads(&grouping, &app, 3).await;
+    grouping.fail_whatever_reads(&url(1));
+    tick(&grouping, &app, Duration::minutes(6)).await;
+    grouping.end_jobs(&lifecycle::JobStatus::Completed);
+    tick(&grouping, &app, Duration::minutes(1)).await;
+    let waits = upload(&grouping, &app, "eu/later.csv").await;
+    // Of the next group nobody writes the row.
+    world_without_seals(&grouping);
+    tick_with_errors(&grouping, &app, Duration::minutes(6)).await;
+    grouping.store.heal();
+    let left_behind = waits;
+    let waits = upload(&grouping, &app, "eu/last.csv").await;
+    assert_eq!(status(&grouping, &app, &left_behind).await, Status::Grouped);
+    let without = json!({"rules": [{"id": "claims", "match": {"container": "claims"}, "endpoint": {"uri": "https://heart.example/jobs"}}]});
+    let mut world = grouping.clone();
+    world.rules = lifecycle::Rules::read(&without.to_string()).unwrap();
+    let app = world.app();
+    until_final(&world, &app, 40).await;
+    assert_eq!(world.statuses(&app).await, [(Status::Scored, 4), (Status::Failed, 1)].into());
+    assert_eq!(status(&world, &app, &ids[1]).await, Status::Failed, "its group was split all the same");
+    for id in [&waits, &left_behind] {
+        assert!(why_alone(&world, &app, id).await.contains("does not group any more"));
+    }
+}
+
+#[tokio::test]
+async fn files_for_different_endpoints_share_no_job_and_a_group_goes_where_its_files_were_to_go() {
+    let before = World::with_rules(&by_time(100));
+    let app = before.app();
+    let old = uploads(&before, &app, 2).await;
+    let mut world = before.clone();
+    let rule = json!({
+        "id": "claims", "match": {"container": "claims"}, "group": {"by": "time"}, "generation": 1,
+        "endpoint": {"uri": "https://other.example/jobs", "deployment": "blue"},
+    });
+    world.rules = lifecycle::Rules::read(&json!({ "rules": [rule] }).to_string()).unwrap();
+    let app = world.app();
+    let new = [upload(&world, &app, "us/a.csv").await, upload(&world, &app, "us/b.csv").await];
+    tick(&world, &app, Duration::minutes(6)).await;
+    for ids in [&old[..], &new[..]] {
+        let (member, group) = (world.get(&app, &ids[0]).await, group_of(&world, &app, &ids[0]).await);
+        assert_eq!(group.group().unwrap().members.len(), 2);
+        assert_eq!(
+            (group.endpoint.as_str(), group.deployment.as_deref(), group.generation),
+            (member.endpoint.as_str(), member.deployment.as_deref(), member.generation)
+        );
+    }
+    let mut endpoints: Vec<_> = world.jobs().into_iter().map(|job| job.endpoint).collect();
+    endpoints.sort();
+    assert_eq!(endpoints, ["https://heart.example/jobs", "https://other.example/jobs"]);
+}
+
+#[tokio::test]
+async fn a_file_on_hold_takes_no_place_in_a_group_and_one_that_is_not_copied_waits_for_nobody() {
+    let world = World::with_rules(&by_time(3));
+    let app = world.app();
+    let ids = uploads(&world, &app, 4).await;
+    order(&world, &app, &ids[0], Verb::Hold).await;
+    world.copy_no_file(&url(1));
+    tick(&world, &app, Duration::minutes(1)).await;
+    assert_eq!(group_of(&world, &app, &ids[3]).await.group().unwrap().members.len(), 3, "the group is full without it");
+    tick(&world, &app, Duration::minutes(2)).await;
+    tick(&world, &app, Duration::minutes(2)).await;
+    assert_eq!(world.jobs().len(), 2, "it runs alone beside the group, which has not ended");
+    assert_eq!(status(&world, &app, &ids[0]).await, Status::Queued);
 }
 
 #[tokio::test]

@@ -501,7 +501,7 @@ impl Driver {
     async fn observe(&self, scoring: &Scoring) -> Observed {
         match &self.reach {
             // No slot is claimed for what may not go.
-            Reach::Services { .. } if scoring.on_hold.is_some() || scoring.waits_for_group() => {
+            Reach::Services { .. } if scoring.on_hold.is_some() || scoring.is_to_be_grouped(self.rule(scoring)) => {
                 Observed::of(Observation::Nothing, self.clock.now())
             }
             Reach::Services { admission, .. } if scoring.status == Status::Queued => {

@@ -86,7 +86,7 @@ pub fn decide(scoring: &Scoring, rule: Option<&Rule>, observation: &Observation,
             wait(format!("rule `{}` is not in the rules any more; put it back to have this scored", scoring.rule))
         }
         (Status::Queued, _) if scoring.on_hold.is_some() => wait(scoring.on_hold.clone().unwrap_or_default()),
-        (Status::Queued, _) if scoring.waits_for_group() => {
+        (Status::Queued, _) if scoring.is_to_be_grouped(rule) => {
             wait("it waits for others of its group (`group` of its rule)".to_owned())
         }
         (Status::Queued, _) if scoring.due > now => wait(format!("back-off until {}", utc_text(scoring.due))),

@@ -99,6 +99,19 @@ impl MemberState {
         }
     }
 
+    /// What became of the member, for people.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Sealed => "to be copied",
+            Self::Staged => "copied",
+            Self::Left => "left the group",
+            Self::Changed => "changed before it was copied, and goes alone",
+            Self::NotCopied => "not copied by the storage, and goes alone",
+            Self::Named => "named by the output",
+            Self::NotNamed => "not named by the output, and goes alone",
+        }
+    }
+
     /// What a letter stands for.
     pub fn of_letter(letter: char) -> Option<Self> {
         Self::ALL.into_iter().find(|state| state.letter() == letter)

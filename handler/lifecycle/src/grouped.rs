@@ -3,6 +3,7 @@
 use crate::failure::FailureCause;
 use crate::group::{Group, Grouping};
 use crate::id::ScoringId;
+use crate::rule::Rule;
 use crate::scoring::Scoring;
 use crate::status::Status;
 
@@ -38,6 +39,11 @@ impl Scoring {
     /// It waits until a group is made of it and others.
     pub fn waits_for_group(&self) -> bool {
         matches!(self.grouping.as_deref(), Some(Grouping::Waits))
+    }
+
+    /// The same, as long as its rule says so: taken out of groups, what waits goes as any other does.
+    pub fn is_to_be_grouped(&self, rule: Option<&Rule>) -> bool {
+        self.waits_for_group() && rule.is_none_or(|rule| rule.group.is_some())
     }
 
     /// It failed as a group of several by what one of its files may have caused, and its halves are tried.

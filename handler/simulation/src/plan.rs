@@ -436,7 +436,17 @@ impl Plan {
                 input_changes.push(ChangeAt { at, url: upload(versions).url(), change: InputChange::Delete });
             }
         }
-        Self { bad, ..Self::of_two_processes(rule, uploads, deliveries, input_changes) }
+        let plan = Self::of_two_processes(rule, uploads, deliveries, input_changes);
+        let mut rules_changes = Vec::new();
+        if draw.chance(200) {
+            // Deployed without `group` for some time, while groups are open.
+            let from = draw.seconds(0, 1_500);
+            let alone = plan.rules.clone().changed(|rule| rule.group = None);
+            rules_changes.push(RulesChange { at: from, rules: alone, without: None });
+            let until = from + draw.seconds(60, 1_200);
+            rules_changes.push(RulesChange { at: until, rules: plan.rules.clone(), without: None });
+        }
+        Self { bad, rules_changes, ..plan }
     }
 
     /// So many blobs of which sweeps learn what no event told, whatever else goes wrong; of a thousand events so many are lost, and as many come twice.

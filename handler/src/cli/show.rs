@@ -100,6 +100,11 @@ fn print(detail: &ScoringDetail, sentence: &str, out: &mut dyn Write) -> std::io
         ("bytes", s.output_bytes.map(|bytes| bytes.to_string())),
         ("group", s.group.clone()),
         ("members", s.members.map(|members| members.to_string())),
+        ("halfOf", detail.of_group.as_ref().and_then(|group| group.half_of.clone())),
+        (
+            "halves",
+            detail.of_group.as_ref().filter(|group| !group.halves.is_empty()).map(|group| group.halves.join(", ")),
+        ),
         ("replacedBy", s.replaced_by.clone()),
         ("inPlaceOf", s.in_place_of.clone()),
         ("waits", detail.waits.clone()),
@@ -112,6 +117,10 @@ fn print(detail: &ScoringDetail, sentence: &str, out: &mut dyn Write) -> std::io
         if let Some(value) = value {
             writeln!(out, "  {name:8} {}", visible(&value))?;
         }
+    }
+    for member in detail.of_group.iter().flat_map(|group| &group.group_members) {
+        let reason = member.reason.as_ref().map(|reason| format!(": {}", visible(reason))).unwrap_or_default();
+        writeln!(out, "    {}  {}{reason}", member.id, member.state)?;
     }
     writeln!(out, "  history  (UTC)")?;
     for row in &detail.unreadable {

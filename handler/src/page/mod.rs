@@ -44,8 +44,8 @@ pub use self::results::{MAX_PREVIEW, ResultFile, Results, text_of};
 
 /// Scorings on one page.
 const ROWS: usize = 100;
-/// Pages of an index that somebody who looks waits for.
-const PAGES: usize = 2;
+/// Pages of an index that somebody who looks waits for; a press goes on behind them.
+const PAGES: usize = 1;
 
 /// What a page shows, and to whom.
 pub struct PageOptions {
@@ -237,10 +237,6 @@ async fn index(State(site): State<Site>, headers: HeaderMap, asked: Asked) -> Re
 }
 
 async fn drawn_index(site: Site, asked: Arc<Asked>) -> Response {
-    let rows = match site.rows("", &asked, PAGES).await {
-        Ok(rows) => rows,
-        Err(answer) => return answer,
-    };
     let now = (site.clock)();
     let read = async {
         let mut report = reports::status(&site.ledger, now, None).await?;
@@ -249,7 +245,12 @@ async fn drawn_index(site: Site, asked: Arc<Asked>) -> Response {
         let phases = site.measured.at(now, &site.ledger).await?;
         Ok::<_, ledger::Error>((report, pending, phases))
     };
-    let (report, pending, phases) = match read.await {
+    let (rows, read) = tokio::join!(site.rows("", &asked, PAGES), read);
+    let rows = match rows {
+        Ok(rows) => rows,
+        Err(answer) => return answer,
+    };
+    let (report, pending, phases) = match read {
         Ok(read) => read,
         Err(error) => return site.unreadable("", &error),
     };

@@ -268,7 +268,8 @@ impl Services {
             Ok(output) => output,
             Err(inconclusive) => return cannot_look(inconclusive),
         };
-        let verify = rule.and_then(|rule| rule.group.as_ref()).map_or(VerifyMembers::Off, |group| group.verify_members);
+        // A rule that does not group any more says nothing of it: members are asked for as by default.
+        let verify = rule.and_then(|rule| rule.group.as_ref()).map(|group| group.verify_members).unwrap_or_default();
         let by = match verify {
             VerifyMembers::Column => NamedBy::Text,
             VerifyMembers::File => NamedBy::FileNames,

@@ -32,7 +32,9 @@ pub use limits::{LimitView, limits, waits_for};
 pub use list::{MAX_LOOKED, Newest, newest, newest_of_pages};
 pub use pending::{PendingList, PendingView, pending};
 pub use phase_times::{PhaseTime, phase_times};
-pub use scorings::{Found, PublicationView, ScoringDetail, ScoringView, UnreadableView, detail, detail_of};
+pub use scorings::{
+    Found, GroupView, MemberView, PublicationView, ScoringDetail, ScoringView, UnreadableView, detail, detail_of,
+};
 pub use status::{HourView, StatusReport, status};
 pub use sweeps::SweepView;
 pub use text::{duration_text, path, shortened, utc_text};

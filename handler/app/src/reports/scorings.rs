@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use lifecycle::group::Member;
 use lifecycle::publishing::{Publication, PublicationEnd, Publishing};
 use lifecycle::redact::redacted;
 use lifecycle::{Entry, FailureCause, NotedResult, Scoring, ScoringId};
@@ -221,6 +222,33 @@ impl From<Unreadable> for UnreadableView {
     }
 }
 
+/// Who shares the job of a group, and where it comes from.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GroupView {
+    /// The group that failed and of which this is a half.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub half_of: Option<String>,
+    /// The halves that are tried since it failed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub halves: Vec<String>,
+    /// Its members, in the order in which they came.
+    pub group_members: Vec<MemberView>,
+}
+
+/// One member of a group.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MemberView {
+    /// Its scoring.
+    pub id: String,
+    /// What became of it in this group, in a few words.
+    pub state: &'static str,
+    /// Why the storage does not copy it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
 /// A scoring with its history.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ScoringDetail {
@@ -230,6 +258,9 @@ pub struct ScoringDetail {
     /// Why it is not submitted yet, while it is queued.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub waits: Option<String>,
+    /// If it is a group: of whom.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub of_group: Option<GroupView>,
     /// Everything that happened, oldest first.
     pub history: Vec<Entry>,
     /// Lines of the history that cannot be read.
@@ -256,11 +287,32 @@ pub async fn detail(ledger: &Ledger, scoring: Scoring) -> Result<ScoringDetail, 
     let waits = waits_for(&controls, &scoring).map(|text| redacted(&text).into_owned());
     let unreadable = unreadable.into_iter().map(Into::into).collect();
     let newer = newer_there(ledger, &scoring).await?;
+    let of_group = group_of(ledger, &scoring).await?;
     let mut scoring = ScoringView::from(scoring);
     for (publication, newer) in scoring.publications.iter_mut().zip(newer) {
         publication.newer_there = newer;
     }
-    Ok(ScoringDetail { scoring, waits, history, unreadable })
+    Ok(ScoringDetail { scoring, waits, of_group, history, unreadable })
+}
+
+async fn group_of(ledger: &Ledger, scoring: &Scoring) -> Result<Option<GroupView>, ledger::Error> {
+    let Some(group) = scoring.group() else { return Ok(None) };
+    let mut halves = Vec::new();
+    if scoring.splits() {
+        for half in [scoring.id.half(0), scoring.id.half(1)] {
+            halves.extend(ledger.get(&half).await?.map(|(half, _)| half.id.to_string()));
+        }
+    }
+    let member = |member: &Member| MemberView {
+        id: member.id.to_string(),
+        state: member.state.words(),
+        reason: group.reasons.get(&member.id).map(|reason| redacted(reason).into_owned()),
+    };
+    Ok(Some(GroupView {
+        half_of: group.half_of.as_ref().map(ToString::to_string),
+        halves,
+        group_members: group.members.iter().map(member).collect(),
+    }))
 }
 
 /// Of each publication the scoring whose newer result was published there since, if there is one.

@@ -3,6 +3,7 @@
 use lifecycle::Status;
 use lifecycle::redact::redacted;
 use time::{Duration, OffsetDateTime};
+use tokio::try_join;
 
 use super::breakers::{BreakerView, breakers};
 use super::coverage::{CoverageView, Tally, unaccounted};
@@ -105,13 +106,21 @@ pub async fn status(
     events_within: Option<Duration>,
 ) -> Result<StatusReport, ledger::Error> {
     let since = now - Duration::days(1);
-    let in_flight = ledger.in_flight().await?;
-    let (ended, unreadable_ends) = ledger.counted_since(since).await?;
-    let quarantined = ledger.quarantined(since, MAX_EVENTS).await?;
-    let skipped = ledger.recorded_events(RecordedEvent::Skipped, since, MAX_EVENTS).await?.len();
-    let (controls, unreadable) = ledger.readable_controls().await?;
-    let unacknowledged = ledger.unacknowledged(MAX_EVENTS).await?;
-    let (sweeps, unreadable_places) = sweeps(ledger, now).await?;
+    let unacknowledged = async {
+        let rows = ledger.unacknowledged(MAX_EVENTS).await?;
+        let left = ledger.not_made_up_for(&rows).await?;
+        Ok::<_, ledger::Error>((rows, left))
+    };
+    let recorded = async {
+        let quarantined = ledger.quarantined(since, MAX_EVENTS).await?;
+        let skipped = ledger.recorded_events(RecordedEvent::Skipped, since, MAX_EVENTS).await?.len();
+        Ok::<_, ledger::Error>((quarantined, skipped))
+    };
+    // Side by side: each is a few requests that wait for the store, and somebody waits for all of them.
+    let (in_flight, (ended, unreadable_ends), (unacknowledged, not_made_up_for), (quarantined, skipped)) =
+        try_join!(ledger.in_flight(), ledger.counted_since(since), unacknowledged, recorded)?;
+    let ((controls, unreadable), (sweeps, unreadable_places)) =
+        try_join!(ledger.readable_controls(), sweeps(ledger, now))?;
     let unreadable: Vec<&Unreadable> = in_flight
         .unreadable
         .iter()
@@ -154,7 +163,6 @@ pub async fn status(
         findings: Vec::new(),
     };
     let dead_letters = ledger.dead_letters().await?;
-    let unacknowledged = ledger.not_made_up_for(&unacknowledged).await?;
     let quarantined: Vec<_> = quarantined.iter().filter(|event| event.acknowledged.is_none()).cloned().collect();
     report.findings = findings(&Seen {
         task_hub: ledger.task_hub(),
@@ -164,7 +172,7 @@ pub async fn status(
         rules: ledger.rules_problem().await?,
         in_flight: &in_flight,
         ended: &ended,
-        unacknowledged: &unacknowledged,
+        unacknowledged: &not_made_up_for,
         breakers: &report.breakers,
         limits: &report.limits,
         sweeps: &report.sweeps,

@@ -26,7 +26,7 @@ use crate::admission::Admission;
 use crate::clock::LedgerClock;
 use crate::driver::{Driver, Evidence};
 use crate::error::{Error, during, error_chain};
-use crate::ledger::{Acceptance, Announced, InFlight, InGroup, Ledger};
+use crate::ledger::{self, Acceptance, Announced, InFlight, InGroup, Ledger, StagedFolder};
 use crate::ports::Blobs;
 
 /// Members of one group that are moved at one time.
@@ -35,10 +35,12 @@ const MAX_CONCURRENT_MEMBERS: usize = 16;
 const MAX_CONCURRENT_GROUPS: usize = 4;
 /// A group that is not there is sealed by others once its members named it for so long: whoever made it is taken for dead.
 const SEALED_WITHIN: Duration = Duration::minutes(2);
-/// Copies are removed no earlier than this after their group was sealed: one whose answer was lost may still arrive.
+/// Copies are removed no earlier than this after their group ended: one whose answer was lost may still arrive.
 const REMOVED_AFTER: Duration = Duration::minutes(20);
-/// Folders whose copies one tick removes, of each shard.
-const MAX_REMOVED: usize = 20;
+/// Folders that one tick asks about, of each shard: more than are in use at one time, so that none stands in the way of another.
+const MAX_FOLDERS: usize = 1_000;
+/// Folders whose copies one tick removes.
+const MAX_REMOVED: usize = 320;
 
 /// What a walk has seen of groups.
 #[derive(Default)]
@@ -88,7 +90,7 @@ impl GroupsSeen {
                     let place = WaitingPlace { endpoint, deployment, folder: folder.clone() };
                     waiting.push(Waiting { id: row.id.clone(), place, bytes: *bytes, created: row.created });
                 }
-                row.status == Status::Queued
+                row.status == Status::Queued && rules.get(&row.rule).is_none_or(|rule| rule.group.is_some())
             }
             Some(InGroup::Member(group)) => {
                 let (members, since) = self.members.entry(group.clone()).or_insert((Vec::new(), row.since));
@@ -209,7 +211,7 @@ impl Groups {
                 return Ok(Vec::new());
             }
             tracing::warn!(group = %id, members = members.len(), "group {id} was left behind before it was sealed, and is sealed now");
-            return Ok(self.seal_of_members(id, members).await?.into_iter().collect());
+            return self.seal_left_behind(id, members, deadline, counts).await;
         };
         let Some(group) = scoring.group() else { return Ok(Vec::new()) };
         let (known, late): (Vec<_>, Vec<_>) = members.into_iter().partition(|member| group.state_of(member).is_some());
@@ -231,6 +233,26 @@ impl Groups {
         }
         self.end_members(id, known, |member| end_of(&scoring, group, member), deadline, counts).await;
         Ok(Vec::new())
+    }
+
+    /// Seals a group that nobody did, with those that name it. Where their rule does not group any more each goes alone.
+    async fn seal_left_behind(
+        &self,
+        id: &ScoringId,
+        members: Vec<ScoringId>,
+        deadline: OffsetDateTime,
+        counts: &Counts,
+    ) -> Result<Vec<ScoringId>, Error> {
+        let Some(first) = members.first() else { return Ok(Vec::new()) };
+        let Some((first, _)) = self.ledger.get(first).await.map_err(during("reading a member"))? else {
+            return Ok(Vec::new());
+        };
+        if self.rules.get(&first.rule).is_none_or(|rule| rule.group.is_none()) {
+            let alone = |_: &ScoringId| MemberEnd::Alone("its rule does not group any more".to_owned());
+            self.end_members(id, members, alone, deadline, counts).await;
+            return Ok(Vec::new());
+        }
+        Ok(self.seal(id, members, &first, None).await?.into_iter().collect())
     }
 
     async fn end_members(
@@ -264,6 +286,13 @@ impl Groups {
         let staged: BTreeSet<&ScoringId> = group.staged().collect();
         let (staying, leaving): (Vec<_>, Vec<_>) = members.into_iter().partition(|member| staged.contains(member));
         self.end_members(&scoring.id, leaving, |member| end_of(scoring, group, member), deadline, counts).await;
+        if self.rules.get(&scoring.rule).is_none() {
+            let alone = |_: &ScoringId| {
+                MemberEnd::Alone("its group failed, and its rule is not in the rules any more".to_owned())
+            };
+            self.end_members(&scoring.id, staying, alone, deadline, counts).await;
+            return Ok(Vec::new());
+        }
         if let Some(suspect) = self.suspect(scoring, group).await? {
             tracing::info!(group = %scoring.id, "group {} is not split: {suspect}", scoring.id);
             return Ok(Vec::new());
@@ -413,9 +442,14 @@ impl Groups {
         }
         let now = self.clock.now();
         let Some(rule) = self.rules.get(&like.rule) else { return Ok(None) };
-        let Some(settings) = &rule.group else { return Ok(None) };
+        // A half lies beside the whole, whatever its rule says by now.
+        let container = match (half_of, &rule.group) {
+            (Some(_), _) => like.blob.container.as_str(),
+            (None, Some(settings)) => &settings.staging,
+            (None, None) => return Ok(None),
+        };
         let ledger = self.ledger.id().await.map_err(during("reading the ledger's id"))?;
-        let folder = match staging_folder(&like.blob, &settings.staging, ledger, id) {
+        let folder = match staging_folder(&like.blob, container, ledger, id) {
             Ok(folder) => folder,
             Err(why) => {
                 tracing::error!(group = %id, error = %error_chain(&why), "group {id} has no place for its copies");
@@ -476,7 +510,7 @@ impl Groups {
     /// Removes the copies of groups that nobody needs any more, and of those that are older than `stagingLife`.
     async fn remove_copies(&self, needed: &BTreeSet<ScoringId>, deadline: OffsetDateTime, counts: &Counts) {
         let now = self.clock.now();
-        let folders = match self.ledger.staged_folders(MAX_REMOVED).await {
+        let folders = match self.ledger.staged_folders(MAX_FOLDERS).await {
             Ok(folders) => folders,
             Err(error) => {
                 counts.errors(1);
@@ -484,29 +518,51 @@ impl Groups {
                 return;
             }
         };
+        let mut emptied = 0;
         for staged in folders {
-            if self.clock.now() >= deadline {
+            if self.clock.now() >= deadline || emptied >= MAX_REMOVED {
                 return;
             }
-            let settings = self.rules.get(&staged.rule).and_then(|rule| rule.group.as_ref());
-            let life = settings.map_or(Duration::days(7), |settings| settings.staging_life.0);
-            let is_over = now - staged.since > life;
-            if !is_over && (needed.contains(&staged.group) || now - staged.since < REMOVED_AFTER) {
-                continue;
-            }
             let removed = async {
+                if !self.may_go(&staged, needed, now).await.map_err(|error| error_chain(&error))? {
+                    return Ok(false);
+                }
                 let removed = self.driver.remove_copies(&staged.folder).await.map_err(|error| error_chain(&error))?;
                 // What is forgotten was found empty: who dies while copies are removed leaves them to the next tick.
                 if removed == 0 {
                     self.ledger.forget_staged_folder(&staged.group).await.map_err(|error| error_chain(&error))?;
                 }
-                Ok::<_, String>(())
+                Ok::<_, String>(true)
             };
-            if let Err(why) = removed.await {
-                counts.errors(1);
-                tracing::warn!(group = %staged.group, error = why, "the copies of group {} were not removed", staged.group);
+            match removed.await {
+                Ok(is_empty) => emptied += usize::from(is_empty),
+                Err(why) => {
+                    counts.errors(1);
+                    tracing::warn!(group = %staged.group, error = why, "the copies of group {} were not removed", staged.group);
+                }
             }
         }
+    }
+
+    /// Whether copies are needed no more, or have been there for `stagingLife`. Counted from the end of their group and not from its
+    /// beginning, as a process that was stopped for long may have copied them just before that.
+    async fn may_go(
+        &self,
+        staged: &StagedFolder,
+        needed: &BTreeSet<ScoringId>,
+        now: OffsetDateTime,
+    ) -> Result<bool, ledger::Error> {
+        let settings = self.rules.get(&staged.rule).and_then(|rule| rule.group.as_ref());
+        let life = settings.map_or(Duration::days(7), |settings| settings.staging_life.0);
+        if now - staged.since > life {
+            return Ok(true);
+        }
+        if needed.contains(&staged.group) || now - staged.since < REMOVED_AFTER {
+            return Ok(false);
+        }
+        let group = self.ledger.get(&staged.group).await?;
+        let ended = group.map(|(group, _)| group.completed.unwrap_or(group.updated));
+        Ok(ended.is_none_or(|ended| now - ended >= REMOVED_AFTER))
     }
 
     async fn tell(&self, id: &ScoringId, observation: Observation, counts: &Counts) {

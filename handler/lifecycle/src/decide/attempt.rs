@@ -6,6 +6,7 @@ use super::step::{DecideContext, Effect, Step};
 use super::unknown::{record_orphan, remember};
 use crate::duration::utc_text;
 use crate::failure::{FailureCause, remedy};
+use crate::group::Grouping;
 use crate::id::WorkspaceId;
 use crate::job::{Answer, Job, JobStatus};
 use crate::rule::Rule;
@@ -30,6 +31,9 @@ impl DecideContext<'_> {
         let (lease, now) = (self.policy.lease(), self.now);
         let reason = if again { "a slot is free; the same request is sent again" } else { "a slot is free" };
         self.transition(Event::SlotFree, reason.to_owned(), Effect::Submit, |next| {
+            if next.waits_for_group() {
+                next.grouping = Some(Box::new(Grouping::Alone("its rule does not group any more".to_owned())));
+            }
             if !again {
                 // A new attempt has a new output path, as what an earlier one wrote, or goes on writing, must not be
                 // taken for its result. The submission is kept as it is sent: the rule may change before a lost answer

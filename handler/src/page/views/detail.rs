@@ -1,6 +1,6 @@
 //! The page of one scoring: where it is, how it came there, what can be ordered of it.
 
-use app::reports::{ScoringDetail, duration_text, utc_text};
+use app::reports::{MemberView, ScoringDetail, duration_text, utc_text};
 use axum::response::Response;
 use lifecycle::Status;
 use maud::{Markup, html};
@@ -40,6 +40,7 @@ pub(in crate::page) fn detail(frame: &Frame<'_>, detail: &Detail<'_>) -> Respons
             (facts(frame, found))
             @if let Ok(known) = known { (wide("State diagram", &diagram(known, &moves(&found.history)))) }
             (bars(&stays(&found.history, *now)))
+            @if let Some(group) = &found.of_group { (members(frame, &group.group_members)) }
             (history(found))
         }
         @if let Some(token) = frame.token { (orders(frame, token, detail)) }
@@ -64,9 +65,14 @@ fn facts(frame: &Frame<'_>, found: &ScoringDetail) -> Markup {
                 dt { "logs" } dd { a href=(link) rel="noreferrer" { "outputs and logs in Azure ML studio" } }
             }
             @if let Some(uris) = s.all_outputs() { dt { "output" } dd { code { (uris) } @if let Some(bytes) = s.output_bytes { " · " (bytes) " bytes" } } }
+            @if let Some(group) = &s.group { dt { "group" } dd { (scoring(frame, group)) } }
+            @if let Some(group) = &found.of_group {
+                @if let Some(whole) = &group.half_of { dt { "half of" } dd { (scoring(frame, whole)) } }
+                @for half in &group.halves { dt { "half" } dd { (scoring(frame, half)) } }
+            }
             @if let Some(published) = s.all_publications() { dt { "published" } dd { code { (published) } } }
             @for (what, id) in [("replaced by", &s.replaced_by), ("in place of", &s.in_place_of)] {
-                @if let Some(id) = id { dt { (what) } dd { a href={ (frame.up) "scorings/" (id) } { code { (id) } } } }
+                @if let Some(id) = id { dt { (what) } dd { (scoring(frame, id)) } }
             }
             @if !s.orphaned_jobs.is_empty() { dt { "orphaned jobs" } dd { (s.orphaned_jobs.join(", ")) } }
             @if let Some(text) = &s.last_error { dt { "last error" } dd { (text) } }
@@ -74,6 +80,30 @@ fn facts(frame: &Frame<'_>, found: &ScoringDetail) -> Markup {
             @if let Some(text) = s.remedy { dt { "remedy" } dd { (text) } }
         }
     }
+}
+
+/// The id of another scoring, by which one comes to it.
+fn scoring(frame: &Frame<'_>, id: &str) -> Markup {
+    html! { a href={ (frame.up) "scorings/" (id) } { code { (id) } } }
+}
+
+/// Who shares a group's job.
+fn members(frame: &Frame<'_>, members: &[MemberView]) -> Markup {
+    let table = html! {
+        table.stacked {
+            caption { "Members" }
+            thead { tr { th scope="col" { "scoring" } th scope="col" { "in this group" } } }
+            tbody {
+                @for member in members {
+                    tr {
+                        td.name { (scoring(frame, &member.id)) }
+                        td.name { (member.state) @if let Some(reason) = &member.reason { ": " (reason) } }
+                    }
+                }
+            }
+        }
+    };
+    wide("Members", &table)
 }
 
 /// How long it was where, as bars.

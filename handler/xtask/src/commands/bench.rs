@@ -83,9 +83,14 @@ pub(super) fn run(Bench { counts, instructions, quick, json, target }: Bench) ->
 
 /// Each bench in its short form. What it counts is the same in any build, so that of the tests does, which is there already.
 pub(super) fn run_counts() -> Result<()> {
-    for (name, argument) in
-        [("decisions", "--test"), ("ledger", "--test"), ("load", "--counts"), ("lists", "20000"), ("sweep", "20000")]
-    {
+    for (name, argument) in [
+        ("decisions", "--test"),
+        ("ledger", "--test"),
+        ("load", "--counts"),
+        ("lists", "20000"),
+        ("sweep", "20000"),
+        ("groups", "500"),
+    ] {
         told(&mut counts_of(name, argument))?;
     }
     Ok(())
