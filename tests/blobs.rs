@@ -3,15 +3,15 @@
 //!
 //! What storage's failures are taken for is in `endpoint/blobs.rs`; no emulator injects faults.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 
 use app::ledger::{Ledger, LedgerOptions};
-use app::ports::{Blobs as _, Inconclusive};
+use app::ports::{Blobs as _, Inconclusive, NamedBy};
 use app::{App, Parts, Pause};
 use async_trait::async_trait;
-use azure::blobs::AzureBlobs;
+use azure::blobs::{AzureBlobs, CopyLimits};
 use azure::by_identity::ByIdentity;
 use azure::tokens::Tokens;
 use azure_core::http::{AsyncRawResponse, HttpClient, Request, Transport};
@@ -21,7 +21,7 @@ use lifecycle::decide::{Observation, Step, decide};
 use lifecycle::job::{Output, OutputKind};
 use lifecycle::{
     BlobPlace, BlobPrefix, CopySource, LedgerId, OutputSnapshot, PublicationMark, Published, PublishedBlob, Rules,
-    Scoring, Status, StorageHosts, UnversionedBlob, WriteCondition,
+    Scoring, ScoringId, Status, StorageHosts, UnversionedBlob, WriteCondition,
 };
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::json;
@@ -236,6 +236,20 @@ async fn an_output_is_read_in_parts_at_one_version_and_a_folder_by_its_files(pla
     assert!(files(OutputKind::UriFile, "big/none.csv").await.is_empty());
 }
 
+/// Where members of a group are staged, outputs are read for their names: in parts of 4 MiB.
+async fn ids_are_found_in_the_text_or_in_the_names_of_an_outputs_files(place: Emulated) {
+    let ids: Vec<ScoringId> = (0..3).map(|n| format!("{n:x}").repeat(32).parse().unwrap()).collect();
+    let asked: BTreeSet<ScoringId> = ids.iter().cloned().collect();
+    place.put("f/predictions.csv", &format!("{}{}.csv,1\n", " ".repeat((4 << 20) - 16), ids[0])).await;
+    place.put(&format!("f/deeper/{}.csv", ids[1]), "1\n").await;
+    let scoring = with_output(OutputKind::UriFolder, "f");
+    let found = async |by| place.blobs.named_in_outputs(&scoring, &asked, by).await.unwrap();
+    assert_eq!(found(NamedBy::Text).await, BTreeSet::from([ids[0].clone()]));
+    assert_eq!(found(NamedBy::FileNames).await, BTreeSet::from([ids[1].clone()]));
+    let nothing = place.blobs.named_in_outputs(&with_output(OutputKind::UriFolder, "g"), &asked, NamedBy::Text).await;
+    assert_eq!(nothing, Ok(BTreeSet::new()));
+}
+
 /// Within a minute, and of the same size: only its ETag tells.
 async fn what_was_written_again_since_it_was_verified_is_not_downloaded(place: Emulated) {
     let Emulated { account, container, blobs, manager: _manager, .. } = place;
@@ -360,6 +374,7 @@ hold! {
     what_is_listed_is_the_version_that_a_look_sees_under_the_name_that_was_given
     an_output_is_read_in_parts_at_one_version_and_a_folder_by_its_files
     what_was_written_again_since_it_was_verified_is_not_downloaded
+    ids_are_found_in_the_text_or_in_the_names_of_an_outputs_files
     only_what_is_there_not_empty_and_newer_is_scored
 }
 
@@ -382,7 +397,25 @@ async fn index_tags_are_read_with_a_token_and_those_of_a_blob_without_any_are_no
     assert_eq!(changed.into_values().collect::<Vec<_>>(), ["yes"]);
 }
 
-/// The emulator takes no copy from a URL, at once or in blocks (501): what it can be asked is how a document of ours is written, on
+/// *Delete Blob* on a condition, by the blob's own URL, as copies of groups are removed.
+#[tokio::test]
+async fn a_blob_is_removed_in_the_version_that_was_seen_and_in_no_other() {
+    let Some(place) = with_tokens().await else { return };
+    place.put("f/a b#.csv", "1").await;
+    let at = BlobPlace::of_url(place.account.url(&place.container, "f/a%20b%23.csv"));
+    let first = place.blobs.published(&at).await.unwrap().unwrap().etag;
+    place.put("f/a b#.csv", "2").await;
+    let second = place.blobs.published(&at).await.unwrap().unwrap().etag;
+    assert_eq!(place.blobs.remove(&at, &first).await, Ok(()), "another version is no error");
+    assert!(place.blobs.published(&at).await.unwrap().is_some(), "and stays");
+    for _ in 0..2 {
+        assert_eq!(place.blobs.remove(&at, &second).await, Ok(()), "that it is gone is no error");
+        assert_eq!(place.blobs.published(&at).await, Ok(None));
+    }
+}
+
+/// The emulator takes no copy from a URL, at once or in blocks (501: `putBlobFromUrl` and `stageBlockFromURL` of its
+/// `BlockBlobHandler` do nothing but that, in 3.35.0): what it can be asked is how a document of ours is written, on
 /// which conditions, and what a look reads back. Once it takes them, this test says so.
 #[tokio::test]
 async fn a_document_is_written_on_conditions_with_a_mark_that_a_look_reads() {
@@ -408,9 +441,18 @@ async fn a_document_is_written_on_conditions_with_a_mark_that_a_look_reads() {
     let PublishedBlob { etag, len, mark: none } = place.blobs.published(&from).await.unwrap().unwrap();
     assert_eq!(none, None);
     let source = CopySource { at: from, etag, len };
-    let copied = place.blobs.publish(&source, &at("copy.csv"), &WriteCondition::Absent, &mark).await;
+    let by_url = BlobPlace::of_url(place.account.url(&place.container, "copy.csv"));
+    let Emulated { account, container, blobs, manager: _manager, .. } = place;
+    let in_blocks = blobs.with_copy_limits(CopyLimits { one_call: 0, block: 1 });
+    for to in [at("copy.csv"), by_url] {
+        let copied = in_blocks.publish(&source, &to, &WriteCondition::Absent, &mark).await;
+        assert!(copied.unwrap_err().what.contains("501"), "the emulator takes copies now: test them here");
+        assert_eq!(in_blocks.published(&to).await, Ok(None));
+    }
+    let at_once = in_blocks.with_copy_limits(CopyLimits::default());
+    let source = CopySource { at: BlobPlace::of_url(account.url(&container, "p.csv")), ..source };
+    let copied = at_once.publish(&source, &at("copy.csv"), &WriteCondition::Absent, &mark).await;
     assert!(copied.unwrap_err().what.contains("501"), "the emulator takes copies now: test them here");
-    assert_eq!(place.blobs.published(&at("copy.csv")).await, Ok(None));
 }
 
 #[tokio::test]

@@ -138,16 +138,16 @@ async fn a_file_that_the_storage_does_not_copy_goes_alone_and_says_what_the_stor
     let world = World::with_rules(&by_time(100));
     let app = world.app();
     let ids = uploads(&world, &app, 4).await;
-    world.copy_no_file(&url(1));
-    world.copy_no_file(&url(2));
+    world.refuse_copies_of(&url(1));
+    world.refuse_copies_of(&url(2));
     tick(&world, &app, Duration::minutes(6)).await;
     until_final(&world, &app, 20).await;
     assert_eq!((world.jobs().len(), world.statuses(&app).await[&Status::Scored]), (3, 4));
     for id in [&ids[1], &ids[2]] {
         let why = why_alone(&world, &app, id).await;
-        assert!(why.contains("409 CannotVerifyCopySource"), "{why}");
+        assert!(why.contains("409 (CannotVerifyCopySource)"), "{why}");
         let entries = app.ledger().entries(&ScoringId::read(id).unwrap()).await.unwrap();
-        assert!(entries.iter().any(|entry| entry.reason.contains("409 CannotVerifyCopySource")), "so does its history");
+        assert!(entries.iter().any(|entry| entry.reason.contains("409 (CannotVerifyCopySource)")), "so does its history");
     }
 }
 
@@ -156,8 +156,8 @@ async fn a_group_of_which_nothing_can_be_copied_waits_for_the_right_and_then_its
     let world = World::with_rules(&by_time(100));
     let app = world.app();
     let ids = uploads(&world, &app, 2).await;
-    world.copy_no_file(&url(0));
-    world.copy_no_file(&url(1));
+    world.refuse_copies_of(&url(0));
+    world.refuse_copies_of(&url(1));
     tick(&world, &app, Duration::minutes(6)).await;
     let group = group_of(&world, &app, &ids[0]).await;
     assert_eq!(group.status, Status::Staging, "a role that was just given takes minutes to be in force");
@@ -275,7 +275,7 @@ async fn a_file_on_hold_takes_no_place_in_a_group_and_one_that_is_not_copied_wai
     let app = world.app();
     let ids = uploads(&world, &app, 4).await;
     order(&world, &app, &ids[0], Verb::Hold).await;
-    world.copy_no_file(&url(1));
+    world.refuse_copies_of(&url(1));
     tick(&world, &app, Duration::minutes(1)).await;
     assert_eq!(group_of(&world, &app, &ids[3]).await.group().unwrap().members.len(), 3, "the group is full without it");
     tick(&world, &app, Duration::minutes(2)).await;

@@ -1,12 +1,17 @@
-//! What the Azure adapter alone promises of copies: they have the content type of their source, and go on with the blocks that an
-//! earlier try left.
+//! What the Azure adapter alone promises of copies: they have the content type of their source, go on with the blocks that an
+//! earlier try left, and a refusal says the same whichever way a copy is made. The fakes have no containers and no rights of their own.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use lifecycle::{BlobPlace, CopySource, LedgerId, PublicationMark, Published, Scoring, WriteCondition};
+use app::ports::NamedBy;
+use lifecycle::job::OutputKind;
+use lifecycle::publication::{Refusal, RefusalKind};
+use lifecycle::{BlobPlace, CopySource, LedgerId, PublicationMark, Published, Scoring, ScoringId, WriteCondition};
 
 use super::stage::{Ending, Stage as _, scoring};
-use super::stages::Azure;
+use super::stages::{Azure, DELETED};
+use super::staging::STAGING;
 
 /// Longer than what is copied in one call: four blocks of ten bytes, and one of one.
 const LONG: usize = 41;
@@ -127,4 +132,88 @@ async fn a_source_that_is_written_over_while_its_blocks_are_copied_is_not_copied
     write(&input, &"b".repeat(LONG));
     assert_eq!(copied.await, Published::SourceChanged);
     assert_eq!(stage.blobs().published(&to).await, Ok(None));
+}
+
+/// An upload that is copied in one call, or in blocks, and the place in a container of its account.
+async fn upload(stage: &Azure, bytes: usize) -> CopySource {
+    let blob = stage.upload(&format!("{bytes}.csv"), bytes);
+    let seen = stage.blobs().blob(&blob).await.unwrap().unwrap();
+    CopySource { at: BlobPlace::of_url(blob.url), etag: seen.etag.trim_matches('"').to_owned(), len: seen.size }
+}
+
+fn refusal(done: Published) -> Refusal {
+    match done {
+        Published::Refused(refusal) => refusal,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_container_that_is_not_there_and_rights_that_are_not_are_told_apart_however_large_the_source() {
+    for bytes in [7, LONG] {
+        let stage = Azure::start().await;
+        let scoring = scoring(&stage, "a.csv", Ending::Absent).await;
+        let source = upload(&stage, bytes).await;
+        let in_container = |name: &str| BlobPlace::of_url(source.at.uri.replace("/claims/", &format!("/{name}/x/")));
+        let none = refusal(copy(&stage, &source, &in_container(DELETED), &scoring).await);
+        assert_eq!(none.kind, RefusalKind::NoContainer, "{bytes}: {}", none.text);
+        assert!(none.text.contains("make it, or correct"), "{}", none.text);
+        // Uploads may be read and not written.
+        let write = refusal(copy(&stage, &source, &in_container("claims"), &scoring).await);
+        assert_eq!(write.kind, RefusalKind::MayNotWrite, "{bytes}: {}", write.text);
+        assert!(write.text.contains("Storage Blob Data Contributor on the container"), "{}", write.text);
+        for status in [403, 409] {
+            stage.refuse_source(&source.at.uri, status);
+            let read = refusal(copy(&stage, &source, &in_container(STAGING), &scoring).await);
+            assert_eq!(read.kind, RefusalKind::MayNotReadSource, "{bytes}: {}", read.text);
+            assert!(
+                read.text.contains("(CannotVerifyCopySource)") && read.text.contains("Data Reader"),
+                "{}",
+                read.text
+            );
+        }
+        // What may pass is no refusal: it may have been written.
+        stage.refuse_source(&source.at.uri, 503);
+        let mark = PublicationMark::of(&LedgerId::of_random([1; 16]), &scoring, "staged");
+        let to = in_container(STAGING);
+        let unknown = stage.blobs().publish(&source, &to, &WriteCondition::Absent, &mark).await;
+        assert!(unknown.is_err(), "{unknown:?}");
+        assert_eq!(stage.blobs().published(&to).await, Ok(None));
+    }
+}
+
+/// In blocks the source is looked at first, by whom it is read then.
+#[tokio::test]
+async fn a_large_source_that_may_not_be_looked_at_is_refused_as_one_that_may_not_be_copied() {
+    let stage = Azure::start().await;
+    let scoring = scoring(&stage, "a.csv", Ending::Absent).await;
+    let source = upload(&stage, LONG).await;
+    let to = BlobPlace::of_url(source.at.uri.replace("/claims/", &format!("/{STAGING}/x/")));
+    stage.forbid("/claims/");
+    let read = refusal(copy(&stage, &source, &to, &scoring).await);
+    assert_eq!(read.kind, RefusalKind::MayNotReadSource, "{}", read.text);
+    assert!(read.text.contains("403") && read.text.contains(&source.at.uri), "{}", read.text);
+    stage.heal();
+    assert!(matches!(copy(&stage, &source, &to, &scoring).await, Published::Written { .. }));
+}
+
+/// In names of files alone, in texts alone, and where one read ends and the next begins.
+#[tokio::test]
+async fn ids_are_found_in_the_text_or_in_the_names_of_the_files_of_an_output() {
+    let stage = Azure::start().await;
+    let mut scoring = scoring(&stage, "a.csv", Ending::Absent).await;
+    let output = scoring.submission.as_mut().unwrap().outputs.values_mut().next().unwrap();
+    output.kind = OutputKind::UriFolder;
+    let folder = stage.file(&output.uri);
+    let ids: Vec<ScoringId> = (0..4).map(|n| format!("{n:x}").repeat(32).parse().unwrap()).collect();
+    let [border, second, named, longer] = ids.as_slice() else { unreachable!() };
+    // A read is of 4 MiB.
+    let short = &longer.as_str()[1..];
+    write(&folder.join("predictions.csv"), &format!("{}{border},1\n{short},1\n", " ".repeat((4 << 20) - 16)));
+    write(&folder.join("deeper/more.csv"), &format!("a,{second}.csv,1\n"));
+    write(&folder.join(format!("{named}.csv")), "1\n");
+    let asked: BTreeSet<ScoringId> = ids.iter().cloned().collect();
+    let found = async |by| stage.blobs().named_in_outputs(&scoring, &asked, by).await.unwrap();
+    assert_eq!(found(NamedBy::Text).await, BTreeSet::from([border.clone(), second.clone()]));
+    assert_eq!(found(NamedBy::FileNames).await, BTreeSet::from([named.clone()]));
 }

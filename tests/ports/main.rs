@@ -1,7 +1,7 @@
 //! One conformance suite for each port, run over every implementation: what the use cases rely on holds for the Azure
 //! adapters, for the stores, and for the fakes that tests and the simulation stand on.
 //!
-//! `table_store`, `endpoint`, `blobs` and `publishing` are the ports' meaning, written once. What only one implementation promises stands
+//! `table_store`, `endpoint`, `blobs`, `publishing` and `staging` are the ports' meaning, written once. What only one implementation promises stands
 //! beside its run.
 
 // Tests fail by panicking and say on stdout what a failure needs to be understood; the lints that keep both out
@@ -22,6 +22,7 @@ mod endpoint;
 mod publishing;
 mod stage;
 mod stages;
+mod staging;
 #[path = "../support/mod.rs"]
 mod support;
 mod table_store;
@@ -141,5 +142,16 @@ mod conforming {
         a_document_is_written_on_the_same_conditions
         what_lies_in_a_folder_is_listed_page_by_page_and_can_be_copied
         a_published_place_that_cannot_be_looked_at_is_an_error_and_never_none
+    }
+
+    hold! { staging:
+        an_upload_is_copied_by_its_url_and_a_copy_to_another_folder
+        an_upload_that_changed_is_not_copied_by_its_url
+        nothing_is_copied_over_a_copy_that_lies_there
+        what_the_storage_does_not_copy_is_refused_and_others_are_copied
+        a_copy_that_may_not_be_written_is_refused_and_one_without_an_answer_is_an_error
+        a_copy_is_removed_in_the_version_that_was_seen_and_in_no_other
+        a_removal_that_is_not_allowed_is_an_error
+        of_the_output_of_a_group_it_is_told_which_copies_it_names
     }
 }

@@ -58,6 +58,9 @@ pub trait Stage: Send + Sync {
     /// Changes what lies beside the content of an input.
     fn mark_input(&self, blob: &BlobVersion);
 
+    /// From now on the storage refuses to copy this input.
+    fn refuse_to_copy(&self, blob: &BlobVersion);
+
     /// Deletes an input.
     fn delete_input(&self, blob: &BlobVersion);
 

@@ -18,13 +18,14 @@ use lifecycle::{
 use serde_json::json;
 use simulation::{End, Inputs, Sandbox, Written};
 use simulator::{
-    Clock, Container, Datastore, Fault as Planned, FaultKind, Handle, Instead, ManualClock, Route, Timing,
+    Clock, Container, Datastore, Fault as Planned, FaultKind, Handle, Instead, ManualClock, Resources, Route, Timing,
 };
 use stores::fault::Fault;
 use time::macros::datetime;
 use time::{Duration, OffsetDateTime};
 
 use super::stage::{Ending, Stage, name_in_azure, rules_for};
+use super::staging::STAGING;
 use crate::support::identity::Identity;
 use crate::support::world::World;
 
@@ -62,6 +63,9 @@ pub struct Azure {
     serving: tokio::task::JoinHandle<()>,
 }
 
+/// A container in the account of uploads that the app may write to, and that is not there.
+pub const DELETED: &str = "deleted";
+
 const IDENTITY_HEADER: &str = "a secret of the platform";
 
 impl Azure {
@@ -79,11 +83,13 @@ impl Azure {
         let (clock, hand) = Clock::manual(START);
         let timing = Timing { answer: std::time::Duration::ZERO, ..Timing::recorded() };
         let options = simulator::SimulatorOptions {
-            containers: vec![Container {
-                account: "uploads".to_owned(),
-                container: "claims".to_owned(),
-                folder: folder.path().join("claims"),
-            }],
+            containers: ["claims", STAGING, DELETED]
+                .map(|container| Container {
+                    account: "uploads".to_owned(),
+                    container: container.to_owned(),
+                    folder: folder.path().join(container),
+                })
+                .into(),
             datastores: vec![Datastore {
                 name: "workspaceblobstore".to_owned(),
                 account: "results".to_owned(),
@@ -91,6 +97,8 @@ impl Azure {
                 folder: folder.path().join("scores"),
             }],
             published: vec!["workspaceblobstore".to_owned()],
+            staging: [STAGING, DELETED].map(|container| ("uploads".to_owned(), container.to_owned())).into(),
+            resources: Resources { changed: [(format!("containers/{DELETED}"), None)].into(), ..Resources::default() },
             timing,
             behaviour: simulator::Behaviour { omit_outputs, ..simulator::Behaviour::default() },
             nodes: 100,
@@ -125,6 +133,18 @@ impl Azure {
     /// Nothing goes wrong any more.
     pub fn heal(&self) {
         self.handle.set_faults(Vec::new()).unwrap();
+    }
+
+    /// The storage answers with this status to whoever copies from an upload.
+    pub fn refuse_source(&self, url: &str, status: u16) {
+        let file = self.input(url.rsplit('/').next().unwrap());
+        std::fs::write(simulator::sidecar_of(&file), json!({ "copyRefused": status }).to_string()).unwrap();
+    }
+
+    /// Requests about this path are refused until the next fault plan.
+    pub fn forbid(&self, path: &str) {
+        let forbidden = Planned::new(Route::Storage, FaultKind::Forbidden { seconds: u32::MAX }).matching(path);
+        self.handle.set_faults(vec![forbidden]).unwrap();
     }
 
     /// The file that stands for what is at a URI.
@@ -167,8 +187,8 @@ impl Stage for Azure {
     }
 
     fn prepare(&self, scoring: &Scoring, ending: Ending) {
-        // A job whose input is not there fails.
-        if ending != Ending::Failed {
+        // A job whose input is not there fails. A group's are copies.
+        if ending != Ending::Failed && !scoring.is_group() {
             let input = self.folder.path().join(&scoring.blob.container).join(&scoring.blob.path);
             std::fs::write(input, "a\n1\n").unwrap();
         }
@@ -245,6 +265,10 @@ impl Stage for Azure {
         let later = file.metadata().unwrap().modified().unwrap() + std::time::Duration::from_secs(1);
         std::fs::File::options().write(true).open(&file).unwrap().set_modified(later).unwrap();
         assert_ne!(simulator::file_etag(&file.metadata().unwrap()), before);
+    }
+
+    fn refuse_to_copy(&self, blob: &BlobVersion) {
+        self.refuse_source(&blob.url, 409);
     }
 
     fn delete_input(&self, blob: &BlobVersion) {
@@ -361,6 +385,10 @@ impl Stage for InTests {
         self.world.change_inputs(|inputs, now| inputs.mark(&blob.url, now));
     }
 
+    fn refuse_to_copy(&self, blob: &BlobVersion) {
+        self.world.refuse_copies_of(&blob.url);
+    }
+
     fn delete_input(&self, blob: &BlobVersion) {
         self.world.change_inputs(|inputs, now| inputs.delete(&blob.url, now));
     }
@@ -452,6 +480,10 @@ impl Stage for InSimulation {
 
     fn mark_input(&self, blob: &BlobVersion) {
         let _ = self.0.change_inputs(|inputs, now| inputs.mark(&blob.url, now));
+    }
+
+    fn refuse_to_copy(&self, blob: &BlobVersion) {
+        self.0.refuse_copies_of(&blob.url);
     }
 
     fn delete_input(&self, blob: &BlobVersion) {

@@ -524,7 +524,7 @@ impl World {
     }
 
     /// The storage does not copy this upload.
-    pub fn copy_no_file(&self, url: &str) {
+    pub fn refuse_copies_of(&self, url: &str) {
         self.state.lock().unwrap().cloud.bad.not_copied.insert(url.to_owned());
     }
 

@@ -147,8 +147,6 @@ pub struct BadFiles {
 
 /// What a job says that was failed by one of its files.
 const BAD_FILE: &str = "UserError: the scoring command ended with exit status: 1: ValueError: a file is bad";
-/// What the storage says that does not copy a blob.
-const NOT_COPIED: &str = "409 CannotVerifyCopySource: the blob cannot be copied";
 
 impl Cloud {
     /// Makes a job for a submission; `tagged`: the service keeps its tags.
@@ -622,7 +620,8 @@ impl Cloud {
         };
         let Some(there) = there else { return Published::SourceChanged };
         if self.bad.not_copied.contains(&source.at.uri) {
-            return Published::Refused(Refusal { kind: RefusalKind::MayNotReadSource, text: NOT_COPIED.to_owned() });
+            let text = format!("storage answered 409 (CannotVerifyCopySource) about {}", source.at.uri);
+            return Published::Refused(Refusal { kind: RefusalKind::MayNotReadSource, text });
         }
         // Of the copy of an upload the upload is told: the copy between them goes.
         let of_copy = self.publications.at(&source.at.uri).map(|there| there.content.clone());

@@ -81,6 +81,11 @@ impl Sandbox {
         change(&mut self.ports.world.state().cloud.inputs, self.now())
     }
 
+    /// The storage refuses to copy this upload from now on.
+    pub fn refuse_copies_of(&self, url: &str) {
+        self.ports.world.state().cloud.uncopied.insert(url.to_owned());
+    }
+
     /// Puts a blob at a URI.
     pub fn place(&self, uri: &str, bytes: u64) {
         self.ports.world.state().cloud.place(uri, bytes, self.now());

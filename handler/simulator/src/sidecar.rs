@@ -1,6 +1,7 @@
 //! What no file has and a blob does: metadata, index tags and a content type. They stand in a hidden file beside the one that stands
 //! for the blob, `.scorekeeper-blob-NAME.json`:
-//! `{"metadata": {"tenant": "a"}, "indexTags": {"hold": "no"}, "contentType": "text/csv"}`.
+//! `{"metadata": {"tenant": "a"}, "indexTags": {"hold": "no"}, "contentType": "text/csv"}`. `"copyRefused": 409` is the status with which
+//! the storage refuses to copy from it, as users saw of append blobs and of blobs behind firewalls; nobody documents which.
 //!
 //! What a request writes stands there by the ETag of the version that it wrote, the one before beside it: a file and its metadata
 //! cannot change in one moment, and nobody may see the one without the other.
@@ -24,6 +25,8 @@ pub(super) struct Sidecar {
     index_tags: Named,
     #[serde(skip_serializing_if = "Option::is_none")]
     content_type: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) copy_refused: Option<u16>,
     /// Versions that requests wrote, by ETag.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     written: BTreeMap<String, Written>,

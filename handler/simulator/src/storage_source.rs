@@ -46,6 +46,8 @@ pub(super) enum NoSource {
     Forbidden,
     Changed,
     OutOfRange,
+    /// With a status that stands beside the file.
+    Refused(StatusCode),
 }
 
 impl NoSource {
@@ -59,6 +61,7 @@ impl NoSource {
                 "This request is not authorized to perform this operation using this permission.",
             ),
             Self::OutOfRange => (StatusCode::RANGE_NOT_SATISFIABLE, "The range is outside of the blob."),
+            Self::Refused(status) => (status, "Could not verify the copy source."),
             Self::Changed => {
                 let text = "The source condition specified using HTTP conditional header(s) is not met.";
                 return error(StatusCode::PRECONDITION_FAILED, "SourceConditionNotMet", text);
@@ -96,6 +99,9 @@ pub(super) fn open(shared: &Shared, call: &Call) -> Result<Option<Source>, NoSou
     let (_, etag) = version(&facts);
     if call.header("x-ms-source-if-match").is_some_and(|wanted| wanted != "*" && wanted != etag) {
         return Err(NoSource::Changed);
+    }
+    if let Some(status) = sidecar.copy_refused.and_then(|status| StatusCode::from_u16(status).ok()) {
+        return Err(NoSource::Refused(status));
     }
     let (from, length) = match call.header("x-ms-source-range").map(|range| part(range, facts.len())) {
         // Of nothing there is no range that could be read.

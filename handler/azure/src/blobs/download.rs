@@ -17,6 +17,7 @@ use lifecycle::{BlobPlace, Scoring, ScoringId};
 use reqwest::Url;
 use time::OffsetDateTime;
 
+use super::etag::quoted;
 use super::{AzureBlobs, MAX_BLOBS, below, complete, not_found};
 
 /// Bytes that are read at one time, and that a try is repeated for.
@@ -149,6 +150,8 @@ fn is_another(error: &azure_core::Error) -> bool {
     error.http_status().is_some_and(|status| matches!(u16::from(status), 404 | 412))
 }
 
+/// As a condition has it: the list of a folder shows it without quotes.
 fn with_etag(etag: Option<Etag>) -> azure_core::Result<Etag> {
-    etag.ok_or_else(|| azure_core::Error::with_message(ErrorKind::DataConversion, "storage's answer lacks the ETag"))
+    etag.map(|etag| quoted(etag.as_ref()))
+        .ok_or_else(|| azure_core::Error::with_message(ErrorKind::DataConversion, "storage's answer lacks the ETag"))
 }

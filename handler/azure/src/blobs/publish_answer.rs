@@ -13,8 +13,8 @@ use lifecycle::publication::{Published, Refusal, RefusalKind};
 
 use crate::http::retry::may_pass;
 
-const CANNOT_READ_SOURCE: &str = "the storage that is written to cannot read the attempt's own output; the app's identity needs the role \
-     Storage Blob Data Reader on its account, whose firewall must let that storage in";
+const CANNOT_READ_SOURCE: &str = "the storage that is written to cannot read it; the app's identity needs the role Storage Blob Data Reader \
+     on its account, whose firewall must let that storage in; append blobs and archived ones are not copied so";
 const MAY_NOT_WRITE: &str = "the app's identity may not write there; it needs the role Storage Blob Data Contributor on the container, which \
      a deployment gives it for each rule that publishes or groups";
 const FIREWALL: &str = "the account's firewall lets the app not in";
@@ -26,6 +26,12 @@ const IN_THE_WAY: &str = "what lies there cannot be written over (immutable, a f
 /// The service's own id of an answer.
 pub(super) fn request_id_of(headers: &Headers) -> Option<ServiceRequestId> {
     headers.get_optional_str(&"x-ms-request-id".into())?.parse().ok()
+}
+
+/// The source itself was asked about, with the token that a copy reads it by, and says no: a copy would be refused for it.
+pub(super) fn unreadable_source(why: &Inconclusive, from: &str) -> Published {
+    let text = format!("{why} ({from}): {CANNOT_READ_SOURCE}");
+    Published::Refused(Refusal { kind: RefusalKind::MayNotReadSource, text })
 }
 
 /// Nobody answered in time.

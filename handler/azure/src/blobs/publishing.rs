@@ -30,7 +30,7 @@ use reqwest::Url;
 
 use super::etag::{quoted, unquoted};
 use super::properties::snapshot;
-use super::publish_answer::{request_id_of, unanswered, unwritten};
+use super::publish_answer::{request_id_of, unanswered, unreadable_source, unwritten};
 use super::{AzureBlobs, below, blob_not_found};
 use crate::http::retry::Tries;
 
@@ -107,10 +107,12 @@ impl AzureBlobs {
         let page = self.listed(&container, &format!("{path}/"), from, MAX_PAGE).await?;
         let part = |(name, shown): (String, lifecycle::BlobSnapshot)| {
             let rest = name.strip_prefix(path)?;
-            let uri = if DatastorePath::read(&folder.uri).is_some() {
-                format!("{}{rest}", folder.uri.trim_end_matches('/'))
-            } else {
-                below(&container, &name).ok()?.to_string()
+            let named = folder.uri.trim_end_matches('/');
+            let uri = match Url::parse(named) {
+                Ok(url) if DatastorePath::read(named).is_none() => {
+                    below(&url, rest.trim_start_matches('/')).ok()?.into()
+                }
+                _ => format!("{named}{rest}"),
             };
             let at = BlobPlace { uri, ..folder.clone() };
             (!shown.is_folder).then(|| CopySource { at, etag: unquoted(&shown.etag).to_owned(), len: shown.size })
@@ -249,8 +251,11 @@ impl AzureBlobs {
             snapshot(&self.blob_client(&route.from)?.get_properties(Some(options)).await?)
         };
         let gone = |error: &azure_core::Error| error.http_status().is_some_and(|s| matches!(u16::from(s), 404 | 412));
-        let seen = self.with_retries(&route.from, gone, look).await.map_err(Ended::Perhaps)?;
-        seen.ok_or_else(|| Ended::Certainly(Published::SourceChanged.into()))
+        let seen = self.with_retries(&route.from, gone, look).await.map_err(|why| match why.kind {
+            InconclusiveKind::NotAllowed => Ended::Certainly(unreadable_source(&why, route.from.as_str()).into()),
+            _ => Ended::Perhaps(why),
+        });
+        seen?.ok_or_else(|| Ended::Certainly(Published::SourceChanged.into()))
     }
 
     /// Lengths of the blocks that wait at a place, by their ids.
@@ -258,7 +263,9 @@ impl AzureBlobs {
         let look = || async {
             self.block_blob_client(to)?.get_block_list(BlockListType::Uncommitted, None).await?.into_model()
         };
-        let list = self.with_retries(to, blob_not_found, look).await?;
+        // Without a container or a right none is seen, and the block that is staged next is refused with the reason.
+        let none = |error: &azure_core::Error| error.http_status().is_some_and(|s| matches!(u16::from(s), 403 | 404));
+        let list = self.with_retries(to, none, look).await?;
         let blocks = list.and_then(|list| list.uncommitted_blocks).unwrap_or_default();
         Ok(blocks.into_iter().filter_map(|block| Some((block.name?, block.size?.try_into().ok()?))).collect())
     }
