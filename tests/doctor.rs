@@ -136,6 +136,53 @@ async fn an_app_that_may_not_write_where_its_rule_publishes_is_named() {
     }
 }
 
+/// Files that the storage shows below a folder.
+fn shown(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let visible = entries.filter(|entry| !entry.file_name().to_string_lossy().starts_with('.'));
+    visible.flat_map(|entry| if entry.path().is_dir() { shown(&entry.path()) } else { vec![entry.path()] }).collect()
+}
+
+#[tokio::test]
+async fn a_copy_is_made_where_a_rule_groups_and_each_refusal_has_its_remedy() {
+    if !stage::ready().await {
+        return;
+    }
+    let contributor = json!({ "resources": { "unassigned": ["app/Storage Blob Data Contributor"] } });
+    let no_container = json!({ "resources": { "changed": { "containers/scorekeeper-staging": null } } });
+    for (plan, source, expected) in [
+        (json!({}), None, Ok("an upload, claims/a.csv, was copied to local/scorekeeper-staging")),
+        (contributor, None, Err("'Storage Blob Data Contributor'")),
+        (no_container, None, Err("az storage container create --auth-mode login --account-name local")),
+        (json!({}), Some(403), Err("'Storage Blob Data Reader'")),
+    ] {
+        let stage = Stage::grouping(&plan, ALIVE).await;
+        let inbox = stage.folder().join("cloud/inbox/claims");
+        std::fs::create_dir_all(&inbox).unwrap();
+        std::fs::write(inbox.join("a.csv"), "n\n1\n").unwrap();
+        if let Some(status) = source {
+            let refused = json!({ "copyRefused": status }).to_string();
+            std::fs::write(simulator::sidecar_of(&inbox.join("a.csv")), refused).unwrap();
+        }
+        let (code, report) = stage.examine(&[]).await;
+        let findings = report["findings"].as_array().unwrap();
+        let of_check: Vec<_> = findings.iter().filter(|finding| finding["check"] == "staging").collect();
+        let [finding] = of_check.as_slice() else { panic!("{report:#}") };
+        let faults = by_verdict(&report, "fault");
+        match expected {
+            Ok(seen) => {
+                assert!(finding["seen"].as_str().unwrap().contains(seen), "{finding:#}");
+                assert_eq!((code, faults), (0, vec![]), "{report:#}");
+            }
+            Err(remedy) => {
+                assert!(finding["remedy"].as_str().unwrap().contains(remedy), "{finding:#}");
+                assert_eq!((code, faults), (1, vec![*finding]), "and nothing else");
+            }
+        }
+        assert_eq!(shown(&stage.folder().join("cloud/scorekeeper-staging")), Vec::<std::path::PathBuf>::new());
+    }
+}
+
 /// Subscriptions, filters and roles are those of the rules at the last deployment.
 #[tokio::test]
 async fn rules_check_says_what_must_be_deployed_for_new_rules_and_nothing_where_all_is() {

@@ -217,6 +217,7 @@ pub fn doctor(config: &Config, caller: Caller, facts: AppFacts, time: Duration, 
         switched_off: facts.switched_off,
         sign_in_required: config.sign_in_required,
         storage_domain: storage_domain(config),
+        storage_hosts: storage_hosts(config),
         settings: format!(
             "{rules} {}, ledger at {}; HTTP functions {}; page {}",
             if rules == 1 { "rule" } else { "rules" },
@@ -231,8 +232,11 @@ pub fn doctor(config: &Config, caller: Caller, facts: AppFacts, time: Duration, 
         // Where outputs go is looked at: what the rules alone tell of it is not needed.
         warnings: config.warnings.iter().map(settings_warning).collect(),
     };
+    let own = Who { source: source_of(&config.identity, caller), name: None };
+    let at = (&config.resource_manager, &config.endpoint_hosts, &installation.storage_hosts);
+    let blobs = Clients::new(&own, at, &clock)?.blobs;
     let nonce = Uuid::new_v4().simple().to_string();
-    Ok(Doctor { installation, cloud, others, ledger, caller, clock, nonce, time })
+    Ok(Doctor { installation, cloud, blobs, others, ledger, caller, clock, nonce, time })
 }
 
 /// The app's identity as the doctor looks for it.

@@ -55,6 +55,25 @@ async fn outputs_are_ours_however_many_other_ids_stand_in_their_path() {
     assert_eq!(world.jobs().len(), 1);
 }
 
+/// Copies of groups, and what `scorekeeper doctor` writes to try whether any can be made: also when no group of theirs is known.
+#[tokio::test]
+async fn what_lies_below_the_ledgers_own_id_starts_nothing() {
+    let world = World::with_rules(&rules("p"));
+    let app = world.app();
+    let ledger = app.ledger().id().await.unwrap().clone();
+    let of = |ledger: &str| format!("{ledger}/0123456789abcdef0123456789abcdef/files/doctor.json");
+    world.deliver(&app, &event(&of(&ledger), "1")).await;
+    assert_eq!(world.jobs().len(), 0);
+    let reasons = skips(&world, &app).await;
+    assert!(
+        matches!(reasons.as_slice(), [(_, why)] if why.contains("one of the copies of this ledger's groups")),
+        "{reasons:?}"
+    );
+    let others = "f".repeat(32);
+    world.deliver(&app, &event(&of(&others), "1")).await;
+    assert_eq!(world.jobs().len(), 1, "those of another installation are its uploads");
+}
+
 /// Only the ledger knows what it handed out: a path of the same shape is somebody's upload.
 #[tokio::test]
 async fn an_upload_in_the_shape_of_an_output_is_scored() {

@@ -39,7 +39,7 @@ pub(super) struct Stage {
 impl Stage {
     /// A simulator with this fault plan and an app whose ledger is this task hub. Azurite must be installed.
     pub(super) async fn start(plan: &Value, task_hub: &str) -> Self {
-        Self::with(plan, task_hub, &[], json!({})).await
+        Self::with(plan, task_hub, &[], &json!({})).await
     }
 
     /// The same, whose rule publishes its results beside its outputs.
@@ -49,10 +49,15 @@ impl Stage {
             "type": "UriFile", "uri": format!("{paths}/scores/{{scoring.id}}/{{attempt}}/predictions.csv"),
             "publish": { "uri": format!("{paths}/published/{{blob.path}}") },
         } });
-        Self::with(plan, task_hub, &["--publishes"], outputs).await
+        Self::with(plan, task_hub, &["--publishes"], &json!({ "outputs": outputs })).await
     }
 
-    async fn with(plan: &Value, task_hub: &str, flags: &[&str], outputs: Value) -> Self {
+    /// The same, whose rule groups.
+    pub(super) async fn grouping(plan: &Value, task_hub: &str) -> Self {
+        Self::with(plan, task_hub, &["--groups"], &json!({ "group": { "by": "folder" } })).await
+    }
+
+    async fn with(plan: &Value, task_hub: &str, flags: &[&str], more: &Value) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let plan = plan.to_string();
         let arguments = ["simulator", "--json", "--listen", "127.0.0.1:0", "--data", "cloud", "--faults", &plan];
@@ -65,8 +70,8 @@ impl Stage {
             "match": { "account": "local", "container": "inbox", "prefix": "claims/" },
             "endpoint": { "uri": told("scoringUri"), "workspace": told("workspace") },
         });
-        if outputs != json!({}) {
-            rule["outputs"] = outputs;
+        for (name, value) in more.as_object().into_iter().flatten() {
+            rule[name] = value.clone();
         }
         let mut vars: BTreeMap<String, String> =
             ["SCOREKEEPER_RESOURCE_MANAGER", "SCOREKEEPER_STORAGE_HOSTS", "IDENTITY_ENDPOINT", "IDENTITY_HEADER"]

@@ -693,7 +693,8 @@ impl Intake {
     ) -> Result<bool, Error> {
         let owner = own_outputs::owner_of(&self.ledger, blob, self.driver.may_have_published(now).await).await;
         let Some((id, rule)) = owner.map_err(during("asking whose output a blob is"))? else { return Ok(false) };
-        let reason = format!("the blob is an output of scoring {id}; {NEVER_TRIGGER}");
+        let what = own_outputs::told_of(&self.ledger, &id).await.map_err(during("reading the ledger's id"))?;
+        let reason = format!("the blob is {what}; {NEVER_TRIGGER}");
         self.skip(&intake::skipped(blob, rule, &reason), event, now, outcome).await?;
         Ok(true)
     }

@@ -1,5 +1,6 @@
 //! Outputs of ours never trigger again, whatever the rules say today: the ledger knows the scoring whose id is in the path, as
-//! long as it remembers that. A path that a result is published to holds no id, and is noted as such.
+//! long as it remembers that. A path that a result is published to holds no id, and is noted as such. Below a folder of the ledger's own
+//! id lie copies of uploads alone, whether or not their group is remembered.
 
 use lifecycle::own_output::{ids_in, is_output_of};
 use lifecycle::publishing::PublishedPlace;
@@ -15,6 +16,10 @@ pub(crate) async fn owner_of(
     may_be_published: bool,
 ) -> Result<Option<(ScoringId, Option<RuleId>)>, ledger::Error> {
     for id in ids_in(&blob.path) {
+        // Nothing else than copies is kept below it.
+        if id.as_str() == ledger.id().await?.as_str() {
+            return Ok(Some((id, None)));
+        }
         match ledger.get(&id).await {
             Ok(Some((scoring, _))) if is_output_of(&scoring, &blob.path) => return Ok(Some((id, Some(scoring.rule)))),
             Ok(_) => {}
@@ -29,6 +34,15 @@ pub(crate) async fn owner_of(
     let place = PublishedPlace::of(&UnversionedBlob::from(blob.clone()));
     let published = ledger.published_at(&place).await?;
     Ok(published.into_iter().next().map(|result| (result.scoring, None)))
+}
+
+/// What a blob is of which [`owner_of`] found this id, which may be the ledger's own.
+pub(crate) async fn told_of(ledger: &Ledger, id: &ScoringId) -> Result<String, ledger::Error> {
+    Ok(if id.as_str() == ledger.id().await?.as_str() {
+        "one of the copies of this ledger's groups".to_owned()
+    } else {
+        format!("an output of scoring {id}")
+    })
 }
 
 /// The rule whose outputs have the form of the path `before`, from which a blob was moved to `now_at`, if it may be one that the

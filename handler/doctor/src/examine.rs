@@ -14,11 +14,12 @@ use crate::examination::Examination;
 use crate::finding::{CHECKS, Check, Finding, Report};
 use crate::installation::{Caller, Installation};
 use crate::ledger::LedgerNotOpened;
+use crate::staging::Copying;
 use crate::unseen::NotLookedAt;
 use app::ledger::Ledger;
-use app::ports::Clock;
 use app::ports::management::{Audience, Cloud, QueryError};
 use app::ports::table_store::TableStore;
+use app::ports::{Blobs, Clock};
 
 /// Clocks that differ by less are as good as equal: `Date` headers have whole seconds, and answers take time.
 const SKEW_SEEN: time::Duration = time::Duration::seconds(60);
@@ -32,6 +33,8 @@ pub struct Doctor {
     pub installation: Installation,
     /// The world.
     pub cloud: Arc<dyn Cloud>,
+    /// The storage that uploads come from, as who looks.
+    pub blobs: Arc<dyn Blobs>,
     /// The further identities of the settings, as each of whom some rules have their endpoints asked.
     pub others: Vec<FurtherIdentity>,
     /// The ledger with the store under it, or why it cannot be opened.
@@ -80,21 +83,29 @@ impl Doctor {
     pub async fn deployment(self) -> Report {
         let Self { installation, cloud, caller, clock, nonce, time, .. } = self;
         let (exam, _) = begun(installation, cloud, (caller, nonce, time)).await;
-        let (accounts, rules, beside) = futures::join!(exam.accounts(clock()), exam.rules(), exam.beside_rules());
-        Report::new(exam.subject.to_string(), [accounts, rules, beside].concat())
+        let (accounts, rules, staging, beside) =
+            futures::join!(exam.accounts(clock()), exam.rules(), exam.staging(None), exam.beside_rules());
+        Report::new(exam.subject.to_string(), [accounts, rules, staging, beside].concat())
     }
 
     /// Makes it. Ends within its time.
     pub async fn examine(self) -> Report {
-        let Self { installation, cloud, others, ledger, caller, clock, nonce, time } = self;
+        let Self { installation, cloud, blobs, others, ledger, caller, clock, nonce, time } = self;
+        let of_ledger = ledger.as_ref().ok().map(|(ledger, _)| ledger.clone());
         let others = futures::future::join_all(
             others.into_iter().map(|other| as_further(other, &installation, (caller, nonce.clone(), time))),
         );
         let (exam, mut findings) = begun(installation.clone(), cloud, (caller, nonce.clone(), time)).await;
+        let copying = Copying { blobs: blobs.as_ref(), ledger: of_ledger, now: clock() };
         let (others, rules_blob, ledger, workspaces, endpoints, rules, accounts, sign_in) = futures::join!(
             others,
             exam.rules_blob(),
-            exam.ledger(ledger, &clock),
+            async {
+                let findings = exam.ledger(ledger, &clock).await;
+                // By the ledger's id. And what somebody else may copy says nothing of the app.
+                let copies = exam.staging(Some(copying).filter(|_| caller == Caller::App)).await;
+                [findings, copies].concat()
+            },
             exam.workspaces(),
             exam.endpoints(),
             exam.rules(),

@@ -77,6 +77,7 @@ checks! {
     Output = "output": "the outputs go to a Blob datastore of the workspace";
     OutputRead = "output.read": "the container of the outputs is there, and the app may look into it";
     OutputPublish = "output.publish": "the app may write where results are published";
+    Staging = "staging": "the storage copies files that share a job to their folder, and the app removes the copies";
     Compute = "compute": "the compute of the deployment is there and ready";
     ComputeInput = "compute.input": "the compute's identity may read the inputs";
     ComputeOutput = "compute.output": "the compute's identity may write the outputs";

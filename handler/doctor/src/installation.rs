@@ -1,6 +1,6 @@
 //! What is examined, and who looks.
 
-use lifecycle::Rules;
+use lifecycle::{Rules, StorageHosts};
 
 use crate::app_identity::{AppIdentity, UserAssigned};
 use crate::finding::Finding;
@@ -52,6 +52,8 @@ pub struct Installation {
     pub sign_in_required: bool,
     /// Domain of the storage accounts behind `ACCOUNT.blob.`; `None` where it cannot be told.
     pub storage_domain: Option<String>,
+    /// Hosts that uploads may lie on, and the accounts that are watched.
+    pub storage_hosts: StorageHosts,
     /// What was understood of the settings, for the report.
     pub settings: String,
     /// What looks wrong in them and does not prevent a start.

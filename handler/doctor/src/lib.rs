@@ -2,7 +2,8 @@
 //!
 //! What is checked, and what is concluded from what was seen, stands in this module: [`examine`](Doctor::examine) asks
 //! through the port [`Cloud`], and the submodules decide, as functions of what was read. Nothing is changed but one
-//! probe row in the ledger's own table, which is removed again; no job is made and none is stopped.
+//! probe row in the ledger's own table and, where a rule groups, one copy in its staging container, which are removed again (a ledger
+//! without an id is given one for it); no job is made and none is stopped.
 //!
 //! Three rules hold throughout:
 //! * what was not seen is [`Verdict::Unknown`] and never [`Verdict::Ok`];
@@ -33,6 +34,7 @@ mod rules;
 mod rules_blob;
 mod rules_seen;
 mod sign_in;
+mod staging;
 mod storage;
 mod subscription;
 mod unseen;

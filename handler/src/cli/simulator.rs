@@ -45,6 +45,9 @@ pub struct SimulatorArgs {
     /// The app may write to the outbox, as where a rule publishes its results
     #[arg(long)]
     pub publishes: bool,
+    /// There is a container scorekeeper-staging that the app may write to, as where a rule groups files
+    #[arg(long)]
+    pub groups: bool,
     /// What X-IDENTITY-HEADER must be [default: a new one at each start]
     #[arg(long, value_name = "TEXT", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub identity_header: Option<String>,
@@ -255,8 +258,11 @@ fn options(args: SimulatorArgs) -> SimulatorOptions {
     let (account, container, folder) = place("outbox");
     let outbox = Datastore { name: "workspaceblobstore".to_owned(), account, container, folder };
     let published = args.publishes.then(|| outbox.name.clone());
+    let (account, container, folder) = place("scorekeeper-staging");
+    let staging = args.groups.then_some(Container { account, container, folder });
     let mut options = SimulatorOptions {
-        containers: vec![inbox],
+        staging: staging.iter().map(|one| (one.account.clone(), one.container.clone())).collect(),
+        containers: [inbox].into_iter().chain(staging).collect(),
         published: published.into_iter().collect(),
         datastores: vec![outbox],
         nodes: args.nodes.into(),

@@ -1,4 +1,4 @@
-use lifecycle::Rules;
+use lifecycle::{Rules, StorageHosts};
 use serde_json::json;
 use time::macros::datetime;
 
@@ -21,6 +21,7 @@ fn app() -> Installation {
         switched_off: Vec::new(),
         sign_in_required: false,
         storage_domain: None,
+        storage_hosts: StorageHosts::default(),
         settings: String::new(),
         warnings: Vec::new(),
     }

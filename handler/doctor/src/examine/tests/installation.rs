@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use lifecycle::{LedgerId, Rules};
+use lifecycle::{LedgerId, Rules, StorageHosts};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::macros::datetime;
@@ -17,6 +17,7 @@ use crate::{
 };
 use app::ledger::{BegunRun, Heartbeat, Ledger, LedgerOptions};
 use app::ports::table_store::TableStore;
+use simulation::Sandbox;
 use stores::faulty::Faulty;
 use stores::memory::MemoryStore;
 
@@ -228,6 +229,9 @@ pub(super) struct Case {
     pub(super) site: Option<String>,
     pub(super) switched_off: Vec<String>,
     pub(super) store: Arc<Faulty>,
+    /// Beside that of the first, which `rule` is.
+    pub(super) more_rules: Vec<Value>,
+    pub(super) storage: Arc<Sandbox>,
     pub(super) ticked: Option<time::Duration>,
     /// How long ago a run began that was not completed, and for how long the timer has begun such runs.
     pub(super) begun: Option<(time::Duration, time::Duration)>,
@@ -245,6 +249,8 @@ impl Case {
             site: Some(site()),
             switched_off: Vec::new(),
             store: Arc::new(Faulty::new(Arc::new(MemoryStore::new()))),
+            more_rules: Vec::new(),
+            storage: Arc::new(Sandbox::new(NOW, &Rules::default(), false)),
             ticked: Some(time::Duration::minutes(1)),
             begun: None,
             time: Duration::from_secs(120),
@@ -274,7 +280,8 @@ impl Case {
             let run = BegunRun { at, until, ended: None, first: NOW - first, count: 7 };
             ledger.record_begun_run(&run).await.unwrap();
         }
-        let rules = Rules::read(&json!({"rules": [self.rule]}).to_string()).unwrap();
+        let rules = [vec![self.rule], self.more_rules].concat();
+        let rules = Rules::read(&json!({ "rules": rules }).to_string()).unwrap();
         let installation = Installation {
             rules,
             rules_blob: self.rules_blob,
@@ -287,6 +294,7 @@ impl Case {
             switched_off: self.switched_off,
             sign_in_required: true,
             storage_domain: Some("core.windows.net".into()),
+            storage_hosts: StorageHosts::of_cloud("core.windows.net"),
             settings: "1 rule".into(),
             warnings: Vec::new(),
         };
@@ -294,6 +302,7 @@ impl Case {
             others: Vec::new(),
             installation,
             cloud: Arc::new(self.cloud),
+            blobs: self.storage,
             ledger: Ok((ledger, store)),
             caller: self.caller,
             clock: Arc::new(|| NOW),
