@@ -254,6 +254,39 @@ async fn a_shadow_is_not_backfilled_alone() {
     assert_eq!((plan.jobs, plan.counts), (2, run(&app, &request("old/")).await), "it goes with its rule");
 }
 
+/// At least: what comes late, is large or leaves its group makes more.
+#[tokio::test]
+async fn a_plan_tells_the_fewest_jobs_that_a_rule_which_groups_makes_of_the_files() {
+    let endpoint = json!({"uri": "https://heart.example/jobs", "deployment": "v7", "shadow": "v8"});
+    for (group, shadow, jobs) in [
+        // 25 files, 3 in another folder, and 1 in a folder of that.
+        (json!({"by": "folder", "maxFiles": 10}), false, 3 + 1 + 1),
+        (json!({"by": "marker", "maxFiles": 10}), false, 3 + 1 + 1),
+        (json!({"by": "time", "maxFiles": 10}), false, 3),
+        // Of 7 bytes each: three of them in a group, and one that is larger than that.
+        (json!({"by": "time", "maxFiles": 10, "maxBytes": 21}), false, 28_u64.div_ceil(3) + 1),
+        (json!({"by": "time", "maxFiles": 10}), true, 2 * 3),
+    ] {
+        let rule = if shadow { json!({"group": group, "endpoint": endpoint}) } else { json!({ "group": group }) };
+        let world = ruled(&rule);
+        let app = world.app();
+        let paths = (0..25).map(|n| format!("old/{n}.csv")).chain((0..3).map(|n| format!("old/b/{n}.csv")));
+        for path in paths.chain(["old/b/c/large.csv".to_owned()]) {
+            written(&world, &path, "1", Duration::days(20));
+        }
+        world.uploaded(|uploaded| uploaded.change(&name("old/b/c/large.csv"), |shown| shown.size = 22));
+        let plan = place(&app, &request("old/")).plan(|_| {}).await.unwrap();
+        let rules = 1 + u64::from(shadow);
+        assert_eq!(
+            (plan.counts.taken_in, plan.jobs, plan.grouped_jobs),
+            (29 * rules, 29 * rules, Some(jobs)),
+            "{rule}"
+        );
+    }
+    let plan = place(&ruled(&json!({})).app(), &request("old/")).plan(|_| {}).await.unwrap();
+    assert_eq!(plan.grouped_jobs, None);
+}
+
 #[tokio::test]
 async fn a_share_of_few_slots_is_one_of_them() {
     for (max, share, slots) in [(1, 20, 1), (9, 20, 2), (10, 1, 1), (10, 100, 10)] {

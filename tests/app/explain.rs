@@ -196,3 +196,31 @@ async fn unconfirmed_held_failed_cancelled_and_gone_ones_say_why_and_what_is_nex
     world.deliver(&app, &event("gone.csv", "1")).await;
     says(&verdict(&app, &world, "gone.csv").await, "gone", "404 BlobNotFound");
 }
+
+/// Whoever reads `scored` of a member must not take it for verified where its rule has nobody ask.
+#[tokio::test]
+async fn of_a_member_that_nobody_verified_explain_and_show_say_so() {
+    for (verify, told) in [
+        ("off", "the group was verified, not this file (verifyMembers: off)"),
+        ("column", "the output is there and names it"),
+    ] {
+        let group = json!({"by": "time", "maxFiles": 2, "verifyMembers": verify});
+        let rule = json!({"id": "claims", "match": {"container": "claims"}, "endpoint": {"uri": "https://heart.example/jobs"}, "group": group});
+        let world = World::with_rules(&json!({ "rules": [rule] }).to_string());
+        let app = world.app();
+        for path in ["a.csv", "b.csv"] {
+            world.deliver(&app, &event(path, "1")).await;
+        }
+        for _ in 0..6 {
+            world.later(Duration::minutes(2));
+            app.tick(world.now() + Duration::minutes(5)).await.unwrap();
+            world.end_jobs(&JobStatus::Completed);
+        }
+        let member = verdict(&app, &world, "a.csv").await;
+        says(&member, "scored", told);
+        let id = ScoringId::read(member.id.as_deref().unwrap()).unwrap();
+        let (scoring, _) = app.ledger().get(&id).await.unwrap().unwrap();
+        let shown = reports::detail(app.ledger(), scoring).await.unwrap();
+        assert!(shown.history.iter().any(|entry| entry.reason.contains(told)), "{:?}", shown.history);
+    }
+}

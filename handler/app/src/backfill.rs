@@ -4,6 +4,8 @@
 //! of, and at most a share of the rule's slots at a time. How far it is stands in the ledger: who dies is gone on with by the same
 //! order, and two never work on one page.
 
+mod groups;
+
 use std::sync::Arc;
 
 use futures::{StreamExt as _, stream};
@@ -18,6 +20,7 @@ use lifecycle::{BlobPrefix, BlobSnapshot, Order, Rule, Status, StorageHosts};
 use serde::Serialize;
 use time::{Duration, OffsetDateTime};
 
+use self::groups::Together;
 use crate::clock::LedgerClock;
 use crate::error::during;
 use crate::ledger::{BackfillRow, Ledger};
@@ -148,8 +151,10 @@ pub struct BackfillPlan {
     pub counts: BackfillCounts,
     /// Those that the ledger knows, by what became of them.
     pub known: std::collections::BTreeMap<Outcome, u64>,
-    /// Jobs that would be made: one for each version, and one more for each shadow.
+    /// Jobs that would be made if nothing is grouped: one for each version, and one more for each shadow.
     pub jobs: u64,
+    /// Where the rule groups, the fewest that are made of them; `None`: it does not.
+    pub grouped_jobs: Option<u64>,
     /// How many of them may be at Azure ML at one time; `None`: any number.
     pub slots: Option<u32>,
     /// Half of the rule's scorings of the last week took no longer, in seconds; `None`: none was scored.
@@ -306,13 +311,21 @@ impl PlaceBackfill {
     pub async fn plan(&self, mut progress: impl FnMut(&BackfillCounts)) -> Result<BackfillPlan, Error> {
         let mut plan = BackfillPlan { slots: self.slots, ..BackfillPlan::default() };
         let (purged, times) = (self.purged().await?, self.times().await?);
+        let mut together = self.rule.group.as_ref().map(Together::new);
         let mut from = None;
         loop {
             let page = self.page(from.as_deref()).await?;
             let asked = self.sorted(&page, purged, times, &mut plan.counts);
-            let mut looks = stream::iter(asked).map(|at| self.look(&page.blobs[at])).buffer_unordered(MAX_CONCURRENT);
-            while let Some(looked) = looks.next().await {
+            let looks = stream::iter(asked).map(|at| {
+                let listed = &page.blobs[at];
+                async move { (listed, self.look(listed).await) }
+            });
+            let mut looks = looks.buffer_unordered(MAX_CONCURRENT);
+            while let Some(((path, shown), looked)) = looks.next().await {
                 let (counts, known) = looked?;
+                if let Some(together) = &mut together {
+                    together.add(path, shown.size, counts.taken_in);
+                }
                 plan.counts = plan.counts.and(counts);
                 for outcome in known {
                     *plan.known.entry(outcome).or_default() += 1;
@@ -326,8 +339,10 @@ impl PlaceBackfill {
             }
         }
         plan.jobs = plan.counts.taken_in;
+        plan.grouped_jobs = together.map(|together| together.jobs());
+        let jobs = plan.grouped_jobs.unwrap_or(plan.jobs);
         plan.median_seconds = self.median().await?.map(Duration::whole_seconds);
-        let rounds = i64::try_from(plan.jobs.div_ceil(u64::from(plan.slots.unwrap_or(u32::MAX)))).unwrap_or(i64::MAX);
+        let rounds = i64::try_from(jobs.div_ceil(u64::from(plan.slots.unwrap_or(u32::MAX)))).unwrap_or(i64::MAX);
         plan.expected_seconds = plan.median_seconds.map(|median| median.saturating_mul(rounds));
         Ok(plan)
     }

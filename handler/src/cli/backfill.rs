@@ -192,6 +192,10 @@ fn planned(name: &str, plan: &BackfillPlan) -> String {
     let counts = plan.counts;
     let known: Vec<_> = plan.known.iter().map(|(outcome, count)| format!("{} {count}", outcome.name())).collect();
     let known = if known.is_empty() { String::new() } else { format!(" ({})", known.join(", ")) };
+    let jobs = match plan.grouped_jobs {
+        Some(grouped) => format!("{grouped} jobs at least after grouping, instead of {}", plan.jobs),
+        None => format!("{} jobs", plan.jobs),
+    };
     let slots = plan.slots.map_or("no limit of slots".to_owned(), |slots| format!("{slots} at one time"));
     let expected = match (plan.median_seconds, plan.expected_seconds) {
         (Some(median), Some(expected)) => format!(
@@ -202,11 +206,10 @@ fn planned(name: &str, plan: &BackfillPlan) -> String {
         _ => "how long is not known: nothing was scored under this rule in the last week".to_owned(),
     };
     format!(
-        "{}: {} listed\n  {} would be taken in: {} jobs, {slots}, {expected}\n  {} known{known}\n  {} would be skipped\n  {} outside of the times, {} unwanted, {} of ours, {} not ready, {} perhaps forgotten\nNothing was written.",
+        "{}: {} listed\n  {} would be taken in: {jobs}, {slots}, {expected}\n  {} known{known}\n  {} would be skipped\n  {} outside of the times, {} unwanted, {} of ours, {} not ready, {} perhaps forgotten\nNothing was written.",
         visible(name),
         counts.listed,
         counts.taken_in,
-        plan.jobs,
         counts.known,
         counts.skipped,
         counts.outside,
@@ -294,6 +297,19 @@ mod tests {
         assert!(bar(&row(10, Some(5)), (began, 10), began).contains("100%  10 of 10"));
         assert!(bar(&row(0, Some(0)), (began, 0), began).contains("100%  0 of 0"));
         assert!(bar(&row(0, None), (began, 0), began).contains("0 of 0"));
+    }
+
+    #[test]
+    fn a_plan_tells_the_jobs_and_where_the_rule_groups_the_fewest_of_them() {
+        let counts = BackfillCounts { listed: 9, taken_in: 7, ..BackfillCounts::default() };
+        let alone = BackfillPlan { counts, jobs: 7, ..BackfillPlan::default() };
+        assert!(
+            planned("a", &alone).contains("7 would be taken in: 7 jobs, no limit of slots"),
+            "{}",
+            planned("a", &alone)
+        );
+        let grouped = planned("a", &BackfillPlan { grouped_jobs: Some(2), ..alone });
+        assert!(grouped.contains("7 would be taken in: 2 jobs at least after grouping, instead of 7, "), "{grouped}");
     }
 
     #[test]
