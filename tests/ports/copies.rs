@@ -217,3 +217,17 @@ async fn ids_are_found_in_the_text_or_in_the_names_of_the_files_of_an_output() {
     assert_eq!(found(NamedBy::Text).await, BTreeSet::from([border.clone(), second.clone()]));
     assert_eq!(found(NamedBy::FileNames).await, BTreeSet::from([named.clone()]));
 }
+
+/// What is empty is not copied but written, and only in the version that was named.
+#[tokio::test]
+async fn an_empty_source_that_was_written_again_is_another_version() {
+    let stage = Azure::start().await;
+    let scoring = scoring(&stage, "a.csv", Ending::Absent).await;
+    let before = upload(&stage, 0).await;
+    let to = BlobPlace::of_url(before.at.uri.replace("/claims/", &format!("/{STAGING}/x/")));
+    let now = upload(&stage, 0).await;
+    assert_ne!(before.etag, now.etag);
+    assert_eq!(copy(&stage, &before, &to, &scoring).await, Published::SourceChanged);
+    assert_eq!(stage.blobs().published(&to).await, Ok(None));
+    assert!(matches!(copy(&stage, &now, &to, &scoring).await, Published::Written { .. }));
+}
