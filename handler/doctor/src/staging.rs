@@ -168,20 +168,18 @@ impl Examination {
         };
         let uploads = BlobPrefix::new(base, &rule.matches.container, &rule.matches.prefix)?;
         let upload = self.smallest(*blobs, &uploads).await;
-        let (copied, source, own) = match upload {
-            Some((path, source)) => (Copied::Upload(path), source, None),
-            None => {
-                let at = BlobPlace::of_url(format!("{}/{PROBE}.json", folder.url));
-                let body = format!("{{\"note\": \"written by scorekeeper {PROBE}; may be deleted\"}}").into_bytes();
-                let len = body.len() as u64;
-                let written = self.sent(blobs.write_manifest(&at, body, &WriteCondition::Absent, &mark)).await;
-                match written {
-                    Ok(Published::Written { etag }) => {
-                        let source = CopySource { at, etag, len };
-                        (Copied::Own, source.clone(), Some(source))
-                    }
-                    other => return Ok(self.unwritten(*blobs, &at, other).await),
+        let (copied, source, own) = if let Some((path, source)) = upload {
+            (Copied::Upload(path), source, None)
+        } else {
+            let at = BlobPlace::of_url(format!("{}/{PROBE}.json", folder.url));
+            let body = format!("{{\"note\": \"written by scorekeeper {PROBE}; may be deleted\"}}").into_bytes();
+            let len = body.len() as u64;
+            match self.sent(blobs.write_manifest(&at, body, &WriteCondition::Absent, &mark)).await {
+                Ok(Published::Written { etag }) => {
+                    let source = CopySource { at, etag, len };
+                    (Copied::Own, source.clone(), Some(source))
                 }
+                other => return Ok(self.unwritten(*blobs, &at, other).await),
             }
         };
         let to = BlobPlace::of_url(format!("{}/{}", folder.url, staged_name(&id, &source.at.uri)));
