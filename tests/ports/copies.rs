@@ -197,7 +197,7 @@ async fn a_large_source_that_may_not_be_looked_at_is_refused_as_one_that_may_not
     assert!(matches!(copy(&stage, &source, &to, &scoring).await, Published::Written { .. }));
 }
 
-/// In names of files alone, in texts alone, and where one read ends and the next begins.
+/// In names of files alone, in texts alone, and where one read ends and the next begins; not where one file ends and the next begins.
 #[tokio::test]
 async fn ids_are_found_in_the_text_or_in_the_names_of_the_files_of_an_output() {
     let stage = Azure::start().await;
@@ -210,6 +210,9 @@ async fn ids_are_found_in_the_text_or_in_the_names_of_the_files_of_an_output() {
     // A read is of 4 MiB.
     let short = &longer.as_str()[1..];
     write(&folder.join("predictions.csv"), &format!("{}{border},1\n{short},1\n", " ".repeat((4 << 20) - 16)));
+    let (first, rest) = longer.as_str().split_at(16);
+    write(&folder.join("b.csv"), first);
+    write(&folder.join("c.csv"), rest);
     write(&folder.join("deeper/more.csv"), &format!("a,{second}.csv,1\n"));
     write(&folder.join(format!("{named}.csv")), "1\n");
     let asked: BTreeSet<ScoringId> = ids.iter().cloned().collect();
