@@ -36,11 +36,12 @@ pub fn blob_created(app: impl Into<CurrentApp>) -> impl Function<Payload, Output
         async move {
             let now = app.now();
             let within = answer_within(Deadline::at_arrival(&context, now));
-            let taking = async move {
+            // Boxed, as it has kilobytes, and is handed on to a task that tokio copies whole when it begins and when it ends.
+            let taking = Box::pin(async move {
                 let app = app.get(now).await?;
                 let delivery = app.accept(payload).await.map_err(|error| not_taken(&error))?;
-                Ok((delivery.accepted.clone(), delivery.submit()))
-            };
+                Ok((delivery.accepted.clone(), Box::pin(delivery.submit())))
+            });
             answered(deliveries, within, taking).await
         }
     })
