@@ -147,7 +147,10 @@ async fn a_file_that_the_storage_does_not_copy_goes_alone_and_says_what_the_stor
         let why = why_alone(&world, &app, id).await;
         assert!(why.contains("409 (CannotVerifyCopySource)"), "{why}");
         let entries = app.ledger().entries(&ScoringId::read(id).unwrap()).await.unwrap();
-        assert!(entries.iter().any(|entry| entry.reason.contains("409 (CannotVerifyCopySource)")), "so does its history");
+        assert!(
+            entries.iter().any(|entry| entry.reason.contains("409 (CannotVerifyCopySource)")),
+            "so does its history"
+        );
     }
 }
 

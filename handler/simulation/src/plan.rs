@@ -446,7 +446,7 @@ impl Plan {
             let until = from + draw.seconds(60, 1_200);
             rules_changes.push(RulesChange { at: until, rules: plan.rules.clone(), without: None });
         }
-        Self { bad, rules_changes, ..plan }
+        Self { rules_changes, bad, ..plan }
     }
 
     /// So many blobs of which sweeps learn what no event told, whatever else goes wrong; of a thousand events so many are lost, and as many come twice.

@@ -83,7 +83,7 @@ impl Sandbox {
 
     /// The storage refuses to copy this upload from now on.
     pub fn refuse_copies_of(&self, url: &str) {
-        self.ports.world.state().cloud.uncopied.insert(url.to_owned());
+        self.ports.world.state().cloud.bad.not_copied.insert(url.to_owned());
     }
 
     /// Puts a blob at a URI.
