@@ -307,3 +307,50 @@ pub struct SharedResult {
     /// Which versions of which blobs the output was.
     pub output_print: Option<OutputPrint>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(n: u32) -> ScoringId {
+        ScoringId::read(&format!("{n:032x}")).unwrap()
+    }
+
+    #[test]
+    fn a_staged_name_keeps_an_extension_that_is_plain() {
+        let id = id(7);
+        for (path, extension) in [
+            ("eu/x.csv", ".csv"),
+            ("x.tar.gz", ".gz"),
+            ("eu.west/x", ""),
+            ("x.", ""),
+            ("x.c v", ""),
+            ("x.csv?", ""),
+            ("x.%2F", ""),
+            ("x.seventeenletters1", ""),
+            ("x.sixteenletters16", ".sixteenletters16"),
+        ] {
+            assert_eq!(staged_name(&id, path), format!("{id}{extension}"), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_found_over_pieces_of_one_text_and_not_over_two_texts_or_a_gap() {
+        let (one, other, third) = (id(1), id(2), id(3));
+        let ids: BTreeSet<ScoringId> = [&one, &other, &third].into_iter().cloned().collect();
+        let mut names = NamesFound::of(&ids);
+        let text = format!("a,{one}.csv,0.1\n");
+        let (first, second) = text.split_at(20);
+        names.read(first.as_bytes());
+        names.read(second.as_bytes());
+        names.begin();
+        names.read(&other.as_str().as_bytes()[..16]);
+        names.begin();
+        names.read(&other.as_str().as_bytes()[16..]);
+        names.begin();
+        let (left, right) = third.as_str().split_at(16);
+        names.read(format!("{left}.{right}").as_bytes());
+        assert!(!names.all());
+        assert_eq!(names.found(), [one].into());
+    }
+}

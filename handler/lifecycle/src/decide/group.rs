@@ -2,7 +2,6 @@
 
 use time::Duration;
 
-use super::attempt::close_attempt;
 use super::observation::Staging;
 use super::step::{DecideContext, Effect, Step, wait};
 use crate::duration::utc_text;
@@ -205,15 +204,13 @@ impl DecideContext<'_> {
     }
 }
 
-/// The group's result is the member's too.
+/// The group's result is the member's too. What an attempt of its own left is closed: it waited before it joined.
 fn share(next: &mut Scoring, shared: &SharedResult) {
     let SharedResult { verified: _, submission, job, submitted, attempt, output_bytes, output_print } = shared;
-    close_attempt(next);
     next.attempt = next.attempt.max(*attempt);
     next.submission.clone_from(submission);
     next.job.clone_from(job);
     next.submitted = *submitted;
     next.output_bytes = *output_bytes;
     next.output_print.clone_from(output_print);
-    (next.error, next.failure) = (None, None);
 }

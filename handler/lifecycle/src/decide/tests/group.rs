@@ -195,6 +195,55 @@ fn a_group_is_sent_once_each_member_is_copied_or_has_left() {
 }
 
 #[test]
+fn what_is_not_copied_is_tried_again_ever_later_and_told_once() {
+    let mut life = staging(2);
+    life.moves(&copied([], Some("403")));
+    let first = life.scoring.due - life.now;
+    life.waits(&copied([], Some("403")));
+    for _ in 0..3 {
+        life.now = life.scoring.due;
+        life.moves(&copied([], Some("403")));
+    }
+    assert!(life.scoring.due - life.now > first * 3, "{} after {first}", life.scoring.due - life.now);
+    life.moves(&copied([], Some("the container is not there")));
+    life.moves(&all_copied(2));
+    assert_eq!((life.scoring.status, life.scoring.refusals), (Status::Queued, 0));
+    assert_eq!(life.moves(&Observation::SlotFree), Effect::Submit, "it is due at once");
+}
+
+#[test]
+fn who_leaves_a_group_is_due_at_once() {
+    for end in [MemberEnd::Alone("it changed".to_owned()), MemberEnd::NotSealed] {
+        let mut life = member();
+        life.scoring.due = NOW + Duration::HOUR;
+        life.moves(&ended(end));
+        assert_eq!((life.scoring.status, life.scoring.due), (Status::Queued, life.now));
+    }
+}
+
+#[test]
+fn what_waited_for_a_rule_that_groups_no_more_goes_alone() {
+    let mut life = waiting();
+    life.rule.group = None;
+    assert_eq!(life.moves(&Observation::SlotFree), Effect::Submit);
+    assert!(matches!(life.scoring.grouping.as_deref(), Some(Grouping::Alone(why)) if why.contains("any more")));
+}
+
+#[test]
+fn a_group_keeps_why_its_members_are_not_copied_but_no_endless_list() {
+    let mut life = staging(1_000);
+    let members = (0..1_000).map(|n| (id(n), MemberState::NotCopied)).collect();
+    // Every second one for the same reason.
+    let reason = |n: u32| if n.is_multiple_of(2) { "409".to_owned() } else { format!("409 about {n}") };
+    let reasons = (0..999).map(|n| (id(n), reason(n))).collect();
+    life.moves(&Observation::Staged(Staging { members, reasons, problem: None }));
+    let group = life.scoring.group().unwrap();
+    let kept: std::collections::BTreeSet<_> = group.reasons.values().collect();
+    assert_eq!(kept.len(), crate::group::MAX_REASONS);
+    assert_eq!(group.reasons[&id(998)], "409");
+}
+
+#[test]
 fn a_group_without_members_makes_no_job_and_stops_the_one_it_has() {
     let mut none = staging(1);
     none.moves(&copied([(0, MemberState::Changed)], None));
@@ -206,6 +255,9 @@ fn a_group_without_members_makes_no_job_and_stops_the_one_it_has() {
     let mut running = submitted(2);
     assert!(matches!(running.moves(&Observation::NoMemberLeft), Effect::Cancel(jobs) if jobs.len() == 1));
     running.waits(&Observation::NoMemberLeft);
+    let mut ordered = submitted(2);
+    ordered.scoring.stop_ordered = true;
+    ordered.waits(&Observation::NoMemberLeft);
 }
 
 #[test]
