@@ -183,7 +183,7 @@ async fn a_file_that_was_scored_in_a_group_is_scored_again_and_a_failed_one_retr
     order(&world, &app, &ids[0], Verb::Retry).await;
     let scored = world.get(&app, &ids[1]).await;
     app::rescore(app.ledger(), &scored, "ann@contoso.com", "a new model", world.now()).await.unwrap();
-    world.mend_file(&url(0));
+    world.repair_file(&url(0));
     until_final(&world, &app, 40).await;
     assert_eq!(
         world.statuses(&app).await,

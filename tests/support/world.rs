@@ -514,7 +514,7 @@ impl World {
     }
 
     /// What read this upload failed; no more.
-    pub fn mend_file(&self, url: &str) {
+    pub fn repair_file(&self, url: &str) {
         self.state.lock().unwrap().cloud.bad.failing.remove(url);
     }
 

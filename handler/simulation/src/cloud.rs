@@ -130,11 +130,11 @@ pub struct Cloud {
     pub uploaded: Uploaded,
     /// What was published, and what was staged.
     pub publications: Publications,
-    /// Files that groups have trouble with.
+    /// Files that cannot be scored in a group as others can.
     pub bad: BadFiles,
 }
 
-/// Files that groups have trouble with, by URL.
+/// Files that cannot be scored in a group as others can, by URL.
 #[derive(Debug, Clone, Default)]
 pub struct BadFiles {
     /// Whatever job reads them fails.

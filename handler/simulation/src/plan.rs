@@ -236,7 +236,7 @@ impl Plan {
         }
     }
 
-    /// The same for files of one group each, of which these give trouble.
+    /// The same for files of one group each, of which these are bad.
     pub(super) fn scripted_group(files: usize, bad: impl Fn(&str) -> BadFiles) -> Self {
         let rule = json!({
             "id": "one", "match": { "container": CONTAINERS[0] }, "endpoint": { "uri": "https://heart.example/jobs" },

@@ -29,7 +29,7 @@ pub struct Scenario {
     group: Option<BadFilesAt>,
 }
 
-/// Files of a group that give trouble, by their number.
+/// Bad files of a group, by their number.
 #[derive(Debug, Clone, Default)]
 struct BadFilesAt {
     failing: Vec<usize>,

@@ -42,17 +42,29 @@ pub(super) fn check_group<'r>(
         );
     }
     let of_one = Template::is_of_one_blob;
-    let mut inputs = inputs.into_iter().filter(|input| !stands_for_the_folder(input)).filter(|input| match input {
+    let (folders, others): (Vec<_>, Vec<_>) = inputs.into_iter().partition(|input| stands_for_the_folder(input));
+    let tells_one = others.iter().any(|input| match input {
         InputTemplate::UriFile(source) | InputTemplate::UriFolder(source) => of_one(&source.uri),
         InputTemplate::Literal { value: Literal::Template(text), .. } => of_one(text),
         InputTemplate::Literal { value: Literal::AsWritten(_), .. } => false,
     });
-    if inputs.next().is_some() {
+    // Without an input for the folder the job reads none of the files that its end would be told of.
+    if tells_one || folders.is_empty() {
         members.refuse(
             "inputs",
             Refused::new(
                 "inputs that a group can have: the copies' folder takes the place of a `UriFile` of `{blob.url}`, and no other text tells one blob",
                 "write {blob.url} alone, or remove `group`",
+            ),
+        );
+    }
+    let outputs: Vec<_> = outputs.into_iter().collect();
+    if outputs.is_empty() {
+        members.refuse(
+            "outputs",
+            Refused::new(
+                "an output beside `group`: by it alone it is known which files were scored",
+                "leave `outputs` out for the default",
             ),
         );
     }

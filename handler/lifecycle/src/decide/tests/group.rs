@@ -329,6 +329,8 @@ fn what_a_group_cannot_keep_of_a_rule_is_refused_with_the_remedy() {
             r#"{"outputs": {"o": {"type": "UriFile", "uri": "azureml://datastores/d/paths/{blob.stem}/{scoring.id}/{attempt}"}}}"#,
             "one for all members",
         ),
+        (r#"{"inputs": {}}"#, "copies' folder"),
+        (r#"{"outputs": {}}"#, "which files were scored"),
         (r#"{"complete": {"marker": "_SUCCESS"}, "emptyBlobs": "score"}"#, "the folder itself is scored"),
         (r#"{"group": {"by": "size"}}"#, "folder"),
         (r#"{"group": {"by": "time", "marker": "_X"}}"#, "by"),
