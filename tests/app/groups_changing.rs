@@ -10,7 +10,7 @@ use serde_json::json;
 use time::Duration;
 
 use super::groups::{by_time, copies, group_of, minutes, order, rules, until_final, upload, uploads, url};
-use super::groups_interrupted::{tick_with_errors, world_without_seals};
+use super::groups_interrupted::{seal_no_group, tick_with_errors};
 use super::renames::tick;
 use crate::support::world::{Fault, World};
 
@@ -194,29 +194,6 @@ async fn a_file_that_was_scored_in_a_group_is_scored_again_and_a_failed_one_retr
 }
 
 #[tokio::test]
-async fn copies_stay_for_twenty_minutes_after_the_end_of_a_group_that_was_copied_late() {
-    let world = World::with_rules(&by_time(100));
-    let app = world.app();
-    let ids = uploads(&world, &app, 2).await;
-    world.next_publish_faults([Fault::LostRequest, Fault::LostRequest]);
-    world.later(Duration::minutes(6));
-    let report = app.tick(world.now() + Duration::minutes(5)).await.unwrap();
-    assert_eq!(report.errors, 0, "{report:?}");
-    tick(&world, &app, Duration::minutes(40)).await;
-    let group = group_of(&world, &app, &ids[0]).await;
-    assert_eq!(copies(&world, &group).len(), 2, "they are made long after the group was");
-    tick(&world, &app, Duration::minutes(1)).await;
-    minutes(&world, &app, 1).await;
-    assert_eq!(group_of(&world, &app, &ids[0]).await.status, Status::Scored);
-    for _ in 0..3 {
-        tick(&world, &app, Duration::minutes(6)).await;
-        assert_eq!(copies(&world, &group).len(), 2, "one whose answer was lost may still come");
-    }
-    minutes(&world, &app, 8).await;
-    assert_eq!(copies(&world, &group).len(), 0);
-}
-
-#[tokio::test]
 async fn a_rule_that_groups_no_more_lets_what_waits_go_alone_and_open_groups_end() {
     let grouping = World::with_rules(&by_time(4));
     let app = grouping.app();
@@ -227,7 +204,7 @@ async fn a_rule_that_groups_no_more_lets_what_waits_go_alone_and_open_groups_end
     tick(&grouping, &app, Duration::minutes(1)).await;
     let waits = upload(&grouping, &app, "eu/later.csv").await;
     // Of the next group nobody writes the row.
-    world_without_seals(&grouping);
+    seal_no_group(&grouping);
     tick_with_errors(&grouping, &app, Duration::minutes(6)).await;
     grouping.store.heal();
     let left_behind = waits;

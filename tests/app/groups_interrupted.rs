@@ -1,4 +1,4 @@
-//! Groups that are made, copied and split by processes that die, stop, or come late.
+//! Groups that are made by processes that die, or whose time is over.
 
 use app::App;
 use app::ports::table_store::Op;
@@ -6,12 +6,12 @@ use lifecycle::{Scoring, Status};
 use stores::fault::Fault;
 use time::Duration;
 
-use super::groups::{by_time, copies, group_of, until_final, uploads, url};
+use super::groups::{by_time, group_of, minutes, until_final, uploads};
 use super::renames::tick;
 use crate::support::world::World;
 
-/// No group is sealed from now on, until the store heals: whoever makes one dies of it.
-pub(super) fn world_without_seals(world: &World) {
+/// No group is sealed from now on, until the store heals, as if whoever makes one died.
+pub(super) fn seal_no_group(world: &World) {
     let seals = |ops: &[Op]| ops.iter().any(|op| matches!(op, Op::Insert(row) if row.key.row.starts_with("Y~")));
     world.store.rule(move |_, ops| seals(ops).then_some(Fault::NotSent));
 }
@@ -28,7 +28,7 @@ async fn a_group_that_nobody_sealed_is_sealed_by_others_after_two_minutes() {
     let world = World::with_rules(&by_time(100));
     let app = world.app();
     let ids = uploads(&world, &app, 3).await;
-    world_without_seals(&world);
+    seal_no_group(&world);
     tick_with_errors(&world, &app, Duration::minutes(6)).await;
     world.store.heal();
     let other = world.app();
@@ -41,7 +41,7 @@ async fn a_group_that_nobody_sealed_is_sealed_by_others_after_two_minutes() {
 }
 
 #[tokio::test]
-async fn nothing_joins_is_copied_or_ends_behind_the_deadline_of_a_run() {
+async fn no_file_joins_a_group_or_ends_with_it_behind_the_deadline_of_a_run() {
     let world = World::with_rules(&by_time(100));
     let app = world.app();
     let ids = uploads(&world, &app, 3).await;
@@ -52,30 +52,12 @@ async fn nothing_joins_is_copied_or_ends_behind_the_deadline_of_a_run() {
     over().await;
     assert_eq!(world.statuses(&app).await, [(Status::Queued, 3)].into());
     tick(&world, &app, Duration::minutes(1)).await;
-    world.end_jobs(&lifecycle::JobStatus::Completed);
-    tick(&world, &app, Duration::minutes(1)).await;
-    tick(&world, &app, Duration::minutes(1)).await;
+    minutes(&world, &app, 1).await;
     let group: Scoring = group_of(&world, &app, &ids[0]).await;
     assert_eq!(group.status, Status::Scored);
-    let scored = world.statuses(&app).await.get(&Status::Scored).copied();
-    let late = over().await;
-    assert_eq!(world.statuses(&app).await.get(&Status::Scored).copied(), scored, "{late:?}");
+    assert_eq!(world.statuses(&app).await, [(Status::Grouped, 3)].into(), "they hear of it by the next run");
+    over().await;
+    assert_eq!(world.statuses(&app).await, [(Status::Grouped, 3)].into());
     until_final(&world, &app, 20).await;
     assert_eq!(world.statuses(&app).await[&Status::Scored], 3);
-}
-
-#[tokio::test]
-async fn a_run_that_saw_not_every_row_removes_no_copy() {
-    let world = World::with_rules(&by_time(100));
-    let app = world.app();
-    let ids = uploads(&world, &app, 3).await;
-    world.fail_whatever_reads(&url(0));
-    tick(&world, &app, Duration::minutes(6)).await;
-    let group = group_of(&world, &app, &ids[0]).await;
-    world.later(Duration::hours(2));
-    // The walk ends at its deadline before it has seen a row.
-    app.tick(world.now() - Duration::minutes(1)).await.unwrap();
-    assert_eq!(copies(&world, &group).len(), 3);
-    until_final(&world, &app, 40).await;
-    assert_eq!(world.statuses(&app).await, [(Status::Scored, 2), (Status::Failed, 1)].into());
 }

@@ -44,6 +44,7 @@ mod findings;
 mod followed;
 mod groups;
 mod groups_changing;
+mod groups_copied;
 mod groups_interrupted;
 mod guards;
 mod heartbeat;

@@ -536,8 +536,8 @@ impl Intake {
     async fn known_as(&self, before: &BlobVersion, rule: &Rule, sure: bool) -> Result<Option<Former>, Error> {
         let owner =
             own_outputs::owner_of(&self.ledger, before, self.driver.may_have_published(self.clock.now()).await).await;
-        if let Some((of, _)) = owner.map_err(during("asking whose output a blob is"))? {
-            return Ok(Some(Former::Output { of }));
+        if let Some(owner) = owner.map_err(during("asking whose output a blob is"))? {
+            return Ok(Some(Former::Output { of: owner.id }));
         }
         if rule.renames == Renames::Score {
             return Ok(None);
@@ -692,10 +692,9 @@ impl Intake {
         outcome: &mut Outcome,
     ) -> Result<bool, Error> {
         let owner = own_outputs::owner_of(&self.ledger, blob, self.driver.may_have_published(now).await).await;
-        let Some((id, rule)) = owner.map_err(during("asking whose output a blob is"))? else { return Ok(false) };
-        let what = own_outputs::told_of(&self.ledger, &id).await.map_err(during("reading the ledger's id"))?;
-        let reason = format!("the blob is {what}; {NEVER_TRIGGER}");
-        self.skip(&intake::skipped(blob, rule, &reason), event, now, outcome).await?;
+        let Some(owner) = owner.map_err(during("asking whose output a blob is"))? else { return Ok(false) };
+        let reason = format!("the blob is {owner}; {NEVER_TRIGGER}");
+        self.skip(&intake::skipped(blob, owner.rule, &reason), event, now, outcome).await?;
         Ok(true)
     }
 

@@ -279,9 +279,8 @@ impl Starts {
         };
         let may_be_published = self.intake.driver().may_have_published(now).await;
         let owner = own_outputs::owner_of(&self.ledger, &scoring.blob, may_be_published).await;
-        if let Some((id, _)) = owner.map_err(during("asking whose output a blob is"))? {
-            let what = own_outputs::told_of(&self.ledger, &id).await.map_err(during("reading the ledger's id"))?;
-            return Err(not_accepted(format!("it is {what}")).into());
+        if let Some(owner) = owner.map_err(during("asking whose output a blob is"))? {
+            return Err(not_accepted(format!("it is {owner}")).into());
         }
         scoring.start = said(request, None);
         Ok(Wanted { scoring: *scoring, reason })

@@ -30,8 +30,8 @@ impl<W: Write> Write for OneLine<W> {
         let text = std::str::from_utf8(body).map_or_else(|_| String::from_utf8_lossy(body), Cow::Borrowed);
         let text = redacted(&text);
         // By bytes: to look for characters takes twenty times as long, and every record comes here.
-        let several = text.bytes().any(|byte| matches!(byte, b'\n' | b'\r'));
-        let text = if several { Cow::Owned(text.replace(['\n', '\r'], " ")) } else { text };
+        let has_breaks = text.bytes().any(|byte| matches!(byte, b'\n' | b'\r'));
+        let text = if has_breaks { Cow::Owned(text.replace(['\n', '\r'], " ")) } else { text };
         // A log is read on terminals, too.
         let text = visible(&text);
         // By one call either way: two lines of two threads must not mix.

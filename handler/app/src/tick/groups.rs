@@ -10,6 +10,8 @@
 //!
 //! Never: a list of members that grows; a member that ends by anything but the row of its group.
 
+mod copies;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -26,7 +28,7 @@ use crate::admission::Admission;
 use crate::clock::LedgerClock;
 use crate::driver::{Driver, Evidence};
 use crate::error::{Error, during, error_chain};
-use crate::ledger::{self, Acceptance, Announced, InFlight, InGroup, Ledger, StagedFolder};
+use crate::ledger::{Acceptance, Announced, InFlight, InGroup, Ledger};
 use crate::ports::Blobs;
 
 /// Members of one group that are moved at one time.
@@ -35,13 +37,6 @@ const MAX_CONCURRENT_MEMBERS: usize = 16;
 const MAX_CONCURRENT_GROUPS: usize = 4;
 /// A group that is not there is sealed by others once its members named it for so long: whoever made it is taken for dead.
 const SEALED_WITHIN: Duration = Duration::minutes(2);
-/// Copies are removed no earlier than this after their group ended: one whose answer was lost may still arrive.
-const REMOVED_AFTER: Duration = Duration::minutes(20);
-/// Folders that one tick asks about, of each shard: more than are in use at one time, so that none stands in the way of another.
-const MAX_FOLDERS: usize = 1_000;
-/// Folders whose copies one tick removes.
-const MAX_REMOVED: usize = 320;
-
 /// What a walk has seen of groups.
 #[derive(Default)]
 pub(super) struct GroupsSeen {
@@ -83,14 +78,15 @@ impl GroupsSeen {
         match &row.group {
             None => false,
             Some(InGroup::Waits { folder, bytes }) => {
-                let groups = rules.get(&row.rule).is_some_and(|rule| rule.group.is_some());
+                let rule = rules.get(&row.rule);
+                let groups = rule.is_some_and(|rule| rule.group.is_some());
                 let waiting = self.waiting.entry(row.rule.clone()).or_default();
                 if groups && row.due <= now && row.on_hold.is_none() && waiting.len() < MAX_QUEUED_PER_RULE {
                     let (endpoint, deployment) = (row.endpoint.key().clone(), row.deployment.clone());
                     let place = WaitingPlace { endpoint, deployment, folder: folder.clone() };
                     waiting.push(Waiting { id: row.id.clone(), place, bytes: *bytes, created: row.created });
                 }
-                row.status == Status::Queued && rules.get(&row.rule).is_none_or(|rule| rule.group.is_some())
+                row.status == Status::Queued && (groups || rule.is_none())
             }
             Some(InGroup::Member(group)) => {
                 let (members, since) = self.members.entry(group.clone()).or_insert((Vec::new(), row.since));
@@ -243,10 +239,7 @@ impl Groups {
         deadline: OffsetDateTime,
         counts: &Counts,
     ) -> Result<Vec<ScoringId>, Error> {
-        let Some(first) = members.first() else { return Ok(Vec::new()) };
-        let Some((first, _)) = self.ledger.get(first).await.map_err(during("reading a member"))? else {
-            return Ok(Vec::new());
-        };
+        let Some(first) = self.first_of(&members).await? else { return Ok(Vec::new()) };
         if self.rules.get(&first.rule).is_none_or(|rule| rule.group.is_none()) {
             let alone = |_: &ScoringId| MemberEnd::Alone("its rule does not group any more".to_owned());
             self.end_members(id, members, alone, deadline, counts).await;
@@ -414,19 +407,20 @@ impl Groups {
             let group = ScoringId::of_group(ledger, rule, &batch, self.clock.now());
             let joined = self.join(&group, None, batch.clone(), deadline, counts).await;
             // In the order in which they came: halves are made by it.
-            let members = batch.into_iter().filter(|member| joined.contains(member)).collect();
-            self.seal_of_members(&group, members).await
+            let members: Vec<_> = batch.into_iter().filter(|member| joined.contains(member)).collect();
+            match self.first_of(&members).await? {
+                Some(first) => self.seal(&group, members, &first, None).await,
+                None => Ok(None),
+            }
         };
         made.await.map_err(|error| (first, error))
     }
 
-    /// Writes the row of a group whose members name it.
-    async fn seal_of_members(&self, id: &ScoringId, members: Vec<ScoringId>) -> Result<Option<ScoringId>, Error> {
+    /// The first of those that name a group; `None`: there is none.
+    async fn first_of(&self, members: &[ScoringId]) -> Result<Option<Scoring>, Error> {
         let Some(first) = members.first() else { return Ok(None) };
-        match self.ledger.get(first).await.map_err(during("reading a member"))? {
-            Some((first, _)) => self.seal(id, members, &first, None).await,
-            None => Ok(None),
-        }
+        let first = self.ledger.get(first).await.map_err(during("reading a member"))?;
+        Ok(first.map(|(first, _)| first))
     }
 
     /// Writes the row of a group that goes where another scoring goes. `None`: somebody else did.
@@ -499,70 +493,6 @@ impl Groups {
             }
         });
         staged.buffer_unordered(MAX_CONCURRENT_GROUPS).filter_map(async |row| row).collect().await
-    }
-
-    /// Whether to ask for copies that are left. Where no rule groups that costs nothing but a look an hour, for those of a rule that
-    /// did.
-    fn may_have_copies(&self) -> bool {
-        self.rules.iter().any(|rule| rule.group.is_some()) || self.clock.now().minute() == 17
-    }
-
-    /// Removes the copies of groups that nobody needs any more, and of those that are older than `stagingLife`.
-    async fn remove_copies(&self, needed: &BTreeSet<ScoringId>, deadline: OffsetDateTime, counts: &Counts) {
-        let now = self.clock.now();
-        let folders = match self.ledger.staged_folders(MAX_FOLDERS).await {
-            Ok(folders) => folders,
-            Err(error) => {
-                counts.errors(1);
-                tracing::warn!(error = %error_chain(&error), "which copies are left of groups is not known");
-                return;
-            }
-        };
-        let mut emptied = 0;
-        for staged in folders {
-            if self.clock.now() >= deadline || emptied >= MAX_REMOVED {
-                return;
-            }
-            let removed = async {
-                if !self.may_go(&staged, needed, now).await.map_err(|error| error_chain(&error))? {
-                    return Ok(false);
-                }
-                let removed = self.driver.remove_copies(&staged.folder).await.map_err(|error| error_chain(&error))?;
-                // What is forgotten was found empty: who dies while copies are removed leaves them to the next tick.
-                if removed == 0 {
-                    self.ledger.forget_staged_folder(&staged.group).await.map_err(|error| error_chain(&error))?;
-                }
-                Ok::<_, String>(true)
-            };
-            match removed.await {
-                Ok(is_empty) => emptied += usize::from(is_empty),
-                Err(why) => {
-                    counts.errors(1);
-                    tracing::warn!(group = %staged.group, error = why, "the copies of group {} were not removed", staged.group);
-                }
-            }
-        }
-    }
-
-    /// Whether copies are needed no more, or have been there for `stagingLife`. Counted from the end of their group and not from its
-    /// beginning, as a process that was stopped for long may have copied them just before that.
-    async fn may_go(
-        &self,
-        staged: &StagedFolder,
-        needed: &BTreeSet<ScoringId>,
-        now: OffsetDateTime,
-    ) -> Result<bool, ledger::Error> {
-        let settings = self.rules.get(&staged.rule).and_then(|rule| rule.group.as_ref());
-        let life = settings.map_or(Duration::days(7), |settings| settings.staging_life.0);
-        if now - staged.since > life {
-            return Ok(true);
-        }
-        if needed.contains(&staged.group) || now - staged.since < REMOVED_AFTER {
-            return Ok(false);
-        }
-        let group = self.ledger.get(&staged.group).await?;
-        let ended = group.map(|(group, _)| group.completed.unwrap_or(group.updated));
-        Ok(ended.is_none_or(|ended| now - ended >= REMOVED_AFTER))
     }
 
     async fn tell(&self, id: &ScoringId, observation: Observation, counts: &Counts) {
