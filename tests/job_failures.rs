@@ -22,7 +22,7 @@ const EXPECTED: [(JobFailure, &str, &str, &str); 12] = [
         "Storage Blob Data Reader",
     ),
     (JobFailure::DatastoreDenied, "access", "Datastore has no credentials", "Storage Account Contributor"),
-    (JobFailure::OutputExists, "unknown", "path already exists", "a path of its own"),
+    (JobFailure::OutputExists, "platform", "path already exists", "a path of its own"),
     (
         JobFailure::PackageMissing,
         "userCode",

@@ -187,6 +187,27 @@ async fn two_groups_whose_halves_all_fail_stop_the_splitting_while_the_breaker_i
 }
 
 #[tokio::test]
+async fn one_held_group_is_split_when_the_pause_is_over_and_the_others_wait_for_the_probe() {
+    let world = World::with_rules(&by_time(8));
+    let app = world.app();
+    for id in &uploads(&world, &app, 64).await {
+        world.fail_whatever_reads(&world.get(&app, id).await.blob.url);
+    }
+    minutes(&world, &app, 6).await;
+    let halves = async || {
+        let all = app.ledger().in_flight().await.unwrap();
+        all.iter().filter(|row| row.is_group() && row.status != Status::Running).count()
+    };
+    // What was split side by side with the second pair has one half after the other as a probe.
+    for _ in 0..60 {
+        let before = halves().await;
+        minutes(&world, &app, 1).await;
+        assert!(halves().await <= before + 2, "{before} halves waited, and {} do", halves().await);
+    }
+    assert!(world.jobs().len() <= 8 + 16 + 60, "{}", world.jobs().len());
+}
+
+#[tokio::test]
 async fn a_member_names_its_group_and_a_group_its_members_and_halves() {
     let world = World::with_rules(&by_time(100));
     let app = world.app();

@@ -1,11 +1,14 @@
 //! What is copied for a group, how much a group holds, how long copies stay, and what members hear of its end.
 
-use lifecycle::{JobStatus, Status};
+use app::ledger::rows;
+use app::ports::table_store::{Entity, IfMatch, Op, TableName, TableStore as _};
+use lifecycle::{JobStatus, ScoringId, Status};
 use serde_json::{Value, json};
 use simulation::Content;
 use time::Duration;
 
 use super::groups::{by_time, copies, group_of, minutes, rules, until_final, uploads, url};
+use super::groups_interrupted::tick_with_errors;
 use super::renames::tick;
 use crate::support::world::{Fault, World};
 
@@ -48,6 +51,25 @@ async fn copies_stay_while_the_job_runs_and_no_longer_than_their_life() {
     assert_eq!((group_of(&world, &app, &ids[0]).await.status, copies(&world, &group).len()), (Status::Running, 2));
     tick(&world, &app, Duration::hours(2)).await;
     assert_eq!((group_of(&world, &app, &ids[0]).await.status, copies(&world, &group).len()), (Status::Running, 0));
+}
+
+#[tokio::test]
+async fn copies_stay_while_the_job_runs_though_no_row_of_its_files_in_the_index_can_be_read() {
+    let world = World::with_rules(&by_time(100));
+    let app = world.app();
+    let ids = uploads(&world, &app, 2).await;
+    tick(&world, &app, Duration::minutes(6)).await;
+    tick(&world, &app, Duration::minutes(2)).await;
+    let group = group_of(&world, &app, &ids[0]).await;
+    let table = TableName::read("TestState").unwrap();
+    for id in ids.iter().map(|id| ScoringId::read(id).unwrap()).chain([group.id.clone()]) {
+        let newer = Entity::new(rows::in_flight_key(&id)).with("SchemaVersion", rows::SCHEMA + 1);
+        world.store.write(&table, &[Op::Merge(newer, IfMatch::Any)]).await.unwrap();
+    }
+    for _ in 0..3 {
+        tick_with_errors(&world, &app, Duration::minutes(30)).await;
+    }
+    assert_eq!((group_of(&world, &app, &ids[0]).await.status, copies(&world, &group).len()), (Status::Running, 2));
 }
 
 #[tokio::test]

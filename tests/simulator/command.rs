@@ -39,7 +39,8 @@ async fn a_scoring_command_has_the_first_input_and_output_and_each_by_its_name()
     let command = "[ \"$SCORE_OUTPUT\" = \"$SCORE_OUTPUT_alpha\" ] && [ \"$SCORE_INPUT\" = \"$SCORE_INPUT_first\" ] || exit 3; \
         cat \"$SCORE_INPUT_first\" \"$SCORE_INPUT_second\"/* > \"$SCORE_OUTPUT_alpha\"; \
         echo \"$SCORE_INPUT_level\" > \"$SCORE_OUTPUT_beta/level.txt\"; \
-        env | grep -c '^SCORE_[A-Za-z_]*-' >> \"$SCORE_OUTPUT_beta/level.txt\"; true";
+        env | grep -c '^SCORE_[A-Za-z_]*-' >> \"$SCORE_OUTPUT_beta/level.txt\"; \
+        ls -A \"$SCORE_INPUT_second\" >> \"$SCORE_OUTPUT_beta/level.txt\"";
     let (sim, _root) = sim(|o| {
         o.endpoints = listed();
         o.score_command = Some(command.into());
@@ -48,6 +49,7 @@ async fn a_scoring_command_has_the_first_input_and_output_and_each_by_its_name()
     sim.put("x.csv", "one\n");
     std::fs::create_dir(sim.root.join("inbox/folder")).unwrap();
     sim.put("folder/y.csv", "two\n");
+    sim.put("folder/.scorekeeper-blob-y.csv.json", r#"{"metadata": {"tenant": "a"}}"#);
     let at = |path: &str| format!("https://local.blob.localhost/inbox/{path}");
     let to = |path: &str| format!("azureml://datastores/scores/paths/{path}");
     let sent = json!({ "properties": {
@@ -61,7 +63,11 @@ async fn a_scoring_command_has_the_first_input_and_output_and_each_by_its_name()
     let job: Value = job.json().await.unwrap();
     sim.finish(job["name"].as_str().unwrap(), "Completed").await;
     assert_eq!(sim.output("a.csv").as_deref(), Some("one\ntwo\n"));
-    assert_eq!(sim.output("b/level.txt").as_deref(), Some("7\n0\n"), "what is no name of a variable is none");
+    assert_eq!(
+        sim.output("b/level.txt").as_deref(),
+        Some("7\n0\ny.csv\n"),
+        "no variable of another name, no file that is no blob"
+    );
 }
 
 #[tokio::test]

@@ -79,6 +79,18 @@ async fn over_a_folder_nothing_is_written_whatever_the_condition() {
 }
 
 #[tokio::test]
+async fn of_a_blob_that_is_removed_nothing_is_left() {
+    let (sim, _root) = publishing().await;
+    sim.put("x.csv", "one");
+    let to = "/local/outbox/a/x.csv";
+    copy(&sim, ("/local/inbox/x.csv", to), reading(&sim).await).await.unwrap();
+    let files = || std::fs::read_dir(sim.root.join("outbox/a")).unwrap().count();
+    assert_eq!(files(), 2, "its metadata beside it");
+    blob(&sim, to).await.delete(None).await.unwrap();
+    assert_eq!(files(), 0);
+}
+
+#[tokio::test]
 async fn the_official_client_copies_a_blob_on_conditions_with_metadata_of_its_own() {
     let (sim, _root) = publishing().await;
     sim.put("x.csv", "one");

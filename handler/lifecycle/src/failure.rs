@@ -103,7 +103,7 @@ mod tests {
             ("batchscoring: pandas.errors.ParserError: Error tokenizing data", C::UserCode),
             ("exit code 42", C::Unknown),
             ("UserError: exit code 137", C::Unknown),
-            ("the path already exists", C::Unknown),
+            ("the path already exists", C::Platform),
             ("MyValueErrorHandler said no; ValueErrors; value_error", C::Unknown),
             (
                 "UserError: ScriptExecutionException was caused by StreamAccessException. StreamAccessException was caused by NotFoundException.",

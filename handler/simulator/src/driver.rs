@@ -16,6 +16,7 @@ use time::OffsetDateTime;
 use tokio::task::JoinSet;
 
 use crate::job::Job;
+use crate::job_input;
 use crate::run_error::RunError;
 use crate::scorer;
 use crate::shared::Shared;
@@ -187,7 +188,14 @@ async fn run(shared: Arc<Shared>, job: Job) -> Result<(), RunError> {
 
 async fn score(shared: &Shared, job: &Job, inputs: &[(String, PathBuf)], outputs: &[Output]) -> Result<(), RunError> {
     if let Some(shell) = &shared.options.score_command {
-        scorer::command(shell, environment(job, inputs, outputs), shared.options.score_timeout).await?;
+        let stage = outputs.first().and_then(|output| output.staged.parent());
+        let shown = |(name, path): &(String, PathBuf)| {
+            let path = stage.map_or_else(|| Ok(path.clone()), |stage| job_input::for_command(path, stage))?;
+            Ok((name.clone(), path))
+        };
+        let inputs: io::Result<Vec<_>> = inputs.iter().map(shown).collect();
+        let inputs = inputs.map_err(|error| RunError::user(format!("the input cannot be read: {error}")))?;
+        scorer::command(shell, environment(job, &inputs, outputs), shared.options.score_timeout).await?;
         return match outputs.iter().find(|output| !output.staged.exists()) {
             None => Ok(()),
             Some(missing) => Err(RunError::user(format!("the scoring command wrote no output '{}'", missing.name))),
@@ -200,7 +208,7 @@ async fn score(shared: &Shared, job: &Job, inputs: &[(String, PathBuf)], outputs
     let _stop_when_dropped = StopWhenDropped(stop.clone());
     let scored = tokio::task::spawn_blocking(move || {
         let names = read.as_ref().is_some_and(|path| path.is_dir());
-        let inputs = read.map_or(Ok(Vec::new()), |path| files(&path))?;
+        let inputs = read.map_or(Ok(Vec::new()), |path| job_input::files(&path))?;
         write.iter().try_for_each(|output| scorer::demonstrate(&inputs, output, names, &stop).map(drop))
     });
     match scored.await {
@@ -216,25 +224,6 @@ impl Drop for StopWhenDropped {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Relaxed);
     }
-}
-
-/// The files of an input: itself, or those right in the folder, by name. Folders in it are not entered, as in the
-/// service.
-fn files(input: &Path) -> io::Result<Vec<PathBuf>> {
-    if !input.is_dir() {
-        return Ok(vec![input.to_owned()]);
-    }
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(input)? {
-        let entry = entry?;
-        // What the simulator keeps beside a blob is none.
-        let is_own = entry.file_name().to_string_lossy().starts_with(HIDDEN);
-        if entry.file_type()?.is_file() && !is_own {
-            files.push(entry.path());
-        }
-    }
-    files.sort();
-    Ok(files)
 }
 
 /// `SCORE_INPUT` and `SCORE_OUTPUT` are the first by name; `SCORE_INPUT_<name>` and `SCORE_OUTPUT_<name>` are all.

@@ -49,6 +49,7 @@ mod inject;
 mod installation;
 mod job;
 mod job_failure;
+mod job_input;
 mod journal;
 mod link;
 mod options;

@@ -10,7 +10,7 @@ use azure_core::Uuid;
 
 use crate::answer::{add, empty};
 use crate::call::Call;
-use crate::sidecar::{Sidecar, Written};
+use crate::sidecar::{Sidecar, Written, sidecar_of};
 use crate::storage_map::{HIDDEN, existing, relative};
 use crate::storage_version::{error, unmet, version};
 
@@ -110,6 +110,8 @@ pub(super) fn remove(target: &Target, call: &Call) -> io::Result<Response> {
     if let Some(refused) = unmet(call, Some(&etag)) {
         return Ok(refused);
     }
-    std::fs::remove_file(file)?;
+    std::fs::remove_file(&file)?;
+    // Second: beside no file it means nothing.
+    let _ = std::fs::remove_file(sidecar_of(&file));
     Ok(empty(StatusCode::ACCEPTED))
 }

@@ -12,6 +12,7 @@ use serde_json::json;
 use simulator::{Datastore, Deployment, DeploymentKind, Endpoint, Endpoints, Workspace};
 
 use super::place::Place;
+use super::staging;
 
 /// Folder and container of what is scored.
 pub(super) const OUTBOX: &str = "outbox";
@@ -100,7 +101,7 @@ impl Installation {
         let published =
             rules.iter().flat_map(Rule::published).filter_map(|(.., publish)| datastore_of(publish.uri.source()));
         let published = published.collect();
-        let staging = staging(&rules, &places, outbox);
+        let staging = staging::named_by(&rules, &places, outbox);
         Ok(Self {
             places,
             staging,
@@ -140,25 +141,6 @@ fn places(rules: &Rules, inbox: &Path) -> Vec<Place> {
         Place { account: account.clone(), container: container.clone(), folder: inbox.join(name) }
     };
     containers.iter().map(place).collect()
-}
-
-/// A folder of the outbox for each container that a rule's groups are staged in, in the accounts of its files.
-fn staging(rules: &Rules, places: &[Place], outbox: &Path) -> Vec<Place> {
-    let mut staging: Vec<Place> = Vec::new();
-    for (rule, group) in rules.iter().filter_map(|rule| Some((rule, rule.group.as_ref()?))) {
-        let is_of = |place: &&Place| {
-            *place.container == *rule.matches.container
-                && rule.matches.account.as_ref().is_none_or(|account| **account == *place.account)
-        };
-        for Place { account, .. } in places.iter().filter(is_of) {
-            let container = group.staging.to_string();
-            if !staging.iter().any(|one| one.account == *account && one.container == container) {
-                let folder = outbox.join(format!("{account}.{container}"));
-                staging.push(Place { account: account.clone(), container, folder });
-            }
-        }
-    }
-    staging
 }
 
 /// A name for each endpoint: its own, as its host has it.

@@ -49,6 +49,7 @@ mod installation;
 mod lasting;
 mod notices;
 mod place;
+mod staging;
 mod terminal;
 
 /// Between two ticks. Azure's timer runs each minute; nobody wants to wait for that here.
@@ -143,7 +144,9 @@ pub(crate) async fn run(
 
     let listener = simulator_listener(&data).await?;
     let service = service(&listener)?;
-    let installation = installation(rules, &inbox, &outbox, &service)?;
+    let mut installation = installation(rules, &inbox, &outbox, &service)?;
+    staging::keep(&mut installation.staging, &data, &outbox)
+        .map_err(|source| folder_error("cannot keep the staging containers in", &data, source))?;
     for place in &installation.places {
         folder("cannot make the inbox", &place.folder)?;
     }

@@ -6,15 +6,15 @@
 //!
 //! While all goes well nothing is read or written for it: there is no row, and a success changes nothing.
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use lifecycle::breaker::{
     Breaker, BreakerDecision, BreakerEvent, BreakerSubject, RanOn, Source, Verdict, Verdicts, verdicts,
 };
 use lifecycle::id::DeploymentName;
 use lifecycle::{BreakerSettings, Event, Rules, Scoring, ScoringId};
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime};
 
 use super::controls::KnownControls;
 use super::refusal::{Refusal, WaitScope};
@@ -30,11 +30,24 @@ pub(crate) struct Breakers {
     controls: Arc<KnownControls>,
     /// One change of a breaker at a time: those of this process need not race each other.
     changing: tokio::sync::Mutex<()>,
+    /// Deployments whose breaker waits for a probe, each with when a failed group was split for want of one.
+    split_to_probe: Mutex<BTreeMap<String, OffsetDateTime>>,
 }
+
+/// While a breaker waits for a probe, one failed group is split in so long: half of it may be the only one that can probe. All that were
+/// held back would copy their files for halves that wait for that probe.
+const SPLIT_TO_PROBE: Duration = Duration::minutes(1);
 
 impl Breakers {
     pub(super) fn new(ledger: Ledger, rules: Arc<Rules>, clock: LedgerClock, controls: Arc<KnownControls>) -> Self {
-        Self { ledger, rules, clock, controls, changing: tokio::sync::Mutex::default() }
+        Self {
+            ledger,
+            rules,
+            clock,
+            controls,
+            changing: tokio::sync::Mutex::default(),
+            split_to_probe: Mutex::default(),
+        }
     }
 
     /// Whether a scoring may go, as far as this process knows: the breakers that it would have to probe, none if all are
@@ -181,9 +194,20 @@ impl Breakers {
     pub(crate) async fn forbids_split(&self, group: &Scoring, now: OffsetDateTime) -> Option<String> {
         let controls = self.controls.recent(now).await.ok()?;
         let settings = self.rules.breaker(&group.endpoint);
-        match controls.breaker(&BreakerSubject::deployment_of(group)).check(&group.id, &settings, now) {
-            BreakerDecision::Allow | BreakerDecision::Probe => None,
+        let subject = BreakerSubject::deployment_of(group);
+        let breaker = controls.breaker(&subject);
+        match breaker.check(&group.id, &settings, now) {
+            BreakerDecision::Allow => None,
             BreakerDecision::Wait(reason) => Some(reason),
+            BreakerDecision::Probe => {
+                let mut splits = self.split_to_probe.lock().unwrap_or_else(PoisonError::into_inner);
+                let last = splits.entry(name_of(&subject)).or_insert(OffsetDateTime::UNIX_EPOCH);
+                let is_first = now - *last >= SPLIT_TO_PROBE;
+                if is_first {
+                    *last = now;
+                }
+                (!is_first).then(|| format!("{}; the halves of another group may probe it", breaker.reason()))
+            }
         }
     }
 

@@ -67,11 +67,20 @@ impl Rule {
         if let Some(why) = self.refuses_place(account, container, path) {
             return Some(why);
         }
+        let name = path.rsplit('/').next();
+        if let Some(marker) = self.group.as_ref().and_then(|group| group.marker.as_ref())
+            && name == Some(marker.as_str())
+        {
+            return Some(format!(
+                "it is the marker `{}` that says that its folder is whole (group.marker)",
+                marker.as_str()
+            ));
+        }
         // By convention a marker is none of the files that are scored; this one is.
         let mut ending = suffix.as_str();
         if let Complete::Marker(marker) = &self.complete {
             ending = marker.as_str();
-            if path.rsplit('/').next() != Some(ending) {
+            if name != Some(ending) {
                 return Some(format!(
                     "it is not the marker `{ending}` that its folder is complete with (complete.marker)"
                 ));

@@ -417,6 +417,25 @@ fn settings_are_sent_in_rests_spelling_however_they_are_written() {
 }
 
 #[test]
+fn the_marker_of_a_group_is_not_scored_itself_whatever_its_name() {
+    let text = |group: &str| {
+        format!(
+            r#"{{"rules": [{{"id": "a", "match": {{"container": "con"}}, "group": {group}, "endpoint": {{"uri": "https://e.example/jobs"}}}}]}}"#
+        )
+    };
+    let rules = Rules::read(&text(r#"{"by": "marker", "marker": "ready.csv"}"#)).expect("good rules");
+    let refused = |path: &str| rules.get("a").expect("the rule").refuses_name("uploads", "con", path);
+    for path in ["ready.csv", "eu/ready.csv"] {
+        assert!(refused(path).is_some_and(|why| why.contains("`ready.csv`") && why.contains("group.marker")), "{path}");
+    }
+    for path in ["eu/already.csv", "ready.csv/a.csv"] {
+        assert_eq!(refused(path), None, "{path}");
+    }
+    let rules = Rules::read(&text(r#"{"by": "folder"}"#)).expect("good rules");
+    assert_eq!(rules.get("a").expect("the rule").refuses_name("uploads", "con", "eu/ready.csv"), None);
+}
+
+#[test]
 fn a_marker_gives_its_folder_as_input_unless_the_rule_says_otherwise() {
     let read = |more: &Value| {
         let mut rule = serde_json::json!({"id": "a", "match": {"container": "con"}, "endpoint": {"uri": "https://e.example/jobs"},

@@ -82,8 +82,9 @@ pub(super) fn run(Test { quick }: Test) -> Result<()> {
             step_command("the released command line", released())?;
             step_command("budget", cargo(["xtask", "budget"]))?;
         }
+        let is_released = has_musl.is_ok();
         unless_in_ci(has_musl, "the release package", &mut left_out)?;
-        step_command("simulation", simulation())?;
+        step_command("simulation", simulation(is_released))?;
     }
     println!("\nall passed in {:.0} s", began.elapsed().as_secs_f64());
     for what in left_out {
@@ -127,10 +128,15 @@ fn lean_lints() -> process::Command {
     cargo(["clippy", "--package", "handler", LEAN, "--features", "lambda", "--lib", "--bins", "--", "-D", "warnings"])
 }
 
-/// In a release build, where a seed takes milliseconds: this machine's own, as the package cannot simulate. `scorekeeper
-/// local` needs that build anyway.
-fn simulation() -> process::Command {
-    cargo(["run", "--release", "--package", "handler", "--", "simulate", "--seeds", SEEDS, "--every-move"])
+/// In a release build, where a seed takes milliseconds: by the command line that was just released, else by one built for it.
+fn simulation(is_released: bool) -> process::Command {
+    let mut command = if is_released {
+        process::Command::new(super::release::released().join(EXECUTABLE))
+    } else {
+        cargo(["run", "--release", "--package", "handler", "--"])
+    };
+    command.args(["simulate", "--seeds", SEEDS, "--every-move"]);
+    command
 }
 
 /// The tests of the command line as it is released, with that instead of the one that was built for the tests.

@@ -96,8 +96,8 @@ impl Groups {
         if needed.contains(&staged.group) || now - staged.since < REMOVED_AFTER {
             return Ok(false);
         }
-        let group = self.ledger.get(&staged.group).await?;
-        let ended = group.map(|(group, _)| group.completed.unwrap_or(group.updated));
-        Ok(ended.is_none_or(|ended| now - ended >= REMOVED_AFTER))
+        let Some((group, _)) = self.ledger.get(&staged.group).await? else { return Ok(true) };
+        // Its own row says whether it has ended: that the walk saw nothing of it may be the walk's fault.
+        Ok(group.status.is_terminal() && now - group.completed.unwrap_or(group.updated) >= REMOVED_AFTER)
     }
 }
