@@ -39,6 +39,7 @@ use doctor::{
 use lifecycle::Rules;
 use lifecycle::storage_hosts::ForeignHost;
 use lifecycle::{EndpointHosts, IdentityName, LedgerId, StorageHosts};
+#[cfg(feature = "cli")]
 use stores::embedded::EmbeddedStore;
 #[cfg(feature = "cli")]
 use stores::memory::MemoryStore;
@@ -48,8 +49,15 @@ use url::Url;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The folder of an embedded ledger cannot be opened: it is not there, not ours, or not a ledger.
+    #[cfg(feature = "cli")]
     #[error(transparent)]
     Embedded(#[from] stores::embedded::OpenError),
+    /// A ledger in a folder, of a build that is for the Functions host: what is written to that one's disk is gone with the instance.
+    #[cfg(not(feature = "cli"))]
+    #[error(
+        "SCOREKEEPER_LEDGER: a ledger in a folder is for the command line, and this is the package for the Functions host, whose disk goes with the instance; name a table endpoint, https://ACCOUNT.table.core.windows.net"
+    )]
+    Embedded,
     /// The table endpoint or its key cannot be used.
     #[error(transparent)]
     Tables(#[from] azure::tables::SetupError),
@@ -394,8 +402,12 @@ pub(crate) fn ledger_options(task_hub: &str, projection: bool) -> LedgerOptions 
     }
 }
 
+#[cfg_attr(not(feature = "cli"), expect(unused_variables, reason = "only a folder is opened in one way or the other"))]
 fn store(location: &LedgerLocation, tokens: &Tokens<Storage>, access: Access) -> Result<Arc<dyn TableStore>, Error> {
     match location {
+        #[cfg(not(feature = "cli"))]
+        LedgerLocation::Embedded(_) => Err(Error::Embedded),
+        #[cfg(feature = "cli")]
         LedgerLocation::Embedded(folder) => {
             let opened = match access {
                 Access::Read => EmbeddedStore::open_read_only(folder),

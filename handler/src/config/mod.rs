@@ -7,7 +7,7 @@
 //!
 //! | setting | default | takes |
 //! |---|---|---|
-//! | `SCOREKEEPER_LEDGER` | the tables of the host's storage account: `AzureWebJobsStorage__tableServiceUri`, else `__accountName`, else an emulator named by `AzureWebJobsStorage` | `https://ACCOUNT.table.core.windows.net`, an emulator's `http://127.0.0.1:10002/devstoreaccount1` (loopback only), or `embedded:DIR` |
+//! | `SCOREKEEPER_LEDGER` | the tables of the host's storage account: `AzureWebJobsStorage__tableServiceUri`, else `__accountName`, else an emulator named by `AzureWebJobsStorage` | `https://ACCOUNT.table.core.windows.net`, an emulator's `http://127.0.0.1:10002/devstoreaccount1` (loopback only), or, for the command line alone, `embedded:DIR` |
 //! | `SCOREKEEPER_TASK_HUB` | `Scorekeeper` | prefix of the table names: a letter, then letters and digits, 3 to 45 in all |
 //! | `SCOREKEEPER_RULES` | `rules.json` beside `host.json` | a path, or the rules' JSON itself (begins with `{`); at most 1 MiB, and as an application setting 100,000 characters. Comments and trailing commas are allowed. Or a blob that holds them, `https://ACCOUNT.blob.core.windows.net/CONTAINER/rules.json`, of at most 1 MiB: the app's identity reads it, and they change without a deployment |
 //! | `SCOREKEEPER_RULES_ALLOW_ENDPOINTS` | – | with rules in a blob: the `endpoint.uri` of each batch endpoint that they may name, with commas between |

@@ -26,14 +26,6 @@ pub(crate) const LEAN: &str = "--no-default-features";
 /// The cargo profile of what is shipped.
 pub(crate) const SHIPPED_PROFILE: &str = "dist";
 
-/// What SQLite leaves out where it is shipped: full text and spatial indexes, statistics for a planner of joins, functions for JSON,
-/// extensions to load (whose table of functions keeps all of SQLite in the binary), and what it has for programs of long ago. The
-/// embedded ledger has one table, and its keys are its queries. Each can be left out of the one file that SQLite comes as.
-const SQLITE_FLAGS: &str = "-USQLITE_ENABLE_FTS3 -USQLITE_ENABLE_FTS3_PARENTHESIS -USQLITE_ENABLE_FTS5 \
-     -USQLITE_ENABLE_RTREE -USQLITE_ENABLE_DBSTAT_VTAB -USQLITE_ENABLE_STAT4 -USQLITE_ENABLE_COLUMN_METADATA \
-     -USQLITE_ENABLE_LOAD_EXTENSION -DSQLITE_OMIT_LOAD_EXTENSION -DSQLITE_OMIT_JSON -DSQLITE_OMIT_SHARED_CACHE \
-     -DSQLITE_OMIT_DEPRECATED -DSQLITE_OMIT_PROGRESS_CALLBACK -DSQLITE_OMIT_GET_TABLE";
-
 /// Which build.
 pub(crate) struct Build<'a> {
     /// Where the sources are.
@@ -67,7 +59,7 @@ impl Build<'_> {
         command.args(["--profile", self.profile]);
         command.args(self.target.iter().flat_map(|target| ["--target", target]));
         if let Some(prefixes) = self.shipped {
-            command.arg("--locked").args((!self.whole).then_some(LEAN)).env("LIBSQLITE3_FLAGS", SQLITE_FLAGS);
+            command.arg("--locked").args((!self.whole).then_some(LEAN));
             command.envs(Commit::of(&root()).variables());
             prefixes.apply(&mut command, self.target.unwrap_or_default());
         }

@@ -165,7 +165,7 @@ pub const RECOGNISED: &[Recognised] = &[
         remedy: "run the scoring script on this file; logs/user/error of the job has the stack trace. Then scorekeeper retry",
     },
     Recognised {
-        cause: Platform, // a path of an attempt is asked for once: a job that was made twice met its twin's output
+        cause: Platform, // a path of an attempt is asked for once: a job that was made twice met what the other one wrote
         texts: &["path already exists"], // https://learn.microsoft.com/fabric/data-factory/azure-machine-learning-activity
         remedy: "none is needed: the next attempt writes to a path of its own",
     },

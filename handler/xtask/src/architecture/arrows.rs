@@ -13,10 +13,10 @@ use super::members::Members;
 /// be.
 ///
 /// ```text
-/// handler -> {azure, stores, doctor, simulator*, simulation*} -> app -> lifecycle
+/// handler -> {azure, stores*, doctor, simulator*, simulation*} -> app -> lifecycle
 /// ```
 ///
-/// What has a star is in [`OF_FEATURE_DEV`]. The simulation runs the app over the stores, so it needs them too.
+/// What has a star is in [`NOT_IN_THE_PACKAGE`]. The simulation runs the app over the stores, so it needs them too.
 const ARROWS: &[(&str, &[&str])] = &[
     ("lifecycle", &[]),
     ("app", &["lifecycle"]),
@@ -30,9 +30,9 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("xtask", &[]),
 ];
 
-/// Crates that the package for the Functions host is built without: once the handler has the feature `dev`, they come by
-/// it and by nothing else.
-const OF_FEATURE_DEV: &[&str] = &["simulator", "simulation"];
+/// Crates that the package for the Functions host is built without, each with the feature that brings it: once the handler has that
+/// feature, they come by it and by nothing else.
+const NOT_IN_THE_PACKAGE: &[(&str, &str)] = &[("simulator", "dev"), ("simulation", "dev"), ("stores", "cli")];
 
 /// As much of a manifest as the rule needs.
 #[derive(Debug, Clone, Default)]
@@ -69,17 +69,24 @@ fn broken(manifests: &BTreeMap<String, Manifest>) -> Vec<String> {
         for (needed, optional) in ours {
             if !allowed.contains(&needed.as_str()) {
                 broken.push(format!("`{name}` may not need `{needed}`"));
-            } else if manifest.features.contains_key("dev") && OF_FEATURE_DEV.contains(&needed.as_str()) {
-                broken.extend(not_of_dev_alone(name, manifest, needed, *optional));
+            } else if let Some((_, feature)) = NOT_IN_THE_PACKAGE.iter().find(|(left_out, _)| left_out == needed)
+                && manifest.features.contains_key(*feature)
+            {
+                broken.extend(not_of_feature_alone(name, manifest, (needed, feature), *optional));
             }
         }
     }
     broken
 }
 
-fn not_of_dev_alone(name: &str, manifest: &Manifest, needed: &str, optional: bool) -> Option<String> {
+fn not_of_feature_alone(
+    name: &str,
+    manifest: &Manifest,
+    (needed, feature): (&str, &str),
+    optional: bool,
+) -> Option<String> {
     if !optional {
-        return Some(format!("`{name}` needs `{needed}` always; it must come by the feature `dev` alone"));
+        return Some(format!("`{name}` needs `{needed}` always; it must come by the feature `{feature}` alone"));
     }
     let brings = |values: &[String]| {
         values.iter().any(|value| {
@@ -90,7 +97,8 @@ fn not_of_dev_alone(name: &str, manifest: &Manifest, needed: &str, optional: boo
     };
     let by: Vec<&str> =
         manifest.features.iter().filter(|(_, values)| brings(values)).map(|(name, _)| name.as_str()).collect();
-    (by != ["dev"]).then(|| format!("`{name}` gets `{needed}` by {by:?}; it must come by the feature `dev` alone"))
+    (by != [feature])
+        .then(|| format!("`{name}` gets `{needed}` by {by:?}; it must come by the feature `{feature}` alone"))
 }
 
 #[cfg(test)]
@@ -125,11 +133,16 @@ mod tests {
     }
 
     #[test]
-    fn what_production_is_built_without_comes_by_the_feature_dev_alone() {
+    fn what_production_is_built_without_comes_by_one_feature_alone() {
         let simulator = |optional, features| found("handler", manifest(&[("simulator", optional)], features));
         let none = [""; 0];
         assert_eq!(simulator(false, &[]), none, "before there is the feature");
         assert_eq!(simulator(true, &[("default", &["dev"]), ("dev", &["dep:simulator"])]), none);
+        let stores = |feature: &str| {
+            found("handler", manifest(&[("stores", true)], &[("dev", &[]), ("cli", &[]), (feature, &["dep:stores"])]))
+        };
+        assert_eq!(stores("cli"), none);
+        assert_eq!(stores("dev"), ["`handler` gets `stores` by [\"dev\"]; it must come by the feature `cli` alone"]);
         let told = "`handler` needs `simulator` always; it must come by the feature `dev` alone";
         assert_eq!(simulator(false, &[("dev", &[])]), [told]);
         let wrong: [&[(&str, &[&str])]; 3] = [
