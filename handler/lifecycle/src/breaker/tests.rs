@@ -1,7 +1,9 @@
 use super::*;
 use crate::blob::BlobVersion;
+use crate::group::{Group, Grouping};
 use crate::job::Job;
 use crate::rule::Rules;
+use crate::status::Status;
 use time::macros::datetime;
 
 const NOW: OffsetDateTime = datetime!(2026-07-21 10:00 UTC);
@@ -403,6 +405,37 @@ fn what_counts_on_whom_is_decided_by_the_cause() {
     {
         assert_eq!(of(event, None), None, "{event:?}");
     }
+}
+
+/// Both halves of a group failed; each group is a source of its own.
+fn halves_of(group: u32) -> BreakerEvent {
+    let group = ScoringId::read(&format!("{group:07x}{:025}", 0)).expect("32 hex digits");
+    BreakerEvent::BothHalvesFailed { group, error: "ValueError".to_owned() }
+}
+
+#[test]
+fn the_halves_of_two_groups_open_a_deployments_breaker_and_those_of_one_do_not() {
+    let mut life = Life::new();
+    life.then(&halves_of(1)).later(1).then(&halves_of(1));
+    assert!(!life.is_open(), "one group has two bad files, and was looked at twice");
+    life.then(&halves_of(2));
+    assert!(life.waits(1).contains("ValueError"));
+    let until = life.breaker.open_until;
+    life.later(1).then(&halves_of(3));
+    assert_eq!(life.breaker.open_until, until, "what was under way when it opened does not keep it open");
+}
+
+#[test]
+fn a_group_that_is_split_is_no_failure_of_anybody_and_its_last_file_is_one() {
+    let (_, mut scoring) = scoring("in/a.csv");
+    (scoring.status, scoring.failure) = (Status::Failed, Some(FailureCause::UserCode));
+    let mut verdict = |members: &[u32]| {
+        let group = Group::sealed(members.iter().map(|n| id(*n)), None);
+        scoring.grouping = Some(Box::new(Grouping::Group(group)));
+        verdicts(Event::LastAttemptFailed, &scoring).expect("it is told")
+    };
+    assert_eq!(verdict(&[1, 2]), Verdicts { deployment: Verdict::Nothing, rule: Verdict::Nothing });
+    assert!(matches!(verdict(&[1]).deployment, Verdict::Failed { cause: FailureCause::UserCode, .. }));
 }
 
 #[test]

@@ -291,3 +291,15 @@ fn what_cannot_be_looked_at_is_looked_at_again_less_and_less_often() {
     let later = (0..20).fold(first, |pending, _| pending.not_seen("403", NOW));
     assert!(later.due > NOW + Duration::minutes(59) && later.due < NOW + Duration::minutes(76), "{later:?}");
 }
+
+#[test]
+fn a_former_name_counts_while_a_job_alone_or_of_a_group_may_read_it_or_has() {
+    let id = ScoringId::read(&"1".repeat(32)).unwrap();
+    let counts = |status| Former::Scoring { id: id.clone(), status }.counts();
+    for status in [Status::Grouped, Status::Submitting, Status::Running, Status::Verifying, Status::Scored] {
+        assert!(counts(status), "{status}");
+    }
+    for status in [Status::Queued, Status::Gone, Status::Failed, Status::Cancelled] {
+        assert!(!counts(status), "{status}");
+    }
+}

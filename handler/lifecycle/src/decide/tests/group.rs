@@ -147,6 +147,14 @@ fn the_input_is_looked_at_before_one_joins_a_group() {
 }
 
 #[test]
+fn a_group_reads_copies_and_is_sent_without_a_look_at_any_input() {
+    let mut life = staging(2);
+    life.rule.policy.verify_input = true;
+    life.moves(&all_copied(2));
+    assert_eq!(life.moves(&Observation::SlotFree), Effect::Submit);
+}
+
+#[test]
 fn an_operator_who_wants_one_first_lets_it_go_alone() {
     let mut life = waiting();
     life.moves(&operator::order(Verb::Expedite));
@@ -329,7 +337,16 @@ fn what_a_group_cannot_keep_of_a_rule_is_refused_with_the_remedy() {
             r#"{"outputs": {"o": {"type": "UriFile", "uri": "azureml://datastores/d/paths/{blob.stem}/{scoring.id}/{attempt}"}}}"#,
             "one for all members",
         ),
+        (
+            r#"{"inputs": {"x": {"type": "UriFile", "uri": "{blob.url}"}, "name": {"type": "Literal", "template": "{blob.name}"}}}"#,
+            "copies' folder",
+        ),
         (r#"{"inputs": {}}"#, "copies' folder"),
+        (
+            r#"{"outputs": {"o": {"type": "UriFile", "uri": "azureml://datastores/d/paths/{scoring.id}/{attempt}",
+                "publish": {"uri": "azureml://datastores/d/paths/latest.csv"}}}}"#,
+            "nothing is published",
+        ),
         (r#"{"outputs": {}}"#, "which files were scored"),
         (r#"{"complete": {"marker": "_SUCCESS"}, "emptyBlobs": "score"}"#, "the folder itself is scored"),
         (r#"{"group": {"by": "size"}}"#, "folder"),
