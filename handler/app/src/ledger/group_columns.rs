@@ -168,3 +168,51 @@ pub(super) fn from_in_flight(row: &Entity) -> Result<Option<InGroup>, InvalidGro
         Some(other) => return Err(InvalidGrouping::Word(other.to_owned())),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use lifecycle::{BlobVersion, LedgerId, Rules};
+    use time::macros::datetime;
+
+    use super::*;
+    use crate::ledger::rows;
+
+    /// A group of two, of which one is copied.
+    fn group(status: Status) -> Scoring {
+        let rules =
+            r#"{"rules":[{"id":"claims","match":{"container":"con"},"endpoint":{"uri":"https://e.example/jobs"}}]}"#;
+        let rules = Rules::read(rules).unwrap();
+        let blob = BlobVersion::read("https://a.blob.core.windows.net/con/x.csv", "1").unwrap();
+        let (ledger, now) = (LedgerId::of_random([1; 16]), datetime!(2026-07-21 10:00 UTC));
+        let mut scoring = Scoring::accept(&ledger, rules.get("claims").unwrap(), blob, now);
+        let members = ["1", "2"].map(|digit| ScoringId::read(&digit.repeat(DIGITS)).unwrap());
+        let mut group = Group::sealed(members, None);
+        group.members[0].state = MemberState::Staged;
+        scoring.status = status;
+        scoring.grouping = Some(Box::new(Grouping::Group(group)));
+        scoring
+    }
+
+    #[test]
+    fn how_many_are_copied_is_told_once_no_member_is_to_be_copied_any_more() {
+        assert_eq!((staged(&group(Status::Staging)), staged(&group(Status::Running))), (None, Some(1)));
+    }
+
+    #[test]
+    fn a_row_that_lost_members_or_their_letters_is_refused_and_forgets_none_of_them() {
+        let row = || rows::to_scoring_row(&group(Status::Running), "op");
+        assert_eq!(rows::from_scoring_row(&row()).unwrap(), group(Status::Running));
+        let ids = row().string("Members").unwrap().to_owned();
+        for (column, text) in [
+            ("MemberStates", "t".to_owned()),
+            ("MemberStates", "tst".to_owned()),
+            ("MemberStates", "t?".to_owned()),
+            ("Members", ids[..ids.len() - 1].to_owned()),
+            ("Members", ids.replacen("11", "ä", 1)),
+            ("Members", ids.replacen("1111", "ää", 1)),
+        ] {
+            let damaged = row().with(column, text.as_str());
+            assert!(rows::from_scoring_row(&damaged).is_err(), "{column}: {text}");
+        }
+    }
+}

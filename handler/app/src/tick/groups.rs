@@ -571,3 +571,6 @@ fn cut(settings: &GroupSettings, files: Vec<Waiting>, is_closed: bool) -> Vec<Ve
     }
     batches
 }
+
+#[cfg(test)]
+mod tests;
