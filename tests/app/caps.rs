@@ -581,3 +581,19 @@ async fn a_slot_beyond_the_limit_is_no_room_for_the_next_attempt_of_who_had_it()
     let freed = ledger.reconcile_slots(&scope, 1, &alone, later, || later).await.unwrap();
     assert_eq!((freed.freed, freed.taken), (1, 1));
 }
+
+#[tokio::test]
+async fn what_waits_for_a_group_claims_no_slot_and_its_group_claims_one() {
+    let rules = json!({"rules": [{"id": "claims", "match": {"container": "claims"}, "endpoint": {"uri": URI},
+        "maxInFlight": 1, "group": {"by": "time"}}]});
+    let world = World::with_rules(&rules.to_string());
+    let app = world.app();
+    let ids = deliver(&world, &app, &["a.csv", "b.csv"]).await;
+    assert_eq!(slots_of_rule(&world).await, 0);
+    let before = world.store.calls();
+    app.reconcile(&ids[0].parse().unwrap()).await.unwrap();
+    assert_eq!(since(before, world.store.calls()).2, 0, "nor for a moment");
+    world.later(Duration::minutes(6));
+    app.tick(soon(&world)).await.unwrap();
+    assert_eq!((slots_of_rule(&world).await, world.jobs().len()), (1, 1));
+}

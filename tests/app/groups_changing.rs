@@ -28,7 +28,7 @@ async fn status(world: &World, app: &App, id: &str) -> Status {
 }
 
 /// What an operator reads of why it goes alone.
-async fn why_alone(world: &World, app: &App, id: &str) -> String {
+pub(super) async fn why_alone(world: &World, app: &App, id: &str) -> String {
     match world.get(app, id).await.grouping.as_deref() {
         Some(Grouping::Alone(why)) => why.clone(),
         other => panic!("{other:?}"),

@@ -46,6 +46,8 @@ mod groups;
 mod groups_changing;
 mod groups_copied;
 mod groups_interrupted;
+mod groups_shown;
+mod groups_split;
 mod guards;
 mod heartbeat;
 mod identities;

@@ -1,0 +1,109 @@
+//! How a group that failed is split: who is in its halves, which failures count on the deployment, and when splitting stops.
+
+use app::App;
+use lifecycle::{JobStatus, Rules, Status};
+use serde_json::{Value, json};
+use time::Duration;
+
+use super::groups::{by_time, group_of, minutes, until_final, uploads, url};
+use super::groups_changing::why_alone;
+use super::renames::tick;
+use crate::support::world::World;
+
+/// Nothing is counted on any deployment or rule.
+async fn nothing_is_counted(app: &App) -> bool {
+    app.ledger().controls().await.unwrap().breakers.is_empty()
+}
+
+#[tokio::test]
+async fn of_a_failed_group_with_one_copy_one_half_is_made_and_the_other_file_goes_alone() {
+    let world = World::with_rules(&by_time(100));
+    let app = world.app();
+    let ids = uploads(&world, &app, 2).await;
+    world.refuse_copies_of(&url(0));
+    world.fail_whatever_reads(&url(1));
+    tick(&world, &app, Duration::minutes(6)).await;
+    let whole = group_of(&world, &app, &ids[1]).await.id;
+    world.end_jobs(&JobStatus::Completed);
+    // The group is seen failed before the file that is out has heard anything.
+    tick(&world, &app, Duration::minutes(2)).await;
+    assert_eq!(app.ledger().get(&whole).await.unwrap().unwrap().0.status, Status::Failed);
+    until_final(&world, &app, 40).await;
+    assert!(app.ledger().get(&whole.half(0)).await.unwrap().is_some());
+    assert!(app.ledger().get(&whole.half(1)).await.unwrap().is_none(), "a group of nobody");
+    assert_eq!(world.statuses(&app).await, [(Status::Scored, 1), (Status::Failed, 1)].into());
+    assert!(why_alone(&world, &app, &ids[0]).await.contains("409"));
+}
+
+#[tokio::test]
+async fn halves_that_fail_alone_or_by_different_causes_are_not_counted_on_the_deployment() {
+    let world = World::with_rules(&by_time(4));
+    let app = world.app();
+    let ids = uploads(&world, &app, 8).await;
+    minutes(&world, &app, 1).await;
+    let mut wholes = Vec::new();
+    for id in &ids {
+        wholes.push(group_of(&world, &app, id).await);
+    }
+    wholes.sort_by(|a, b| a.id.cmp(&b.id));
+    wholes.dedup_by(|a, b| a.id == b.id);
+    assert_eq!(wholes.len(), 2);
+    world.fail_jobs("ValueError: columns are missing");
+    let later = async || {
+        for _ in 0..3 {
+            tick(&world, &app, Duration::minutes(2)).await;
+        }
+    };
+    later().await;
+    assert_eq!(world.jobs().len(), 2 + 4);
+    for (half, error, jobs) in [(0, "ValueError: columns are missing", 6 + 4), (1, "exit code 42", 10 + 4)] {
+        for whole in &wholes {
+            let half = app.ledger().get(&whole.id.half(half)).await.unwrap().unwrap().0;
+            assert_eq!(half.status, Status::Running);
+            world.fail_job_of(&half.blob.path, error);
+        }
+        later().await;
+        assert!(nothing_is_counted(&app).await, "{error}");
+        assert_eq!(world.jobs().len(), jobs, "all four are split on: {error}");
+    }
+}
+
+#[tokio::test]
+async fn a_breaker_that_is_off_counts_no_halves_and_each_file_fails_by_itself() {
+    let mut rules: Value = serde_json::from_str(&by_time(4)).unwrap();
+    rules["endpoints"] = json!([{"uri": "https://heart.example/jobs", "breaker": {"failures": 0}}]);
+    let world = World::with_rules(&rules.to_string());
+    let app = world.app();
+    for n in 0..uploads(&world, &app, 8).await.len() {
+        world.fail_whatever_reads(&url(n));
+    }
+    for _ in 0..20 {
+        minutes(&world, &app, 1).await;
+        assert!(nothing_is_counted(&app).await);
+    }
+    assert_eq!(world.statuses(&app).await, [(Status::Failed, 8)].into());
+    assert_eq!(world.jobs().len(), 2 + 4 + 8);
+}
+
+#[tokio::test]
+async fn a_failed_group_without_its_rule_is_not_split_and_its_files_wait_for_the_rule() {
+    let world = World::with_rules(&by_time(100));
+    let app = world.app();
+    let ids = uploads(&world, &app, 2).await;
+    world.fail_whatever_reads(&url(0));
+    tick(&world, &app, Duration::minutes(6)).await;
+    world.end_jobs(&JobStatus::Completed);
+    tick(&world, &app, Duration::minutes(2)).await;
+    assert_eq!(group_of(&world, &app, &ids[0]).await.status, Status::Failed);
+    let mut without = world.clone();
+    without.rules = Rules::read(&by_time(100).replace("\"id\":\"claims\"", "\"id\":\"others\"")).unwrap();
+    let other = without.app();
+    tick(&without, &other, Duration::minutes(1)).await;
+    for id in &ids {
+        assert!(why_alone(&without, &other, id).await.contains("its rule is not in the rules any more"));
+    }
+    tick(&without, &other, Duration::minutes(1)).await;
+    assert_eq!((world.jobs().len(), world.statuses(&other).await), (1, [(Status::Queued, 2)].into()));
+    until_final(&world, &app, 20).await;
+    assert_eq!(world.statuses(&app).await, [(Status::Scored, 1), (Status::Failed, 1)].into());
+}
