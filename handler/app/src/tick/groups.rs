@@ -81,7 +81,7 @@ impl GroupsSeen {
                 let rule = rules.get(&row.rule);
                 let groups = rule.is_some_and(|rule| rule.group.is_some());
                 let waiting = self.waiting.entry(row.rule.clone()).or_default();
-                if groups && row.due <= now && row.on_hold.is_none() && waiting.len() < MAX_QUEUED_PER_RULE {
+                if row.due <= now && row.on_hold.is_none() && waiting.len() < MAX_QUEUED_PER_RULE {
                     let (endpoint, deployment) = (row.endpoint.key().clone(), row.deployment.clone());
                     let place = WaitingPlace { endpoint, deployment, folder: folder.clone() };
                     waiting.push(Waiting { id: row.id.clone(), place, bytes: *bytes, created: row.created });
@@ -157,11 +157,7 @@ impl Groups {
         }
         drop(all);
         if whole {
-            // A half whose members name the whole still has them coming.
-            let has_members = |group: &ScoringId, half_of: Option<&ScoringId>| {
-                members.contains_key(group) || half_of.is_some_and(|whole| members.contains_key(whole))
-            };
-            for (group, _) in in_flight.iter().filter(|(id, group)| !has_members(id, group.half_of.as_ref())) {
+            for group in in_flight.keys().filter(|group| !members.contains_key(*group)) {
                 match self.has_member(group).await {
                     Ok(true) => {}
                     Ok(false) => self.tell(group, Observation::NoMemberLeft, counts).await,
@@ -293,10 +289,10 @@ impl Groups {
         let mut made = Vec::new();
         for (which, half) in group.halves().into_iter().enumerate() {
             let id = scoring.id.half(which);
-            let wanted: Vec<ScoringId> = half.iter().filter(|member| staying.contains(member)).cloned().collect();
             // First the list, which follows from the group's: whoever dies in between leaves a half that waits for its members.
-            made.extend(self.seal(&id, half, scoring, Some(&scoring.id)).await?);
-            self.join(&id, Some(&scoring.id), wanted, deadline, counts).await;
+            made.extend(self.seal(&id, half.clone(), scoring, Some(&scoring.id)).await?);
+            // Each that does not name the whole any more says so itself.
+            self.join(&id, Some(&scoring.id), half, deadline, counts).await;
         }
         Ok(made)
     }
