@@ -11,7 +11,7 @@ use lifecycle::decide::Staging;
 use lifecycle::group::{Group, MemberState, staged_name, staging_manifest};
 use lifecycle::publication::{BlobPlace, CopySource, PublicationMark, Published, Refusal, RefusalKind, WriteCondition};
 use lifecycle::rule::{Rule, VerifyMembers};
-use lifecycle::{Observation, OutputSnapshot, Scoring, ScoringId, UnversionedBlob};
+use lifecycle::{Observation, Scoring, ScoringId, UnversionedBlob};
 use serde_json::json;
 use time::{Duration, OffsetDateTime};
 
@@ -257,9 +257,9 @@ impl Services {
         if let Some(len) = member.blob.size {
             return Ok(Some(CopySource { at, etag, len }));
         }
+        // If that is of another version, so is what is there to be copied, and the copy is refused.
         let there = self.blobs.blob(&UnversionedBlob::from(member.blob.clone())).await?;
-        let same = there.filter(|there| there.etag.trim_matches('"') == etag);
-        Ok(same.map(|there| CopySource { at, etag, len: there.size }))
+        Ok(there.map(|there| CopySource { at, etag, len: there.size }))
     }
 
     /// A group's outputs, and which of its members they name.
@@ -278,7 +278,7 @@ impl Services {
         let ids: BTreeSet<ScoringId> = group.group().into_iter().flat_map(Group::staged).cloned().collect();
         // The output of one file need not name it. Asked for a name, a file whose predictions are none would end otherwise with others
         // than without.
-        if ids.len() == 1 || !matches!(output, OutputSnapshot::Present { bytes: 1.., .. }) {
+        if ids.len() == 1 {
             return Observation::GroupOutput { output, named: None }.into();
         }
         match self.blobs.named_in_outputs(group, &ids, by).await {

@@ -95,8 +95,7 @@ pub(super) fn reasons(s: &Scoring) -> Option<String> {
 
 /// Of what waits alone: no other one is grouped by it.
 pub(super) fn folder(s: &Scoring) -> Option<&str> {
-    let waits = s.waits_for_group() && s.status == Status::Queued;
-    waits.then(|| s.blob.url.rsplit_once('/').map_or(s.blob.url.as_str(), |(folder, _)| folder))
+    s.waits_for_group().then(|| s.blob.url.rsplit_once('/').map_or(s.blob.url.as_str(), |(folder, _)| folder))
 }
 
 pub(super) fn bytes(s: &Scoring) -> Option<i64> {
@@ -134,7 +133,7 @@ fn group_of(row: &Entity) -> Result<Option<ScoringId>, InvalidGrouping> {
 fn members_of(row: &Entity) -> Result<Vec<Member>, InvalidGrouping> {
     let column = |name| row.string(name).ok_or(InvalidGrouping::Column(name));
     let (ids, states) = (column("Members")?, column("MemberStates")?);
-    if !ids.is_ascii() || ids.len() != states.chars().count() * DIGITS {
+    if ids.len() != states.chars().count() * DIGITS {
         return Err(InvalidGrouping::Members);
     }
     let member = |(index, letter): (usize, char)| {
