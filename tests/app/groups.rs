@@ -335,3 +335,18 @@ async fn two_processes_that_group_at_one_time_put_each_file_into_one_group() {
         assert_eq!(group.group().unwrap().state_of(&ScoringId::read(id).unwrap()), Some(MemberState::Named));
     }
 }
+
+#[tokio::test]
+async fn a_run_over_a_group_whose_job_goes_on_reads_as_much_for_one_file_as_for_nine() {
+    let reads = async |files: usize| {
+        let world = World::with_rules(&by_time(100));
+        let app = world.app();
+        uploads(&world, &app, files).await;
+        tick(&world, &app, Duration::minutes(6)).await;
+        tick(&world, &app, Duration::minutes(4)).await;
+        let before = world.store.calls();
+        tick(&world, &app, Duration::minutes(4)).await;
+        since(before, world.store.calls()).0
+    };
+    assert_eq!(reads(1).await, reads(9).await);
+}

@@ -80,6 +80,16 @@ async fn files_wait_for_the_marker_of_their_folder_and_a_late_one_goes_at_the_ne
 }
 
 #[tokio::test]
+async fn a_marker_that_nobody_may_look_for_is_not_taken_for_one_that_is_there() {
+    let world = World::with_rules(&rules(&json!({"by": "marker"})));
+    let app = world.app();
+    uploads(&world, &app, 2).await;
+    world.blind_storage(Some("403"));
+    tick_with_errors(&world, &app, Duration::minutes(6)).await;
+    assert_eq!(world.statuses(&app).await, [(Status::Queued, 2)].into());
+}
+
+#[tokio::test]
 async fn files_of_all_folders_share_a_job_by_time_and_who_comes_later_joins_the_next_run() {
     let world = World::with_rules(&by_time(100));
     let app = world.app();
@@ -261,6 +271,7 @@ async fn a_file_on_hold_takes_no_place_in_a_group_and_one_that_is_not_copied_wai
     tick(&world, &app, Duration::minutes(2)).await;
     tick(&world, &app, Duration::minutes(2)).await;
     assert_eq!(world.jobs().len(), 2, "it runs alone beside the group, which has not ended");
+    assert_eq!(world.statuses(&app).await[&Status::Grouped], 2, "the others hear nothing before it has");
     assert_eq!(status(&world, &app, &ids[0]).await, Status::Queued);
 }
 

@@ -181,3 +181,17 @@ async fn a_run_that_could_not_read_the_whole_index_removes_no_copies() {
     }
     assert!(is_unseen, "each run saw the group or its member");
 }
+
+#[tokio::test]
+async fn a_run_whose_time_is_over_removes_no_copies_and_the_next_one_does() {
+    let world = World::with_rules(&by_time(100));
+    let app = world.app();
+    let ids = uploads(&world, &app, 1).await;
+    until_final(&world, &app, 10).await;
+    let group = group_of(&world, &app, &ids[0]).await;
+    world.later(Duration::minutes(25));
+    assert!(!app.tick(world.now()).await.unwrap().complete);
+    assert_eq!(copies(&world, &group).len(), 1);
+    tick(&world, &app, Duration::minutes(1)).await;
+    assert!(copies(&world, &group).is_empty());
+}

@@ -313,6 +313,18 @@ fn a_group_notes_which_members_its_output_names() {
     assert_eq!(off.scoring.group().unwrap().state_of(&id(0)), Some(MemberState::Staged));
 }
 
+#[test]
+fn an_output_that_is_empty_or_old_is_judged_as_without_names_whatever_it_names() {
+    let mut life = submitted(3);
+    life.moves(&job(JobStatus::Completed));
+    let Observation::Output { output: old, .. } = output(5, NOW - Duration::DAY) else { panic!("an output") };
+    let old = |named| Observation::GroupOutput { output: old.clone(), named };
+    for named in [vec![], vec![id(0)]] {
+        assert_eq!(life.decide(&old(Some(named))), life.decide(&old(None)));
+    }
+    assert_eq!(life.decide(&group_output(0, Some(&[]))), life.decide(&group_output(0, None)));
+}
+
 fn job_failed(error: &str) -> Observation {
     Observation::Job(JobSnapshot { status: JobStatus::Failed, error: Some(error.to_owned()), studio: None })
 }
