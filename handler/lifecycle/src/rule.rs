@@ -16,6 +16,7 @@ mod exclude;
 #[cfg(feature = "schema")]
 mod forms;
 mod group;
+mod group_warnings;
 mod groupable;
 mod matching;
 mod metadata_and_tags;
@@ -35,8 +36,9 @@ mod split;
 mod sweep_schedule;
 pub mod template;
 mod upload;
+mod warning;
 mod warnings;
-pub use warnings::Warning;
+pub use warning::Warning;
 mod written;
 
 pub use allowed::Allowed;

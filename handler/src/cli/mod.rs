@@ -63,6 +63,7 @@ pub mod resolve;
 mod rules;
 #[cfg(feature = "cli")]
 mod rules_deployed;
+mod rules_grouped;
 #[cfg(feature = "cli")]
 mod rules_push;
 #[cfg(feature = "cli")]

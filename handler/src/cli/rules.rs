@@ -20,6 +20,7 @@ use time::OffsetDateTime;
 use super::json::{self, JsonArgs};
 #[cfg(feature = "cli")]
 use super::rules_deployed::DeployedArgs;
+use super::rules_grouped::ExampleGroup;
 use super::{one_thread, working_directory};
 use crate::compose;
 use crate::config::identity::{further_identities, is_app};
@@ -398,11 +399,20 @@ fn test(rules: &Rules, blob: &BlobVersion, now: OffsetDateTime, out: &mut dyn Wr
 
 fn sent(rule: &Rule, blob: &BlobVersion, now: OffsetDateTime, out: &mut dyn Write) -> io::Result<()> {
     // The id depends on the ledger and the version, which are not known here.
-    let scoring = Scoring::accept(&LedgerId::of_random([0; 16]), rule, blob.clone(), now);
-    let submission = rule.submission(&scoring, 1);
-    let shown = |text: &str| text.replace(scoring.id.as_str(), "{scoring.id}");
+    let ledger = LedgerId::of_random([0; 16]);
+    let scoring = Scoring::accept(&ledger, rule, blob.clone(), now);
+    let group = rule.group.as_ref().and_then(|settings| ExampleGroup::of(rule, settings, &scoring, &ledger, now));
+    let submission = rule.submission(group.as_ref().map_or(&scoring, |group| &group.scoring), 1);
+    let shown = |text: &str| match &group {
+        Some(group) => group.shown(text),
+        None => text.replace(scoring.id.as_str(), "{scoring.id}"),
+    };
     let asks = if rule.asks_what_no_event_tells() { ", if a look at its metadata and index tags agrees" } else { "" };
-    writeln!(out, "rule {} wants it{asks}", rule.id)?;
+    let shared = if group.is_some() { ", and one job scores it with others" } else { "" };
+    writeln!(out, "rule {} wants it{asks}{shared}", rule.id)?;
+    if let Some(group) = &group {
+        group.tell(out)?;
+    }
     let deployment = scoring.deployment.as_deref().unwrap_or("(the endpoint's default)");
     writeln!(out, "  endpoint    {}\n  deployment  {deployment}", rule.endpoint.uri)?;
     if let Some(identity) = &rule.endpoint.identity {
@@ -584,5 +594,40 @@ rule scans does not want it: container `claims` is not `scans`
             "It is looked at before rule all takes it in: ",
         ];
         assert!(code == 0 && parts.iter().all(|part| said.contains(part)), "{said}");
+    }
+
+    fn grouped(group: &serde_json::Value) -> String {
+        let rules = json!({"rules": [{"id": "claims", "match": {"container": "claims"}, "endpoint": {"uri": "https://e.example/jobs"},
+            "group": group}]});
+        let rules = Rules::read(&rules.to_string()).expect("good rules");
+        let url = "https://uploads.blob.core.windows.net/claims/eu/a.csv";
+        let blob = BlobVersion::read(url, "ETAG").expect("a blob");
+        let (code, said) = text(|out| test(&rules, &blob, NOW, out));
+        assert_eq!(code, 0);
+        said
+    }
+
+    #[test]
+    fn what_is_grouped_is_told_with_whom_it_waits_for_and_the_job_over_its_copy() {
+        let golden = "\
+eu/a.csv in container claims of account uploads
+rule claims wants it, and one job scores it with others
+  group       with others of the folder https://uploads.blob.core.windows.net/claims/eu, 50 files at most
+  waits       until so many wait, or https://uploads.blob.core.windows.net/claims/eu/_SUCCESS lies there, for P1D at most; then for the next reconcile run
+  copied to   https://uploads.blob.core.windows.net/scorekeeper-staging/{ledger}/{group}/files/{scoring.id}.csv
+  endpoint    https://e.example/jobs
+  deployment  (the endpoint's default)
+  input       input_data UriFolder https://uploads.blob.core.windows.net/scorekeeper-staging/{ledger}/{group}/files/
+  output      score UriFile azureml://datastores/workspaceblobstore/paths/scorekeeper/claims/{group}/1/predictions.csv
+  settings    {\"errorThreshold\":0}
+";
+        assert_eq!(grouped(&json!({"by": "marker", "maxFiles": 50})), golden);
+        let by_time = grouped(&json!({"by": "time", "maxBytes": 1000}));
+        assert!(
+            by_time.contains(
+                "  group       with others of account uploads that the rule wants, 100 files and 1000 bytes at most\n"
+            ) && by_time.contains("  waits       until so many wait, for PT5M at most;"),
+            "{by_time}"
+        );
     }
 }

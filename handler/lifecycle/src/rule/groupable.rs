@@ -23,12 +23,22 @@ pub(super) fn check_group<'r>(
     outputs: impl IntoIterator<Item = &'r OutputTemplate>,
     settings: &mut Settings,
 ) {
-    if matches!(complete, Complete::Marker(_)) {
+    let is_marker = matches!(complete, Complete::Marker(_));
+    if is_marker {
         members.refuse(
             "complete",
             Refused::new(
                 "no marker beside `group`: with it the folder itself is scored",
                 "write \"group\": { \"by\": \"marker\" } and remove `complete`, or remove `group`",
+            ),
+        );
+    }
+    if let Some(text) = settings.texts().find(|text| text.is_of_one_blob()) {
+        members.refuse(
+            "settings",
+            Refused::new(
+                format!("texts that a group can have: a job is of several blobs, and `{}` tells one", text.source()),
+                "write {rule.id}, {scoring.id} or {attempt} there, which are the group's, or remove `group`",
             ),
         );
     }
@@ -43,13 +53,11 @@ pub(super) fn check_group<'r>(
     }
     let of_one = Template::is_of_one_blob;
     let (folders, others): (Vec<_>, Vec<_>) = inputs.into_iter().partition(|input| stands_for_the_folder(input));
-    let tells_one = others.iter().any(|input| match input {
-        InputTemplate::UriFile(source) | InputTemplate::UriFolder(source) => of_one(&source.uri),
-        InputTemplate::Literal { value: Literal::Template(text), .. } => of_one(text),
-        InputTemplate::Literal { value: Literal::AsWritten(_), .. } => false,
-    });
-    // Without an input for the folder the job reads none of the files that its end would be told of.
-    if tells_one || folders.is_empty() {
+    let tells_one = folders.iter().any(|input| is_described_by_one(input))
+        || others.iter().any(|input| is_described_by_one(input) || is_of_one(input));
+    // Without an input for the folder the job reads none of the files that its end would be told of. Inputs that are made for a marker
+    // are told of with that.
+    if !is_marker && (tells_one || folders.is_empty()) {
         members.refuse(
             "inputs",
             Refused::new(
@@ -69,7 +77,7 @@ pub(super) fn check_group<'r>(
         );
     }
     for output in outputs {
-        if output.publish.is_some() || of_one(&output.uri) {
+        if output.publish.is_some() || of_one(&output.uri) || output.description.as_ref().is_some_and(of_one) {
             members.refuse(
                 "outputs",
                 Refused::new(
@@ -78,5 +86,22 @@ pub(super) fn check_group<'r>(
                 ),
             );
         }
+    }
+}
+
+fn is_described_by_one(input: &InputTemplate) -> bool {
+    match input {
+        InputTemplate::UriFile(source) | InputTemplate::UriFolder(source) => {
+            source.description.as_ref().is_some_and(Template::is_of_one_blob)
+        }
+        InputTemplate::Literal { .. } => false,
+    }
+}
+
+fn is_of_one(input: &InputTemplate) -> bool {
+    match input {
+        InputTemplate::UriFile(source) | InputTemplate::UriFolder(source) => source.uri.is_of_one_blob(),
+        InputTemplate::Literal { value: Literal::Template(text), .. } => text.is_of_one_blob(),
+        InputTemplate::Literal { value: Literal::AsWritten(_), .. } => false,
     }
 }

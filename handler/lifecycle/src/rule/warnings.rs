@@ -1,38 +1,14 @@
 //! What looks wrong in good rules and is no reason not to start.
 
-use std::fmt;
-
 use super::definition::{InputTemplate, Literal, Match, Rule};
 use super::examples::Examples;
-use super::group::VerifyMembers;
+use super::group_warnings;
 use super::metadata_and_tags::Asked;
 use super::reading::Rules;
 use super::template::PLACEHOLDERS;
+use super::warning::Warning;
 use crate::datastore::{DatastorePath, same_place};
 use crate::id::RuleId;
-
-/// Something that looks wrong, and does not prevent a start.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Warning {
-    /// What was seen.
-    pub seen: String,
-    /// What comes of it.
-    pub cause: String,
-    /// What to do about it.
-    pub remedy: String,
-}
-
-impl fmt::Display for Warning {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}; {}", self.seen, self.cause, self.remedy)
-    }
-}
-
-impl serde::Serialize for Warning {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
 
 impl Rules {
     /// Rules whose places are to be swept, and that have none: they name no account in `match.account`, and the settings none.
@@ -51,7 +27,7 @@ impl Rules {
             warnings.extend(encoded_in_paths(rule));
             warnings.extend(encoded_parts(rule));
             warnings.extend(no_outputs(rule));
-            warnings.extend(unverified_members(rule));
+            warnings.extend(group_warnings::of_rule(rule, &rules));
             warnings.extend(metadata_that_is_never_there(rule));
             let after = rules[index + 1..].iter().filter(|other| overlap(&rule.matches, &other.matches));
             warnings.extend(after.map(|other| Warning {
@@ -166,15 +142,6 @@ fn no_outputs(rule: &Rule) -> Option<Warning> {
                 job writes all the same is not known to be an output"
             .to_owned(),
         remedy: "leave `outputs` out for the default, unless the deployment has no outputs".to_owned(),
-    })
-}
-
-fn unverified_members(rule: &Rule) -> Option<Warning> {
-    let group = rule.group.as_ref().filter(|group| group.verify_members == VerifyMembers::Off)?;
-    Some(Warning {
-        seen: format!("rule `{}`: `group.verifyMembers` is off, so that groups of up to {} files are verified, and no file", rule.id, group.max_files),
-        cause: "each file of a group is shown as scored once the group's output is good, though the model may have left it out".to_owned(),
-        remedy: "leave it out, or write \"file\", unless the output names no files".to_owned(),
     })
 }
 
@@ -293,17 +260,6 @@ mod tests {
         let input = |uri: &str| serde_json::json!({"inputs": {"i": {"type": "UriFile", "uri": uri}}});
         assert_eq!(seen_of(&input("azureml://datastores/d/paths/{blob.encodedPath}")).len(), 1);
         assert_eq!(seen_of(&input("https://{blob.account}.blob.core.windows.net/c/{blob.encodedPath}")).len(), 0);
-    }
-
-    #[test]
-    fn groups_of_which_no_member_is_verified_are_warned_of() {
-        let rule =
-            |verify: &str| serde_json::json!({"group": {"by": "folder", "maxFiles": 7, "verifyMembers": verify}});
-        let said = seen_of(&rule("off"));
-        assert!(said.len() == 1 && said[0].contains("groups of up to 7 files are verified, and no file"), "{said:?}");
-        for verified in ["column", "file"] {
-            assert_eq!(seen_of(&rule(verified)), Vec::<String>::new(), "{verified}");
-        }
     }
 
     #[test]

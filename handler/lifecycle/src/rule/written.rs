@@ -70,7 +70,10 @@ impl Read for Rule {
         }
         let sweep = SweepSchedule::read(&mut members);
         let policy = read_policy(&mut members);
-        check_marker(&members, &complete, empty_blobs, matches.as_ref());
+        // Beside a group there is no marker at all.
+        if group.is_none() {
+            check_marker(&members, &complete, empty_blobs, matches.as_ref());
+        }
         check_latest_only(&members, overwrites, &policy);
         check_size(&members, empty_blobs, matches.as_ref());
         members.end();
