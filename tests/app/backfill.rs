@@ -282,6 +282,7 @@ async fn a_plan_tells_the_fewest_jobs_that_a_rule_which_groups_makes_of_the_file
             (29 * rules, 29 * rules, Some(jobs)),
             "{rule}"
         );
+        assert_eq!(plan.grouped_folders, (group["by"] != "time").then_some(3), "{rule}");
     }
     let plan = place(&ruled(&json!({})).app(), &request("old/")).plan(|_| {}).await.unwrap();
     assert_eq!(plan.grouped_jobs, None);

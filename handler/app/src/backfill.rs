@@ -155,6 +155,8 @@ pub struct BackfillPlan {
     pub jobs: u64,
     /// Where the rule groups, the fewest that are made of them; `None`: it does not.
     pub grouped_jobs: Option<u64>,
+    /// Where the rule groups what lies in one folder, the folders that they lie in.
+    pub grouped_folders: Option<u64>,
     /// How many of them may be at Azure ML at one time; `None`: any number.
     pub slots: Option<u32>,
     /// Half of the rule's scorings of the last week took no longer, in seconds; `None`: none was scored.
@@ -339,6 +341,7 @@ impl PlaceBackfill {
             }
         }
         plan.jobs = plan.counts.taken_in;
+        plan.grouped_folders = together.as_ref().and_then(Together::folders);
         plan.grouped_jobs = together.map(|together| together.jobs());
         let jobs = plan.grouped_jobs.unwrap_or(plan.jobs);
         plan.median_seconds = self.median().await?.map(Duration::whole_seconds);

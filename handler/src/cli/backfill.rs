@@ -193,7 +193,10 @@ fn planned(name: &str, plan: &BackfillPlan) -> String {
     let known: Vec<_> = plan.known.iter().map(|(outcome, count)| format!("{} {count}", outcome.name())).collect();
     let known = if known.is_empty() { String::new() } else { format!(" ({})", known.join(", ")) };
     let jobs = match plan.grouped_jobs {
-        Some(grouped) => format!("{grouped} jobs at least after grouping, instead of {}", plan.jobs),
+        Some(grouped) => {
+            let folders = plan.grouped_folders.map(|folders| format!(" of {folders} folders")).unwrap_or_default();
+            format!("{grouped} jobs at least after grouping{folders}, instead of {}", plan.jobs)
+        }
         None => format!("{} jobs", plan.jobs),
     };
     let slots = plan.slots.map_or("no limit of slots".to_owned(), |slots| format!("{slots} at one time"));
@@ -308,8 +311,11 @@ mod tests {
             "{}",
             planned("a", &alone)
         );
-        let grouped = planned("a", &BackfillPlan { grouped_jobs: Some(2), ..alone });
-        assert!(grouped.contains("7 would be taken in: 2 jobs at least after grouping, instead of 7, "), "{grouped}");
+        let mut grouped = BackfillPlan { grouped_jobs: Some(2), ..alone };
+        let told = planned("a", &grouped);
+        assert!(told.contains("7 would be taken in: 2 jobs at least after grouping, instead of 7, "), "{told}");
+        grouped.grouped_folders = Some(2);
+        assert!(planned("a", &grouped).contains("2 jobs at least after grouping of 2 folders, instead of 7, "));
     }
 
     #[test]

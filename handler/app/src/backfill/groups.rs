@@ -1,6 +1,6 @@
 //! How many jobs come of many files at least, where their rule groups.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lifecycle::rule::{GroupBy, GroupSettings};
 
@@ -41,6 +41,12 @@ impl<'r> Together<'r> {
                 files.bytes = files.bytes.saturating_add(bytes);
             }
         }
+    }
+
+    /// The folders that they lie in; `None`: those of several may share a job.
+    pub(super) fn folders(&self) -> Option<u64> {
+        let folders: BTreeSet<&str> = self.files.keys().map(|(folder, _)| folder.as_str()).collect();
+        (self.settings.by != GroupBy::Time).then(|| u64::try_from(folders.len()).unwrap_or(u64::MAX))
     }
 
     /// The fewest jobs that all of them make: files that come late, are rather large, or leave their group make more.
