@@ -24,6 +24,7 @@ mod binary;
 mod commands;
 mod downloads;
 mod explained;
+mod groups;
 mod limits;
 mod lists;
 mod operator;

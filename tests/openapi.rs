@@ -145,6 +145,7 @@ fn list() {}
     ("id" = String, Path, pattern = "^[0-9a-f]{32}$"),
     ("order" = Order, Path),
     ("reason" = Option<String>, Query, description = "Why: it stands in the history, up to 500 characters."),
+    ("yes" = Option<bool>, Query, description = "An order of a group is meant of all its members."),
 ), responses(
     (status = 202, body = Started, headers(("Location" = String))), (status = 400, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem),
     (status = 409, body = Problem), (status = 410, body = Problem), (status = 503, body = Problem),

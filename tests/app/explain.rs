@@ -201,7 +201,7 @@ async fn unconfirmed_held_failed_cancelled_and_gone_ones_say_why_and_what_is_nex
 #[tokio::test]
 async fn of_a_member_that_nobody_verified_explain_and_show_say_so() {
     for (verify, told) in [
-        ("off", "the group was verified, not this file (verifyMembers: off)"),
+        ("off", "the group was verified, not this file (`group.verifyMembers` is off)"),
         ("column", "the output is there and names it"),
     ] {
         let group = json!({"by": "time", "maxFiles": 2, "verifyMembers": verify});

@@ -2,11 +2,11 @@
 
 use app::App;
 use app::ledger::{Announced, Controls, Heartbeat, LimitChange, LimitScope, RulesProblem};
-use app::reports::{self, FindingKind};
+use app::reports::{self, Finding, FindingKind};
 use handler::cli::json::JsonArgs;
 use handler::cli::status::status;
 use handler::config::WhichLedger;
-use lifecycle::{BlobVersion, FailureCause, Job, Order, Scoring, Status, Verb};
+use lifecycle::{BlobVersion, FailureCause, Group, Grouping, Job, Order, Scoring, ScoringId, Status, Verb};
 use time::{Duration, OffsetDateTime};
 
 use crate::support::world::{Fault, RULE, World, event};
@@ -30,8 +30,27 @@ async fn kinds(app: &App, now: OffsetDateTime, events_within: Option<Duration>) 
     assert_eq!(json["attention"], serde_json::to_value(&report.findings).unwrap());
     for finding in &report.findings {
         assert!(finding.next.starts_with("scorekeeper "), "each ends with the next command: {finding:?}");
+        takes_its_orders(app, finding, now).await;
     }
     report.findings.iter().map(|finding| (finding.kind, finding.count)).collect()
+}
+
+/// What a finding suggests is taken by all that it concerns.
+async fn takes_its_orders(app: &App, finding: &Finding, now: OffsetDateTime) {
+    for id in finding.of.iter().filter_map(|id| ScoringId::read(id)) {
+        let Some((scoring, _)) = app.ledger().get(&id).await.unwrap() else { continue };
+        for word in &finding.orders {
+            assert!(finding.next.contains(&format!("scorekeeper {word} --finding")), "{finding:?}");
+            let refused = match Verb::ALL.into_iter().find(|verb| verb.command() == *word) {
+                Some(verb) => {
+                    let order = Order { verb, by: "ann".to_owned(), reason: "a test".to_owned() };
+                    app::refusal(app.ledger(), &scoring, &order, now)
+                }
+                None => app::rescore_refused_now(&scoring),
+            };
+            assert_eq!(refused, None, "{word} of {finding:?}");
+        }
+    }
 }
 
 async fn beat(app: &App, at: OffsetDateTime) {
@@ -310,4 +329,47 @@ async fn rules_that_cannot_be_used_are_told_as_long_as_somebody_sees_it() {
     assert!(found[0].reason.ends_with("events are delivered again"), "the row is replaced whole: {found:?}");
     app.ledger().forget_rules_problem().await.unwrap();
     assert_eq!(kinds(&app, world.now(), None).await, []);
+}
+
+/// A group of two that stands so since it was accepted.
+fn group(world: &World, path: &str, status: Status) -> Scoring {
+    let mut group = scoring(world, path, "1", status);
+    let members = ["0a", "0b"].map(|digits| ScoringId::read(&format!("{digits:0<32}")).unwrap());
+    group.grouping = Some(Box::new(Grouping::Group(Group::sealed(members, None))));
+    group
+}
+
+#[tokio::test]
+async fn a_failed_group_with_an_orphaned_job_asks_for_what_a_group_takes() {
+    let world = World::new();
+    let app = world.app();
+    beat(&app, world.now()).await;
+    let mut failed = group(&world, "a.csv", Status::Failed);
+    failed.failure = Some(FailureCause::UserCode);
+    failed.error = Some("ValueError: x".to_owned());
+    failed.orphaned_job_count = 1;
+    failed.orphaned_jobs = vec!["job-2".parse().unwrap()];
+    put(&app, &failed).await;
+    assert_eq!(kinds(&app, world.now(), None).await, [(FindingKind::OrphanedJobs, 1)], "its members fail, not it");
+    let found = reports::status(app.ledger(), world.now(), None).await.unwrap().findings.remove(0);
+    assert!(found.reason.starts_with("1 orphaned job of 1 group: ") && found.orders == ["ack"], "{found:?}");
+    world.later(Duration::minutes(7));
+    let needs = app.tick(world.now() + Duration::minutes(5)).await.unwrap().needs_person.unwrap();
+    assert_eq!((needs.failed, needs.with_orphaned_jobs), (0, 1), "nor do alerts take it for a failed scoring");
+    let order = Order { verb: Verb::Acknowledge, by: "ann".to_owned(), reason: "seen".to_owned() };
+    app::order(app.ledger(), &failed.id, &order, world.now()).await.unwrap();
+    assert_eq!(kinds(&app, world.now(), None).await, []);
+}
+
+#[tokio::test]
+async fn a_group_on_hold_is_released_as_one_of_all_its_members() {
+    let world = World::new();
+    let app = world.app();
+    beat(&app, world.now()).await;
+    let mut held = group(&world, "a.csv", Status::Queued);
+    held.on_hold = Some("put on hold by ann (month end)".to_owned());
+    put(&app, &held).await;
+    assert_eq!(kinds(&app, world.now(), None).await, [(FindingKind::OnHold, 1)]);
+    let found = reports::status(app.ledger(), world.now(), None).await.unwrap().findings.remove(0);
+    assert!(found.next.ends_with("--reason … --yes"), "{found:?}");
 }

@@ -271,7 +271,7 @@ async fn an_output_without_any_name_fails_the_group_and_says_what_helps() {
     }
     until_final(&world, &app, 20).await;
     assert_eq!(world.statuses(&app).await[&Status::Failed], 3);
-    assert!(world.get(&app, &ids[0]).await.error.unwrap().contains("`verifyMembers` to `off`"));
+    assert!(world.get(&app, &ids[0]).await.error.unwrap().contains("`group.verifyMembers` of the rule to `off`"));
     assert_eq!(world.jobs().len(), 1, "halves would name nothing either");
 }
 

@@ -92,7 +92,8 @@ async fn what_is_held_needs_attention_and_a_person_resolves_it() {
             Resolution::GiveUp => Said { give_up: true, send_again: false, job: None },
             _ => Said { give_up: false, send_again: true, job: None },
         };
-        let args = ResolveArgs { which: HERE, id: id.to_owned(), said, reason: "no job in the studio".to_owned() };
+        let args =
+            ResolveArgs { which: HERE, id: id.to_owned(), said, yes: false, reason: "no job in the studio".to_owned() };
         text(async |out| resolve::resolve(app.ledger(), &args, "ann@contoso.com", world.now(), out).await).await
     };
     let (code, answer) = said("not-an-id", Resolution::GiveUp).await;

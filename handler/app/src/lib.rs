@@ -46,7 +46,7 @@ pub use intake::{Accepted, AcceptedScoring, Delivery, Intake, Submissions};
 pub use lifecycle::text::error_chain;
 pub use operate::{
     AskOutcome, Refused, ResolveOutcome, order, order_start, order_sweep, refusal, replay, rescore, rescore_refusal,
-    resolve,
+    rescore_refused_now, resolve,
 };
 pub use starts::{StartError, StartRefused, Started, Starts};
 pub use sweep::{Pause, SweepReport};

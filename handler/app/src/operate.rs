@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use lifecycle::group::of_members;
 use lifecycle::pending_order::{OrderedOf, PendingOrder, StartOrder};
 use lifecycle::{
     Effect, Observation, Order, ResolveOrder, RuleId, Scoring, ScoringId, Status, Step, SweptPlace, UnversionedBlob,
@@ -143,17 +144,24 @@ pub async fn order_sweep(
     Ok(ordered)
 }
 
-/// Why a scoring is not scored once more; `None`: it is, if that is ordered.
-pub async fn rescore_refusal(ledger: &Ledger, scoring: &Scoring) -> Result<Option<String>, Error> {
+/// Why a scoring is not scored once more as it stands, whatever other generations of it there are.
+pub fn rescore_refused_now(scoring: &Scoring) -> Option<String> {
     if scoring.is_group() {
-        return Ok(Some("it is a group; its members are scored again one by one".to_owned()));
+        return Some(format!("it is a group; {}", of_members(&scoring.id, "rescore")));
     }
     match scoring.status {
-        Status::Scored => {}
+        Status::Scored => None,
         Status::Failed | Status::Cancelled | Status::Gone => {
-            return Ok(Some(format!("it is {}; `scorekeeper retry` tries it again", scoring.status)));
+            Some(format!("it is {}; `scorekeeper retry` tries it again", scoring.status))
         }
-        status => return Ok(Some(format!("only what is scored can be scored again, and this one is {status}"))),
+        status => Some(format!("only what is scored can be scored again, and this one is {status}")),
+    }
+}
+
+/// Why a scoring is not scored once more; `None`: it is, if that is ordered.
+pub async fn rescore_refusal(ledger: &Ledger, scoring: &Scoring) -> Result<Option<String>, Error> {
+    if let Some(why) = rescore_refused_now(scoring) {
+        return Ok(Some(why));
     }
     let reading = || during("reading the generations of a scoring");
     let beside = ledger.received(&scoring.blob.container, &scoring.blob.path, MAX_BESIDE).await.map_err(reading())?;

@@ -176,6 +176,16 @@ impl ScoringId {
     }
 }
 
+/// What to say where a group does not take an order that its members can: the command that gives it of them.
+pub fn of_members(group: &ScoringId, command: &str) -> String {
+    format!("`scorekeeper {command} --group {group}` orders it of its members")
+}
+
+/// The same of a further attempt after the group was cancelled: what is not asked for by its status is what failed.
+pub(crate) fn of_cancelled_members(group: &ScoringId) -> String {
+    format!("`scorekeeper retry --group {group} --status cancelled` orders it of its members")
+}
+
 /// The folder that the members of a group are staged in, as a blob: `CONTAINER/LEDGER/GROUP/files` in the account of `beside`.
 ///
 /// Its path does not tell the attempt: what lies in it is the same for all attempts of a group, whose members and their versions

@@ -1,5 +1,6 @@
 //! What a scoring is in groups: a group, a member, or one that waits for others.
 
+use crate::decide::Verb;
 use crate::failure::FailureCause;
 use crate::group::{Group, Grouping};
 use crate::id::ScoringId;
@@ -27,6 +28,12 @@ impl Scoring {
             Some(Grouping::Member(group)) => Some(group),
             _ => None,
         }
+    }
+
+    /// How many members an order of it would be one of, if it is a group: who gives it names one id and means that many scorings, so
+    /// that they are asked as of several. `None`: it concerns nobody else.
+    pub fn members_ordered(&self, verb: Verb) -> Option<usize> {
+        (verb != Verb::Acknowledge).then(|| self.group().map(|group| group.members.len()))?
     }
 
     /// What it was a member of has ended: it waits for another group.

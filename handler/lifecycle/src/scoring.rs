@@ -1,5 +1,6 @@
 //! What is remembered of a scoring: the blob version, the current attempt, the job, and how it came to be so.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -31,6 +32,9 @@ pub const MAX_FOLLOWED: usize = 40;
 /// ETags of one content that a scoring keeps. A blob that is marked more often while it is scored is compared by its content
 /// again.
 pub const MAX_ALIASES: usize = 20;
+
+/// What remedies name where a failure is to be tried again.
+const RETRY: &str = "scorekeeper retry";
 
 /// One blob version to be scored under one rule: the unit of work and the row that everything else hangs on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -339,6 +343,12 @@ impl Scoring {
         if self.status == Status::Scored && self.asks_for_no_output() {
             return "the job completed; its rule asks for no output";
         }
+        if self.status == Status::Queued && self.waits_for_group() {
+            return "waits for others, with which one job scores it; a reconcile run makes a group of them";
+        }
+        if self.splits() {
+            return "a group that failed by what one of its files may have caused; it is tried in halves, and the others are scored";
+        }
         self.status.sentence()
     }
 
@@ -360,9 +370,15 @@ impl Scoring {
         })
     }
 
-    /// What a person does about its failure, where that is recognised.
-    pub fn remedy(&self) -> Option<&'static str> {
-        failure::remedy(self.failure?, self.error.as_deref()?)
+    /// What a person does about its failure, where that is recognised. Of a group that is tried in halves nothing: that tells which of
+    /// its files is meant. Of another group what is ordered is ordered of its members.
+    pub fn remedy(&self) -> Option<Cow<'static, str>> {
+        let remedy = failure::remedy(self.failure?, self.error.as_deref()?)?;
+        match self.group() {
+            None => Some(remedy.into()),
+            Some(_) if self.splits() => None,
+            Some(_) => Some(remedy.replace(RETRY, &format!("{RETRY} --group {}", self.id)).into()),
+        }
     }
 
     /// Every output URI that is known to have been handed out, with the attempt that it was made for, the newest first.

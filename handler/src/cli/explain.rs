@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use app::ledger::Ledger;
-use app::reports::{self, Explanation, Verdict};
+use app::reports::{self, Explanation, GroupView, Verdict};
 use lifecycle::intake;
 use lifecycle::text::visible;
 use time::OffsetDateTime;
@@ -110,8 +110,28 @@ pub(super) fn print(
     Ok(())
 }
 
+/// Members of a group that are named where it is explained; `show` has them all.
+const MEMBERS_NAMED: usize = 5;
+
+/// Of whom a group was made, the first ones by name.
+fn members(group: &GroupView) -> String {
+    let named: Vec<&str> = group
+        .group_members
+        .iter()
+        .take(MEMBERS_NAMED)
+        .map(|member| member.path.as_deref().unwrap_or(&member.id))
+        .collect();
+    let more = group.group_members.len().saturating_sub(named.len());
+    let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+    format!("{} ({}{more})", group.told(), named.join(", "))
+}
+
 fn print_verdict(verdict: &Verdict, now: OffsetDateTime, out: &mut dyn Write) -> std::io::Result<()> {
-    let version = verdict.etag.as_deref().map(|etag| format!("version {etag}")).unwrap_or_default();
+    let group = verdict.of_group.as_ref();
+    let version = match (group, &verdict.id, &verdict.etag) {
+        (Some(_), Some(id), _) => format!("group {id}"),
+        (_, _, etag) => etag.as_deref().map(|etag| format!("version {etag}")).unwrap_or_default(),
+    };
     let generation = verdict.generation.filter(|generation| *generation > 0);
     let generation = generation.map(|generation| format!(", generation {generation}")).unwrap_or_default();
     let rule = verdict.rule.as_deref().map(|rule| format!(" under rule {rule}")).unwrap_or_default();
@@ -127,15 +147,28 @@ fn print_verdict(verdict: &Verdict, now: OffsetDateTime, out: &mut dyn Write) ->
     )?;
     let repeated = verdict.repeated_time.map(|at| format!(", delivered again at {} UTC", utc_text(at)));
     let event = verdict.event.as_deref().unwrap_or("none of its own: the reason says how it came in");
+    let shared = verdict.group_job.as_ref().map(|job| format!(" ({})", job.told())).unwrap_or_default();
+    let sealed = |group: &GroupView| {
+        let at = utc_text(group.sealed_time);
+        match &group.half_of {
+            Some(whole) => format!("at {at} UTC by a reconcile run, as a half of group {whole}, which failed"),
+            None => format!("at {at} UTC by a reconcile run, of what waited then under its rule"),
+        }
+    };
+    let received = Some(format!("{} UTC{}", utc_text(verdict.received_time), repeated.unwrap_or_default()));
     let rows = [
         ("why", Some(verdict.reason.clone())),
-        ("remedy", verdict.remedy.map(str::to_owned)),
+        ("remedy", verdict.remedy.as_ref().map(ToString::to_string)),
         ("waits", verdict.waits.clone()),
         ("job", verdict.job.clone()),
+        ("group", verdict.group.as_ref().map(|group| format!("{group}{shared}"))),
+        ("made", group.map(sealed)),
+        ("members", group.map(members)),
+        ("halves", group.map(|group| group.halves.join(", ")).filter(|halves| !halves.is_empty())),
         ("replaced by", verdict.replaced_by.clone()),
-        ("received", Some(format!("{} UTC{}", utc_text(verdict.received_time), repeated.unwrap_or_default()))),
+        ("received", received.filter(|_| group.is_none())),
         ("other rules", verdict.other_rules.clone()),
-        ("event", Some(event.to_owned())),
+        ("event", Some(event.to_owned()).filter(|_| group.is_none())),
         ("next", verdict.next.clone()),
     ];
     for (name, value) in rows {

@@ -1,8 +1,8 @@
 //! What is asked of scorings beside status, rule, prefix and since: the same of a list, an export and an order.
 
 use app::reports::Filter;
-use lifecycle::FailureCause;
 use lifecycle::id::EndpointUri;
+use lifecycle::{FailureCause, ScoringId};
 use time::OffsetDateTime;
 
 use super::since::Since;
@@ -26,6 +26,9 @@ pub struct FurtherFilter {
     /// those that are failed now
     #[arg(long, value_name = "CAUSE")]
     pub cause: Option<FailureCause>,
+    /// Only scorings that the group of this id was made of, whatever became of them
+    #[arg(long, value_name = "ID")]
+    pub group: Option<ScoringId>,
 }
 
 impl FurtherFilter {
@@ -37,6 +40,7 @@ impl FurtherFilter {
             deployment: self.deployment.clone(),
             attempt: self.attempt,
             cause: self.cause,
+            group: self.group.clone(),
             limit,
             ..Filter::default()
         }

@@ -117,6 +117,7 @@ pub(super) const COLUMNS: &[&str] = &[
     "failureCause",
     "error",
     "lastError",
+    "group",
 ];
 
 /// What is listed in place of scorings; one at most.

@@ -50,7 +50,7 @@ pub(super) async fn named(
     if filter.is_of_all() {
         writeln!(
             out,
-            "Name what is to be {}: ids, --finding, or a filter (--status, --rule, --prefix, --since, --before, --endpoint, --deployment, --attempt, --cause).",
+            "Name what is to be {}: ids, --finding, or a filter (--status, --rule, --prefix, --since, --before, --endpoint, --deployment, --attempt, --cause, --group).",
             doing.done()
         )?;
         return Ok(None);
@@ -62,6 +62,7 @@ pub(super) async fn named(
         Doing::Verb(Verb::Skip) => &[Status::Queued, Status::Held],
         Doing::Verb(Verb::Hold | Verb::Release | Verb::Expedite) => &[Status::Queued],
         // Whatever needs it, in each status.
+        Doing::Verb(Verb::Acknowledge) if filter.group.is_some() => &[],
         Doing::Verb(Verb::Acknowledge) => {
             let scorings = acknowledgeable(ledger, &filter).await?;
             return Ok(Some(Named { scorings, ..Named::default() }));
@@ -84,6 +85,9 @@ pub(super) async fn named(
     if doing == Doing::Verb(Verb::Release) {
         // A filter means those, and not the whole queue.
         scorings.retain(|scoring| scoring.on_hold.is_some());
+    }
+    if doing == Doing::Verb(Verb::Acknowledge) {
+        scorings.retain(Scoring::needs_acknowledgement);
     }
     if doing == Doing::Verb(Verb::Publish) {
         let could_not = |all: &Publishing| all.needs_person().is_some() && all.can_be_ordered();

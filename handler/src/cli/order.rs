@@ -58,7 +58,7 @@ pub struct OrderArgs {
     /// Show which scorings it would be, and change nothing
     #[arg(long)]
     pub dry_run: bool,
-    /// Order it of several scorings at once
+    /// Order it of several scorings at once, or of a group, which is of all its members
     #[arg(long, conflicts_with = "dry_run")]
     pub yes: bool,
     /// As a JSON array.
@@ -76,6 +76,9 @@ struct Outcome {
     /// The scoring's status after it.
     #[serde(skip_serializing_if = "Option::is_none")]
     status: Option<&'static str>,
+    /// Of a group: how many members it was made of, whom the order concerns.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    members: Option<usize>,
     /// Why it was left alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     why: Option<String>,
@@ -118,6 +121,19 @@ impl Said<'_> {
         Order { verb, by: self.by.to_owned(), reason: self.reason.to_owned() }
     }
 
+    /// How many members of a group it is ordered of, if that is what is named.
+    fn members(&self, scoring: &Scoring) -> Option<usize> {
+        match self.doing {
+            Doing::Verb(verb) => scoring.members_ordered(verb),
+            Doing::Rescore => None,
+        }
+    }
+
+    /// Whether who names this one alone is asked all the same, as many are meant. Of what is refused nobody is asked.
+    async fn is_asked_of(&self, ledger: &Ledger, scoring: &Scoring, now: OffsetDateTime) -> Result<bool, Error> {
+        Ok(self.members(scoring).is_some() && self.refusal(ledger, scoring, now).await?.is_none())
+    }
+
     /// Why it would change nothing of the scoring.
     async fn refusal(&self, ledger: &Ledger, scoring: &Scoring, now: OffsetDateTime) -> Result<Option<String>, Error> {
         Ok(match self.doing {
@@ -139,7 +155,7 @@ impl Said<'_> {
                 AskOutcome::Refused(why) => return Ok(left_alone(&id, why)),
             },
         };
-        Ok(Outcome { id, outcome: "ordered", status: Some(status.name()), why: None })
+        Ok(Outcome { id, outcome: "ordered", status: Some(status.name()), members: self.members(scoring), why: None })
     }
 }
 
@@ -164,7 +180,11 @@ pub async fn order(
         writeln!(out, "No scoring matches the filter; nothing was changed.")?;
         return Ok(ATTENTION);
     }
-    if args.dry_run || count > 1 && !args.yes {
+    let mut is_asked = args.dry_run || count > 1 && !args.yes;
+    if let ([scoring], false) = (&named.scorings[..], args.yes) {
+        is_asked |= said.is_asked_of(ledger, scoring, now).await?;
+    }
+    if is_asked {
         return preview(ledger, &named, &said, args, now, out).await;
     }
     let mut outcomes = Vec::with_capacity(count);
@@ -190,9 +210,11 @@ pub async fn order(
             }
             None => {
                 let status = outcome.status.unwrap_or_default();
-                writeln!(out, "{}  {}; it is {status} now", outcome.id, said.doing.done())?;
+                let with = outcome.members.map(|members| format!(" with its {}", members_text(members)));
+                let with = with.unwrap_or_default();
+                writeln!(out, "{}  {}{with}; it is {status} now", outcome.id, said.doing.done())?;
             }
-            Some(why) => writeln!(out, "{}  left alone: {}", outcome.id, visible(why))?,
+            Some(why) => writeln!(out, "{}  left alone: {}", outcome.id, visible(&args.which.named_in(why)))?,
         }
     }
     if outcomes.len() > 1 {
@@ -204,7 +226,22 @@ pub async fn order(
 }
 
 fn left_alone(id: &str, why: String) -> Outcome {
-    Outcome { id: id.to_owned(), outcome: "leftAlone", status: None, why: Some(why) }
+    Outcome { id: id.to_owned(), outcome: "leftAlone", status: None, members: None, why: Some(why) }
+}
+
+fn members_text(members: usize) -> String {
+    format!("{members} member{}", if members == 1 { "" } else { "s" })
+}
+
+/// What an order would be done to: so many scorings, and groups of so many members.
+fn counted(scorings: usize, groups: &[usize]) -> String {
+    let members = members_text(groups.iter().sum());
+    let groups = match groups.len() {
+        0 => return scorings.to_string(),
+        1 => format!("1 group with its {members}"),
+        count => format!("{count} groups with their {members}"),
+    };
+    if scorings == 0 { groups } else { format!("{scorings} and {groups}") }
 }
 
 const ONLY_ACK: &str = "it is a quarantined event, which became no scoring; `scorekeeper ack` says that it was seen, `scorekeeper replay` takes its blob in";
@@ -215,7 +252,7 @@ async fn of_event(ledger: &Ledger, key: &str, said: &Said<'_>, now: OffsetDateTi
         return Ok(left_alone(key, ONLY_ACK.to_owned()));
     }
     Ok(if ledger.acknowledge_quarantined(key, said.by, said.reason, now).await.map_err(Error::Write)? {
-        Outcome { id: key.to_owned(), outcome: "ordered", status: Some("quarantined"), why: None }
+        Outcome { id: key.to_owned(), outcome: "ordered", status: Some("quarantined"), members: None, why: None }
     } else {
         left_alone(key, "it is not there any more".to_owned())
     })
@@ -231,35 +268,46 @@ async fn preview(
     out: &mut dyn Write,
 ) -> Result<u8, Error> {
     let mut lines = Vec::new();
-    let would = |id: &str, status| Outcome { id: id.to_owned(), outcome: "wouldBeOrdered", status, why: None };
+    let would = |id: &str, status, members| Outcome {
+        id: id.to_owned(),
+        outcome: "wouldBeOrdered",
+        status,
+        members,
+        why: None,
+    };
     for key in &named.events {
         let ack = said.doing == Doing::Verb(Verb::Acknowledge);
-        let outcome = if ack { would(key, Some("quarantined")) } else { left_alone(key, ONLY_ACK.to_owned()) };
+        let outcome = if ack { would(key, Some("quarantined"), None) } else { left_alone(key, ONLY_ACK.to_owned()) };
         lines.push((outcome, String::new()));
     }
     for scoring in &named.scorings {
         let outcome = match said.refusal(ledger, scoring, now).await? {
             Some(why) => left_alone(scoring.id.as_str(), why),
-            None => would(scoring.id.as_str(), Some(scoring.status.name())),
+            None => would(scoring.id.as_str(), Some(scoring.status.name()), said.members(scoring)),
         };
-        lines.push((outcome, shortened(&path(&scoring.blob), 80)));
+        let what = match outcome.members {
+            Some(members) => format!("a group of {}", members_text(members)),
+            None => shortened(&path(&scoring.blob), 80),
+        };
+        lines.push((outcome, what));
     }
     let alone = lines.iter().filter(|(outcome, _)| outcome.why.is_some()).count();
     if args.json.is_asked_for() {
         args.json.write(&lines.into_iter().map(|(outcome, _)| outcome).collect::<Vec<_>>(), out)?;
     } else {
-        for (outcome, path) in lines.iter().take(SHOWN) {
+        for (outcome, what) in lines.iter().take(SHOWN) {
             let Outcome { id, status, why, .. } = outcome;
             match why {
-                None => writeln!(out, "{id}  {:10}  {path}", status.unwrap_or_default())?,
-                Some(why) => writeln!(out, "{id}  left alone: {}", visible(why))?,
+                None => writeln!(out, "{id}  {:10}  {what}", status.unwrap_or_default())?,
+                Some(why) => writeln!(out, "{id}  left alone: {}", visible(&args.which.named_in(why)))?,
             }
         }
         let more = lines.len().saturating_sub(SHOWN);
         if more > 0 {
             writeln!(out, "and {more} more")?;
         }
-        let count = lines.len() - alone;
+        let groups: Vec<usize> = lines.iter().filter_map(|(outcome, _)| outcome.members).collect();
+        let count = counted(lines.len() - alone - groups.len(), &groups);
         let verb = said.doing.done();
         let alone = if alone == 0 { String::new() } else { format!(", {alone} left alone") };
         if args.dry_run {

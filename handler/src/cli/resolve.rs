@@ -22,6 +22,9 @@ pub struct ResolveArgs {
     /// What is said; exactly one.
     #[command(flatten)]
     pub said: Said,
+    /// Give up a group, and so all its members
+    #[arg(long)]
+    pub yes: bool,
     /// Why: it stands in the history, with who said it
     #[arg(long, value_name = "TEXT")]
     pub reason: String,
@@ -65,7 +68,16 @@ pub async fn resolve(
         writeln!(out, "Nothing was changed: --reason is empty; it tells whoever reads the history why.")?;
         return Ok(ATTENTION);
     }
-    let Some(Scoring { id, .. }) = by_id(ledger, &args.id, out).await? else { return Ok(ATTENTION) };
+    let Some(scoring) = by_id(ledger, &args.id, out).await? else { return Ok(ATTENTION) };
+    if let Some(group) = scoring.group().filter(|_| args.said.give_up && !args.yes) {
+        let (id, members) = (&scoring.id, group.members.len());
+        writeln!(
+            out,
+            "{id} is a group of {members}, all of which would fail; nothing was changed; to do it, add --yes."
+        )?;
+        return Ok(ATTENTION);
+    }
+    let Scoring { id, .. } = scoring;
     let order = ResolveOrder { resolution: args.said.clone().into(), by: by.to_owned(), reason: reason.to_owned() };
     match app::resolve(ledger, &id, &order, now).await? {
         ResolveOutcome::Recorded { scoring, .. } => {

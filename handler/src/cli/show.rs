@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use app::ledger::Ledger;
-use app::reports::{self, ScoringDetail, UnreadableView};
+use app::reports::{self, GroupView, ScoringDetail, UnreadableView};
 use lifecycle::intake;
 use lifecycle::text::visible;
 use time::OffsetDateTime;
@@ -57,39 +57,43 @@ pub async fn show(
     let unreadable: Vec<UnreadableView> = known.unreadable.into_iter().map(Into::into).collect();
     let mut details = Vec::with_capacity(known.scorings.len());
     for scoring in known.scorings {
-        let sentence = scoring.sentence();
-        details.push((reports::detail(ledger, scoring).await?, sentence));
+        details.push(reports::detail(ledger, scoring).await?);
     }
     if json.is_asked_for() {
         match (&details[..], &unreadable[..]) {
             // By far the most frequent: an object, as scripts have always had it.
-            ([(detail, _)], []) => json.write(detail, out),
+            ([detail], []) => json.write(detail, out),
             ([], [row]) => json.write(row, out),
-            _ => {
-                let details: Vec<&ScoringDetail> = details.iter().map(|(detail, _)| detail).collect();
-                json.write(&details, out)
-            }
+            _ => json.write(&details, out),
         }?;
         return Ok(code);
     }
     for row in &unreadable {
         writeln!(out, "{}  {}: {}", row.id.as_deref().unwrap_or("?"), row.status, row.error)?;
     }
-    for (number, (detail, sentence)) in details.iter().enumerate() {
+    for (number, detail) in details.iter().enumerate() {
         if number > 0 {
             writeln!(out)?;
         }
-        print(detail, sentence, out)?;
+        print(detail, out)?;
     }
     Ok(code)
 }
 
-fn print(detail: &ScoringDetail, sentence: &str, out: &mut dyn Write) -> std::io::Result<()> {
+/// What is told of a scoring in one line each, under these names.
+fn rows(detail: &ScoringDetail) -> [(&'static str, Option<String>); 22] {
     let s = &detail.scoring;
-    writeln!(out, "{}  {}: {sentence}", s.id, s.status)?;
-    let rows = [
-        ("blob", Some(s.blob_url.clone())),
-        ("etag", Some(s.etag.clone())),
+    // What a group has in place of a blob: the folder of the copies that its job reads.
+    let (folder, blob, etag) = match &detail.of_group {
+        Some(_) => (Some(s.blob_url.clone()), None, None),
+        None => (None, Some(s.blob_url.clone()), Some(s.etag.clone())),
+    };
+    let halves = detail.of_group.as_ref().map(|group| group.halves.join(", ")).filter(|halves| !halves.is_empty());
+    let shared = detail.group_job.as_ref().map(|job| format!(" ({})", job.told())).unwrap_or_default();
+    [
+        ("folder", folder),
+        ("blob", blob),
+        ("etag", etag),
         ("rule", Some(s.rule.clone())),
         ("created", Some(format!("{} UTC", utc_text(s.created_time)))),
         ("attempt", Some(s.attempt.to_string())),
@@ -98,29 +102,31 @@ fn print(detail: &ScoringDetail, sentence: &str, out: &mut dyn Write) -> std::io
         ("output", s.all_outputs()),
         ("published", s.all_publications()),
         ("bytes", s.output_bytes.map(|bytes| bytes.to_string())),
-        ("group", s.group.clone()),
-        ("members", s.members.map(|members| members.to_string())),
+        ("group", s.group.as_ref().map(|group| format!("{group}{shared}"))),
+        ("members", detail.of_group.as_ref().map(GroupView::told)),
         ("halfOf", detail.of_group.as_ref().and_then(|group| group.half_of.clone())),
-        (
-            "halves",
-            detail.of_group.as_ref().filter(|group| !group.halves.is_empty()).map(|group| group.halves.join(", ")),
-        ),
+        ("halves", halves),
         ("replacedBy", s.replaced_by.clone()),
         ("inPlaceOf", s.in_place_of.clone()),
         ("waits", detail.waits.clone()),
         ("lastError", s.last_error.clone()),
         ("error", s.error.clone()),
         ("cause", s.failure_cause.map(str::to_owned)),
-        ("remedy", s.remedy.map(str::to_owned)),
-    ];
-    for (name, value) in rows {
+        ("remedy", s.remedy.as_ref().map(ToString::to_string)),
+    ]
+}
+
+fn print(detail: &ScoringDetail, out: &mut dyn Write) -> std::io::Result<()> {
+    let s = &detail.scoring;
+    writeln!(out, "{}  {}: {}", s.id, s.status, detail.sentence)?;
+    for (name, value) in rows(detail) {
         if let Some(value) = value {
             writeln!(out, "  {name:8} {}", visible(&value))?;
         }
     }
     for member in detail.of_group.iter().flat_map(|group| &group.group_members) {
-        let reason = member.reason.as_ref().map(|reason| format!(": {}", visible(reason))).unwrap_or_default();
-        writeln!(out, "    {}  {}{reason}", member.id, member.state)?;
+        let path = member.path.as_deref().unwrap_or_default();
+        writeln!(out, "    {}  {}  {}", member.id, visible(path), visible(&member.told()))?;
     }
     writeln!(out, "  history  (UTC)")?;
     for row in &detail.unreadable {

@@ -89,12 +89,20 @@ async fn order(app: &app::App, request: &HttpRequest, (id, verb): (&str, &str), 
         "retry" => Verb::Retry,
         _ => return HttpAnswer::problem(404, "NoSuchOrder", "there are cancel and retry"),
     };
-    if let Err(refused) = request.refuse_parameters_but(&["reason"]) {
+    if let Err(refused) = request.refuse_parameters_but(&["reason", "yes"]) {
         return refused;
     }
+    let is_meant = match request.query("yes").as_deref() {
+        None | Some("false") => false,
+        Some("true") => true,
+        Some(_) => return HttpAnswer::problem(400, "BadRequest", "`yes` takes true or false"),
+    };
     let reason = request.query("reason").filter(|reason| !reason.is_empty());
     let reason = reason.as_deref().unwrap_or("no reason was given").to_owned();
     let order = Order { verb, by: by.to_owned(), reason };
+    if !is_meant && let Some(asked) = asked_of_group(app, &id, &order).await {
+        return asked;
+    }
     match app::order(app.ledger(), &id, &order, app.now()).await {
         Ok(ResolveOutcome::Recorded { .. }) => instance::started(&id, false),
         Ok(ResolveOutcome::Refused(Refused::NoSuchScoring(_))) => {
@@ -103,6 +111,22 @@ async fn order(app: &app::App, request: &HttpRequest, (id, verb): (&str, &str), 
         Ok(ResolveOutcome::Refused(refused)) => unchanged(app, &id, verb, &refused).await,
         Err(error) => HttpAnswer::problem(503, "NotTaken", &error_chain(&error)).with("Retry-After", 30),
     }
+}
+
+/// Asks who orders something of a group, whether that is meant of all its members, as the command line does; `None`: it is none, or
+/// does not take the order.
+async fn asked_of_group(app: &app::App, id: &ScoringId, order: &Order) -> Option<HttpAnswer> {
+    let scoring = match app.ledger().get(id).await {
+        Ok(found) => found?.0,
+        Err(error) => return Some(instance::unreadable(&error)),
+    };
+    let members = scoring.members_ordered(order.verb)?;
+    if app::refusal(app.ledger(), &scoring, order, app.now()).is_some() {
+        return None;
+    }
+    let verb = order.verb.command();
+    let message = format!("it is a group of {members}: send it again with `yes=true` to {verb} all of them");
+    Some(HttpAnswer::problem(409, "ManyScorings", &message))
 }
 
 /// What is asked for may be so already: the host repeats a request whose answer it has lost, and so does whoever asks.

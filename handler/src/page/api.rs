@@ -18,7 +18,7 @@ pub(super) async fn scorings(State(site): State<Site>, asked: Asked) -> Response
 }
 
 pub(super) async fn scoring(State(site): State<Site>, Path(id): Path<String>) -> Response {
-    match site.scoring("../../", &id).await {
+    match site.scoring("../../", &id, usize::MAX).await {
         Ok(Found::Scoring(detail)) => json(&site, &detail),
         Ok(Found::Unreadable(row)) => json(&site, &row),
         Err(response) => response,

@@ -11,12 +11,15 @@ use lifecycle::{Order, ScoringId, Status};
 use super::orders::{OF_SCORINGS, Offered};
 use super::{Site, views};
 
+/// Members of a group that its page shows: while somebody looks, it is drawn every few seconds. The list of the group has all.
+const MEMBERS: usize = 100;
+
 pub(super) async fn detail(State(site): State<Site>, headers: HeaderMap, Path(id): Path<String>) -> Response {
     site.live.answer(&headers, move || drawn_detail(site.clone(), id.clone())).await
 }
 
 async fn drawn_detail(site: Site, id: String) -> Response {
-    let found = match site.scoring("../", &id).await {
+    let found = match site.scoring("../", &id, MEMBERS).await {
         Ok(Found::Scoring(found)) => found,
         Ok(Found::Unreadable(row)) => return site.problem("../", StatusCode::INTERNAL_SERVER_ERROR, &row.error),
         Err(response) => return response,
@@ -85,7 +88,7 @@ impl Site {
                     let order = Order { verb, by: operator.to_string(), reason: "asked".to_owned() };
                     app::refusal(&self.ledger, &scoring, &order, now).is_some()
                 }
-                None => !scoring.status.is_terminal(),
+                None => app::rescore_refused_now(&scoring).is_some(),
             };
             if !refused {
                 orders.push(word);

@@ -181,7 +181,7 @@ impl Site {
         let mut found = Newest::default();
         let about = report.findings.into_iter().find(|it| it.id.as_deref() == Some(finding));
         for id in about.iter().flat_map(|it| &it.of).filter_map(|id| ScoringId::read(id)).take(ROWS) {
-            match reports::detail_of(&self.ledger, &id).await? {
+            match reports::detail_of_few(&self.ledger, &id, 0).await? {
                 Some(Found::Scoring(detail)) => found.scorings.push(detail.scoring),
                 Some(Found::Unreadable(row)) => found.unreadable.push(row),
                 None => {}
@@ -190,11 +190,12 @@ impl Site {
         Ok(found)
     }
 
-    async fn scoring(&self, up: &str, id: &str) -> Result<Found, Response> {
+    /// A scoring; of a group so many members at most.
+    async fn scoring(&self, up: &str, id: &str, members: usize) -> Result<Found, Response> {
         let Some(id) = ScoringId::read(id) else {
             return Err(self.problem(up, StatusCode::NOT_FOUND, "an id has 32 hexadecimal digits"));
         };
-        match reports::detail_of(&self.ledger, &id).await {
+        match reports::detail_of_few(&self.ledger, &id, members).await {
             Ok(Some(found)) => Ok(found),
             Ok(None) => Err(self.problem(
                 up,

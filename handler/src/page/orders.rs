@@ -113,7 +113,10 @@ impl PageOrder {
                 other => format!("--{other}"),
             };
             let id = form.get("id").ok_or_else(field("id"))?;
-            return Ok(Self { words: words(&["resolve", &option, "--", id]), can_be_tried: false });
+            // Whoever comes here has been asked whether it is meant.
+            let yes: &[&str] = if verb == "give-up" { &["--yes"] } else { &[] };
+            let words = [&["resolve", option.as_str()][..], yes, &["--", id]].concat();
+            return Ok(Self { words: words.into_iter().map(str::to_owned).collect(), can_be_tried: false });
         }
         if !OF_SCOPES.contains(&verb) {
             return Err(InvalidOrder::Field { field: "verb" });
@@ -206,7 +209,7 @@ mod tests {
                 "verb=ack&all=1&q=status:failed+rule:claims",
                 "scorekeeper ack '--reason=a test' --yes --status=failed --rule=claims",
             ),
-            ("verb=give-up&id=0a", "scorekeeper resolve '--reason=a test' --give-up -- 0a"),
+            ("verb=give-up&id=0a", "scorekeeper resolve '--reason=a test' --give-up --yes -- 0a"),
             ("verb=job&job=batchjob-1&id=0a", "scorekeeper resolve '--reason=a test' --job=batchjob-1 -- 0a"),
             ("verb=pause&rule=claims", "scorekeeper pause '--reason=a test' -- claims"),
             (

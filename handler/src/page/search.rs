@@ -11,8 +11,8 @@ use crate::cli::ledger_command::LedgerCommand;
 use crate::cli::read_ledger_command;
 
 /// What a word may begin with.
-pub(super) const NAMES: [&str; 9] =
-    ["status", "rule", "since", "before", "endpoint", "deployment", "attempt", "cause", "finding"];
+pub(super) const NAMES: [&str; 10] =
+    ["status", "rule", "since", "before", "endpoint", "deployment", "attempt", "cause", "group", "finding"];
 
 /// What is searched for.
 #[derive(Debug, Clone, PartialEq, Eq)]

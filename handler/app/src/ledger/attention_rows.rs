@@ -11,6 +11,9 @@ use crate::ports::table_store::{Entity, Key};
 /// What the keys of these rows begin with.
 pub(super) const PREFIX: &str = "A~";
 
+/// What such a row says of a group.
+const GROUP: &str = "group";
+
 /// A scoring that needs a person until they acknowledge it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unacknowledged {
@@ -18,6 +21,8 @@ pub struct Unacknowledged {
     pub id: ScoringId,
     /// Its status.
     pub status: Status,
+    /// It is no scoring of a blob but a group of some.
+    pub is_group: bool,
     /// Its rule.
     pub rule: RuleId,
     /// The key of its blob, as rows of what was received have it.
@@ -38,6 +43,13 @@ pub struct Unacknowledged {
     pub can_be_published: bool,
 }
 
+impl Unacknowledged {
+    /// It is a scoring that failed. That a group failed is no failure of its own: its members tell of theirs.
+    pub fn is_failed_scoring(&self) -> bool {
+        self.status == Status::Failed && !self.is_group
+    }
+}
+
 /// Key of the row.
 pub fn attention_key(id: &ScoringId) -> Key {
     Key::new(rows::partition_of(id), format!("{PREFIX}{id}"))
@@ -47,6 +59,7 @@ pub(super) fn to_row(s: &Scoring) -> Entity {
     Entity::new(attention_key(&s.id))
         .with("SchemaVersion", rows::SCHEMA)
         .with("State", s.status.name())
+        .with_some("Grouping", s.is_group().then_some(GROUP))
         .with("RuleId", s.rule.as_str())
         .with("BlobKey", rows::blob_key(&s.blob.container, &s.blob.path))
         .with("CreatedTime", s.created)
@@ -68,6 +81,7 @@ pub(super) fn from_row(row: &Entity) -> Result<Unacknowledged, Unreadable> {
     Ok(Unacknowledged {
         id: id.ok_or_else(|| read.wrong("the key has no id".to_owned()))?,
         status: read.parsed("State")?,
+        is_group: row.string("Grouping") == Some(GROUP),
         rule: read.parsed("RuleId")?,
         blob: read.string("BlobKey")?,
         created: read.time("CreatedTime")?,

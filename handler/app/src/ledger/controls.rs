@@ -19,8 +19,9 @@ use std::collections::BTreeMap;
 
 use lifecycle::breaker::{Breaker, BreakerEvent, BreakerSettings, BreakerSubject, Outcome, Probe, RanOn, Source};
 use lifecycle::id::{DeploymentName, EndpointUri, RuleId};
+use lifecycle::rule::{GroupBy, GroupSettings};
 use lifecycle::{EndpointKey, FailureCause, ScoringId};
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime};
 
 use super::rows::{MAX_FOREIGN, Unreadable, clipped, count};
 use super::{Error, Ledger, LimitScope};
@@ -86,8 +87,34 @@ pub struct ScopeStatus {
     pub waiting: u32,
     /// Why they wait.
     pub reason: Option<String>,
+    /// How the rule makes groups, if it does.
+    pub groups: Option<RuleGroups>,
     /// When it was seen so.
     pub seen_at: Option<OffsetDateTime>,
+}
+
+/// How a rule makes groups of what waits, for those who have the ledger and not the rules.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RuleGroups {
+    /// Of one folder, and not of all that the rule takes in of an account.
+    pub by_folder: bool,
+    /// The name of the blob that says that a folder is whole.
+    pub marker: Option<String>,
+    /// Files of a group at most.
+    pub max_files: u32,
+    /// The longest that one waits.
+    pub max_wait: Duration,
+}
+
+impl From<&GroupSettings> for RuleGroups {
+    fn from(settings: &GroupSettings) -> Self {
+        Self {
+            by_folder: settings.by != GroupBy::Time,
+            marker: settings.marker.as_ref().map(|marker| marker.as_str().to_owned()),
+            max_files: u32::try_from(settings.max_files).unwrap_or(u32::MAX),
+            max_wait: settings.max_wait.0,
+        }
+    }
 }
 
 impl ScopeStatus {
@@ -348,6 +375,11 @@ fn from_deployment_breaker_row(row: &Entity) -> Result<DeploymentBreaker, Unread
     })
 }
 
+/// What rows say of what a group is made of.
+const FOLDER: &str = "folder";
+/// The same of a group by time.
+const RULE: &str = "rule";
+
 fn scope_key(scope: &LimitScope) -> Key {
     Key::new(PARTITION, format!("scope~{}", scope.key()))
 }
@@ -361,6 +393,10 @@ fn to_scope_row(scope: &LimitScope, scope_status: &ScopeStatus) -> Entity {
         .with("Surplus", scope_status.surplus)
         .with("Waiting", count(scope_status.waiting))
         .with_some("Reason", scope_status.reason.as_deref().map(|reason| clipped(reason, MAX_FOREIGN)))
+        .with_some("GroupBy", scope_status.groups.as_ref().map(|groups| if groups.by_folder { FOLDER } else { RULE }))
+        .with_some("GroupMarker", scope_status.groups.as_ref().and_then(|groups| groups.marker.as_deref()))
+        .with_some("GroupMaxFiles", scope_status.groups.as_ref().map(|groups| count(groups.max_files)))
+        .with_some("GroupMaxWaitSeconds", scope_status.groups.as_ref().map(|groups| groups.max_wait.whole_seconds()))
         .with_some("SeenTime", scope_status.seen_at)
 }
 
@@ -373,6 +409,14 @@ fn from_scope_row(row: &Entity) -> ScopeStatus {
         surplus: row.boolean("Surplus").unwrap_or(false),
         waiting: number("Waiting").unwrap_or(0),
         reason: row.string("Reason").map(str::to_owned),
+        groups: row.string("GroupBy").and_then(|by| {
+            Some(RuleGroups {
+                by_folder: by == FOLDER,
+                marker: row.string("GroupMarker").map(str::to_owned),
+                max_files: number("GroupMaxFiles")?,
+                max_wait: Duration::seconds(row.int64("GroupMaxWaitSeconds")?),
+            })
+        }),
         seen_at: row.time("SeenTime"),
     }
 }

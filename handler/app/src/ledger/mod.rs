@@ -67,7 +67,7 @@ pub use attention_rows::{Unacknowledged, attention_key};
 pub use backfills::BackfillRow;
 pub use callbacks::Callback;
 pub use control_orders::{BreakerClosed, LimitChange, Said};
-pub use controls::{Controls, DeploymentBreaker, LiveLimit, ScopeStatus};
+pub use controls::{Controls, DeploymentBreaker, LiveLimit, RuleGroups, ScopeStatus};
 pub use dead_letters::DeadLettersLeft;
 pub use durable_rows::runtime_status;
 pub use end_count_rows::begin_of_hour;

@@ -1,5 +1,7 @@
 //! Why a blob was scored, why not, why not yet, or why never: every version of it, each rule's verdict, and the event as it came.
 
+use std::borrow::Cow;
+
 use lifecycle::own_output::NEVER_TRIGGER;
 use lifecycle::redact::redacted;
 use lifecycle::text::shell;
@@ -11,6 +13,7 @@ use time::{Duration, OffsetDateTime};
 use super::events::QuarantinedView;
 use super::expected::{ENOUGH, expected};
 use super::find::{self, Known};
+use super::groups::{GroupJobView, GroupView, group_job, group_of, waits_for_others};
 use super::limits::waits_for;
 use super::pending::{PendingView, pending};
 use super::scorings::UnreadableView;
@@ -62,7 +65,7 @@ pub struct Verdict {
     pub reason: String,
     /// What a person does about its failure, where the reason does not say so.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub remedy: Option<&'static str>,
+    pub remedy: Option<Cow<'static, str>>,
     /// What it waits for, and behind whom.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub waits: Option<String>,
@@ -74,6 +77,15 @@ pub struct Verdict {
     /// Its job.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub job: Option<String>,
+    /// The group that it is, or was last, a member of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+    /// The job that it shares with the other members.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group_job: Option<GroupJobView>,
+    /// If it is a group: of whom.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub of_group: Option<GroupView>,
     /// The scoring in its place.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub replaced_by: Option<String>,
@@ -102,9 +114,10 @@ pub async fn explain(
     progress: impl FnMut(),
 ) -> Result<Explanation, ledger::Error> {
     let mut known = find::find(ledger, wanted, progress).await?;
-    // Whoever names a scoring asks of its blob; whoever names the beginning of several ids asks of each of them.
+    // Whoever names a scoring asks of its blob, and who names a group of that, which is of no blob; whoever names the beginning of
+    // several ids asks of each of them.
     if known.blob.is_none()
-        && let Some(first) = known.scorings.first()
+        && let Some(first) = known.scorings.first().filter(|first| !first.is_group())
         && known.scorings.iter().all(|other| other.blob.url == first.blob.url)
     {
         known = find::beside(ledger, first).await?;
@@ -117,7 +130,10 @@ pub async fn explain(
             _ => None,
         });
         let last = ledger.entries(&scoring.id).await?.into_iter().next_back();
-        verdicts.push(context.of_scoring(scoring, received, last.as_ref()));
+        let mut verdict = context.of_scoring(scoring, received, last.as_ref());
+        verdict.of_group = group_of(ledger, scoring, usize::MAX).await?;
+        verdict.group_job = group_job(ledger, scoring).await?;
+        verdicts.push(verdict);
     }
     let skips = known.received.iter().filter_map(|row| match row {
         Received::Skipped(skip) => Some(of_skip(skip)),
@@ -200,12 +216,15 @@ impl Context {
             received_time: s.created,
             repeated_time: received.and_then(|row| row.repeated),
             since,
-            remedy: remedy.filter(|remedy| !reason.contains(remedy)),
+            remedy: remedy.filter(|remedy| !reason.contains(&**remedy)),
             reason: shown(&reason),
             waits: waits.as_deref().map(shown),
             stuck: s.on_hold.is_none() && (stuck::is_stuck(s.status, since, self.now) || is_slow()),
             id: Some(s.id.to_string()),
             job: s.job.as_ref().map(|job| shown(&job.name)),
+            group: s.member_of().map(ToString::to_string),
+            group_job: None,
+            of_group: None,
             replaced_by: s.replaced_by.as_ref().map(ToString::to_string),
             other_rules: received.and_then(|row| told(&row.refused)),
             event: received.and_then(|row| told(&row.event)),
@@ -215,11 +234,8 @@ impl Context {
 
     /// What a queued scoring waits for, and how many are before it.
     fn waits(&self, s: &Scoring) -> String {
-        if s.on_hold.is_some() {
+        if s.on_hold.is_some() || waits_for_others(&self.controls, s).is_some() {
             return waits_for(&self.controls, s).unwrap_or_default();
-        }
-        if s.waits_for_group() {
-            return "others of its group: those that belong together go with a reconcile run, once they are enough, or the first of them has waited for `group.maxWait` of their rule".to_owned();
         }
         // As a reconcile run goes through them, but for rules' priorities, which the ledger does not know.
         let place =
@@ -260,6 +276,9 @@ fn of_skip(skip: &Skipped) -> Verdict {
         stuck: false,
         id: None,
         job: None,
+        group: None,
+        group_job: None,
+        of_group: None,
         replaced_by: None,
         other_rules: None,
         event: skip.event.as_deref().map(shown),
@@ -282,9 +301,14 @@ fn next_of_skip(skip: &Skipped) -> Option<String> {
     Some(format!("{replay}, {when}"))
 }
 
-/// The command that goes on from here.
+/// The command that goes on from here: one that this takes.
 fn next(s: &Scoring) -> String {
     match s.status {
+        Status::Failed if s.is_group() && !s.splits() => format!("scorekeeper retry --group {} --reason …", s.id),
+        Status::Cancelled if s.is_group() => {
+            format!("scorekeeper retry --group {} --status cancelled --reason …", s.id)
+        }
+        status if s.is_group() && status.is_terminal() => format!("scorekeeper list --group {}", s.id),
         Status::Held => format!("scorekeeper resolve {} --send-again | --job NAME | --give-up --reason TEXT", s.id),
         Status::Failed | Status::Cancelled => format!("scorekeeper retry {} --reason …", s.id),
         Status::Scored

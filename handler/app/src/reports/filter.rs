@@ -1,7 +1,7 @@
 //! Which scorings a list shows: what is asked of each, and how much of that an index row answers.
 
 use lifecycle::id::{EndpointKey, EndpointUri};
-use lifecycle::{FailureCause, Scoring, Status, UnversionedBlob};
+use lifecycle::{FailureCause, Scoring, ScoringId, Status, UnversionedBlob};
 use time::OffsetDateTime;
 
 use super::text::path;
@@ -28,6 +28,8 @@ pub struct Filter {
     pub attempt: Option<u32>,
     /// Only those that failed for this cause.
     pub cause: Option<FailureCause>,
+    /// Only those that this group was sealed with, whatever became of them.
+    pub group: Option<ScoringId>,
     /// Only those behind this place.
     pub after: Option<Place>,
     /// At most so many.
@@ -62,7 +64,7 @@ impl Filter {
             && self.cause.is_none_or(|wanted| told.failure.may_be(wanted))
     }
 
-    /// Whether it passes the filter, wherever it lies.
+    /// Whether it passes the filter, wherever it lies; of whom a group was made its own row tells alone.
     pub fn wants_scoring(&self, scoring: &Scoring) -> bool {
         let statuses = self.statuses();
         (statuses.is_empty() || statuses.contains(&scoring.status)) && self.may_want(&scoring.into())

@@ -114,6 +114,9 @@ pub struct Finding {
     /// Ids of the scorings or events that it concerns, where an order can be given of them.
     #[serde(skip)]
     pub of: Vec<String>,
+    /// The commands that order what helps, of all that it concerns.
+    #[serde(skip)]
+    pub orders: Vec<&'static str>,
 }
 
 impl Finding {
@@ -185,16 +188,16 @@ pub(super) fn findings(seen: &Seen<'_>) -> Vec<Finding> {
 }
 
 fn one(kind: FindingKind, count: usize, since: Option<OffsetDateTime>, reason: String, next: &str) -> Finding {
-    Finding { kind, count, since, reason, next: next.to_owned(), id: None, of: Vec::new() }
+    let (of, orders) = (Vec::new(), Vec::new());
+    Finding { kind, count, since, reason, next: next.to_owned(), id: None, of, orders }
 }
 
-/// With orders for exactly what it concerns.
-fn with_orders(finding: Finding, group: &str, of: Vec<String>, orders: &[&str]) -> Finding {
+/// With orders for exactly what it concerns, each of which that takes.
+fn with_orders(finding: Finding, group: &str, of: Vec<String>, orders: &[&'static str]) -> Finding {
     let id = digest(&["finding", &format!("{:?}", finding.kind), group])[..8].to_owned();
     let yes = if of.len() > 1 { " --yes" } else { "" };
-    let orders: Vec<_> =
-        orders.iter().map(|verb| format!("scorekeeper {verb} --finding {id} --reason …{yes}")).collect();
-    Finding { next: orders.join(", or "), id: Some(id), of, ..finding }
+    let next: Vec<_> = orders.iter().map(|verb| format!("scorekeeper {verb} --finding {id} --reason …{yes}")).collect();
+    Finding { next: next.join(", or "), id: Some(id), of, orders: orders.to_vec(), ..finding }
 }
 
 /// Rows with equal reasons, the most frequent first.
@@ -404,6 +407,9 @@ impl Seen<'_> {
     /// What operators put on hold: it is easily forgotten.
     fn on_hold(&self) -> Vec<Finding> {
         let mut groups = Groups::new();
+        let rows = self.in_flight.iter().filter(|row| row.is_group() && row.on_hold.is_some());
+        // Whoever orders something of a group orders it of all its members.
+        let groups_on_hold: Vec<&str> = rows.map(|row| row.id.as_str()).collect();
         for row in self.in_flight {
             if let Some(order) = &row.on_hold {
                 groups.add((), row.id.as_str(), order, row.on_hold_since.unwrap_or(row.since));
@@ -411,7 +417,13 @@ impl Seen<'_> {
         }
         let finding = |((), Group { same, of, count, since, reason }): ((), Group)| {
             let reason = format!("{count} {}", shortened(&reason, 160));
-            with_orders(one(FindingKind::OnHold, count, Some(since), reason, ""), &same, of, &["release"])
+            let is_asked = of.len() == 1 && groups_on_hold.contains(&of[0].as_str());
+            let mut finding =
+                with_orders(one(FindingKind::OnHold, count, Some(since), reason, ""), &same, of, &["release"]);
+            if is_asked {
+                finding.next.push_str(" --yes");
+            }
+            finding
         };
         groups.most_frequent().map(finding).collect()
     }
@@ -493,7 +505,7 @@ impl Seen<'_> {
 
     fn failed(&self) -> Vec<Finding> {
         let mut groups = Groups::new();
-        for row in self.unacknowledged.iter().filter(|row| row.status == Status::Failed) {
+        for row in self.unacknowledged.iter().filter(|row| row.is_failed_scoring()) {
             groups.add(
                 (row.rule.clone(), row.failure),
                 row.id.as_str(),
@@ -540,7 +552,12 @@ impl Seen<'_> {
         let several = |count: usize, one: &str| format!("{count} {one}{}", if count == 1 { "" } else { "s" });
         let count = usize::try_from(jobs).unwrap_or(usize::MAX);
         let (jobs, them) = (several(count, "orphaned job"), if count == 1 { "it was" } else { "they were" });
-        let of = several(rows.len(), "scoring");
+        let groups = rows.iter().filter(|row| row.is_group).count();
+        let of = match (rows.len() - groups, groups) {
+            (scorings, 0) => several(scorings, "scoring"),
+            (0, groups) => several(groups, "group"),
+            (scorings, groups) => format!("{} and {}", several(scorings, "scoring"), several(groups, "group")),
+        };
         let reason = format!("{jobs} of {of}: made and not needed, {them} told to stop");
         let of = rows.iter().map(|row| row.id.to_string()).collect();
         let mut finding = one(FindingKind::OrphanedJobs, rows.len(), Some(since), reason, "");

@@ -8,6 +8,7 @@ use lifecycle::{Scoring, Status};
 use serde::Serialize;
 use time::OffsetDateTime;
 
+use super::groups::waits_for_others;
 use super::text::utc_text;
 use crate::ledger::{Controls, LimitScope, ScopeStatus};
 
@@ -108,6 +109,9 @@ pub fn waits_for(controls: &Controls, scoring: &Scoring) -> Option<String> {
         return Some(format!("{order}; `scorekeeper release` lets it go"));
     }
     let back_off = (scoring.due > scoring.since).then(|| format!("not before {} UTC", utc_text(scoring.due)));
+    if let Some(others) = waits_for_others(controls, scoring) {
+        return Some(back_off.into_iter().chain([others]).collect::<Vec<_>>().join("; "));
+    }
     let breakers = [BreakerSubject::rule_of(scoring), BreakerSubject::deployment_of(scoring)];
     let open = breakers.iter().map(|of| controls.breaker(of)).find(|breaker| breaker.open_until.is_some());
     let reason = if let Some(breaker) = open {

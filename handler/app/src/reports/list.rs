@@ -6,7 +6,7 @@
 //! lists that few ask for; and to look until the page is full, which over a million scorings is seconds for nothing.
 
 use futures::{StreamExt as _, stream};
-use lifecycle::{ScoringId, Status};
+use lifecycle::{Scoring, ScoringId, Status};
 use serde::Serialize;
 use serde::ser::{SerializeSeq as _, Serializer};
 use time::{Duration, OffsetDateTime};
@@ -77,6 +77,10 @@ pub async fn newest(ledger: &Ledger, filter: &Filter, mut progress: impl FnMut()
     if filter.limit == 0 {
         return Ok(page.found);
     }
+    if let Some(group) = &filter.group {
+        page.members(group).await?;
+        return Ok(page.found);
+    }
     if filter.statuses().is_empty() {
         page.all(&mut progress).await?;
         return Ok(page.found);
@@ -104,6 +108,43 @@ struct Page<'a> {
 }
 
 impl Page<'_> {
+    /// Those that a group was sealed with: a thousand at most, so that they are read and not looked for in an index.
+    async fn members(&mut self, group: &ScoringId) -> Result<(), ledger::Error> {
+        let found = match self.ledger.get(group).await {
+            Err(ledger::Error::Unreadable(row)) => {
+                self.found.unreadable.push(row.into());
+                return Ok(());
+            }
+            read => read?,
+        };
+        let Some(group) = found.as_ref().and_then(|(scoring, _)| scoring.group()) else { return Ok(()) };
+        let (ledger, mut wanted) = (self.ledger, Vec::new());
+        let reads: Vec<_> = group.members.iter().map(|member| ledger.get(&member.id)).collect();
+        let mut reads = stream::iter(reads).buffered(MAX_CONCURRENT_READS);
+        while let Some(read) = reads.next().await {
+            match read {
+                Ok(Some((scoring, _))) if self.filter.wants_scoring(&scoring) => {
+                    wanted.push((Place::of(&scoring.id, scoring.created), scoring));
+                }
+                Ok(_) => {}
+                Err(ledger::Error::Unreadable(row)) => self.found.unreadable.push(row.into()),
+                Err(error) => return Err(error),
+            }
+        }
+        wanted.retain(|(place, _)| self.filter.after.as_ref().is_none_or(|after| place > after));
+        wanted.sort_by(|(a, _), (b, _)| a.cmp(b));
+        if wanted.len() > self.filter.limit {
+            wanted.truncate(self.filter.limit);
+            self.found.next = wanted.last().map(|(place, _)| place.clone());
+        }
+        let shown = |(place, scoring): (Place, Scoring)| ScoringView {
+            cursor: Some(place.as_str().to_owned()),
+            ..scoring.into()
+        };
+        self.found.scorings.extend(wanted.into_iter().map(shown));
+        Ok(())
+    }
+
     async fn all(&mut self, progress: &mut impl FnMut()) -> Result<(), ledger::Error> {
         let mut index = self.ledger.newest(self.filter.before, self.filter.after.as_ref(), self.filter.limit);
         while let Some(row) = index.next().await? {

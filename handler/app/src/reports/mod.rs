@@ -11,6 +11,7 @@ mod explain;
 mod filter;
 mod find;
 mod findings;
+mod groups;
 mod limits;
 mod list;
 mod pending;
@@ -28,12 +29,13 @@ pub use explain::{Explanation, Verdict, explain};
 pub use filter::Filter;
 pub use find::{Known, find};
 pub use findings::{Finding, FindingKind};
+pub use groups::{GroupJobView, GroupView, MemberView};
 pub use limits::{LimitView, limits, waits_for};
 pub use list::{MAX_LOOKED, Newest, newest, newest_of_pages};
 pub use pending::{PendingList, PendingView, pending};
 pub use phase_times::{PhaseTime, phase_times};
 pub use scorings::{
-    Found, GroupView, MemberView, PublicationView, ScoringDetail, ScoringView, UnreadableView, detail, detail_of,
+    Found, PublicationView, ScoringDetail, ScoringView, UnreadableView, detail, detail_of, detail_of_few,
 };
 pub use status::{HourView, StatusReport, status};
 pub use sweeps::SweepView;

@@ -1,14 +1,15 @@
 //! Scorings as people and scripts see them: the same members in the command line's JSON and on the page.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use lifecycle::group::Member;
 use lifecycle::publishing::{Publication, PublicationEnd, Publishing};
 use lifecycle::redact::redacted;
 use lifecycle::{Entry, FailureCause, NotedResult, Scoring, ScoringId};
 use serde::Serialize;
 use time::OffsetDateTime;
 
+use super::groups::{GroupJobView, GroupView, group_job, group_of};
 use super::limits::waits_for;
 use super::text::path;
 use crate::ledger::{self, Ledger, Rows, Unreadable};
@@ -59,7 +60,7 @@ pub struct ScoringView {
     pub failure_cause: Option<&'static str>,
     /// What a person does about it, where the error is recognised.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub remedy: Option<&'static str>,
+    pub remedy: Option<Cow<'static, str>>,
     /// What keeps it from moving on.
     pub last_error: Option<String>,
     /// The scoring that is shown in its place, if it ended for another version of its path or joined one of the same content.
@@ -222,35 +223,9 @@ impl From<Unreadable> for UnreadableView {
     }
 }
 
-/// Who shares the job of a group, and where it comes from.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct GroupView {
-    /// The group that failed and of which this is a half.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub half_of: Option<String>,
-    /// The halves that are tried since it failed.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub halves: Vec<String>,
-    /// Its members, in the order in which they came.
-    pub group_members: Vec<MemberView>,
-}
-
-/// One member of a group.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct MemberView {
-    /// Its scoring.
-    pub id: String,
-    /// What became of it in this group, in a few words.
-    pub state: &'static str,
-    /// Why the storage does not copy it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
-}
-
 /// A scoring with its history.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct ScoringDetail {
     /// The scoring.
     #[serde(flatten)]
@@ -258,6 +233,12 @@ pub struct ScoringDetail {
     /// Why it is not submitted yet, while it is queued.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub waits: Option<String>,
+    /// What its status means, for people.
+    #[serde(skip)]
+    pub sentence: &'static str,
+    /// The job that it shares with the other members of its group.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group_job: Option<GroupJobView>,
     /// If it is a group: of whom.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub of_group: Option<GroupView>,
@@ -277,8 +258,12 @@ pub enum Found {
     Unreadable(UnreadableView),
 }
 
-/// A scoring with its history, and what it waits for.
+/// A scoring with its history, what it waits for, and if it is a group, what became of each member.
 pub async fn detail(ledger: &Ledger, scoring: Scoring) -> Result<ScoringDetail, ledger::Error> {
+    detail_with(ledger, scoring, usize::MAX).await
+}
+
+async fn detail_with(ledger: &Ledger, scoring: Scoring, members: usize) -> Result<ScoringDetail, ledger::Error> {
     let Rows { read: mut history, unreadable } = ledger.entries(&scoring.id).await?;
     for entry in &mut history {
         entry.reason = redacted(&entry.reason).into_owned();
@@ -287,32 +272,13 @@ pub async fn detail(ledger: &Ledger, scoring: Scoring) -> Result<ScoringDetail, 
     let waits = waits_for(&controls, &scoring).map(|text| redacted(&text).into_owned());
     let unreadable = unreadable.into_iter().map(Into::into).collect();
     let newer = newer_there(ledger, &scoring).await?;
-    let of_group = group_of(ledger, &scoring).await?;
+    let (of_group, group_job) = (group_of(ledger, &scoring, members).await?, group_job(ledger, &scoring).await?);
+    let sentence = scoring.sentence();
     let mut scoring = ScoringView::from(scoring);
     for (publication, newer) in scoring.publications.iter_mut().zip(newer) {
         publication.newer_there = newer;
     }
-    Ok(ScoringDetail { scoring, waits, of_group, history, unreadable })
-}
-
-async fn group_of(ledger: &Ledger, scoring: &Scoring) -> Result<Option<GroupView>, ledger::Error> {
-    let Some(group) = scoring.group() else { return Ok(None) };
-    let mut halves = Vec::new();
-    if scoring.splits() {
-        for half in [scoring.id.half(0), scoring.id.half(1)] {
-            halves.extend(ledger.get(&half).await?.map(|(half, _)| half.id.to_string()));
-        }
-    }
-    let member = |member: &Member| MemberView {
-        id: member.id.to_string(),
-        state: member.state.words(),
-        reason: group.reasons.get(&member.id).map(|reason| redacted(reason).into_owned()),
-    };
-    Ok(Some(GroupView {
-        half_of: group.half_of.as_ref().map(ToString::to_string),
-        halves,
-        group_members: group.members.iter().map(member).collect(),
-    }))
+    Ok(ScoringDetail { scoring, waits, sentence, group_job, of_group, history, unreadable })
 }
 
 /// Of each publication the scoring whose newer result was published there since, if there is one.
@@ -332,9 +298,14 @@ async fn newer_there(ledger: &Ledger, scoring: &Scoring) -> Result<Vec<Option<St
 
 /// The same by its id; `None`: there is no such scoring.
 pub async fn detail_of(ledger: &Ledger, id: &ScoringId) -> Result<Option<Found>, ledger::Error> {
+    detail_of_few(ledger, id, usize::MAX).await
+}
+
+/// The same, with so many members of a group at most: for what is shown again and again.
+pub async fn detail_of_few(ledger: &Ledger, id: &ScoringId, members: usize) -> Result<Option<Found>, ledger::Error> {
     match ledger.get(id).await {
         Ok(None) => Ok(None),
-        Ok(Some((scoring, _))) => Ok(Some(Found::Scoring(Box::new(detail(ledger, scoring).await?)))),
+        Ok(Some((scoring, _))) => Ok(Some(Found::Scoring(Box::new(detail_with(ledger, scoring, members).await?)))),
         Err(ledger::Error::Unreadable(row)) => Ok(Some(Found::Unreadable(row.into()))),
         Err(error) => Err(error),
     }

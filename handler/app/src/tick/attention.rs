@@ -55,7 +55,7 @@ impl Attention {
         let quarantined = self.ledger.quarantined(now - QUARANTINED_FOR, MAX_ROWS).await?;
         let of = |wanted: &dyn Fn(&ledger::Unacknowledged) -> bool| left.iter().filter(|row| wanted(row)).count();
         Ok(NeedsPerson {
-            failed: of(&|row| row.status == Status::Failed),
+            failed: of(&ledger::Unacknowledged::is_failed_scoring),
             with_orphaned_jobs: of(&|row| row.orphaned_jobs > 0),
             not_published: of(&|row| row.status == Status::Scored && row.not_published.is_some()),
             quarantined: quarantined.iter().filter(|event| event.acknowledged.is_none()).count(),

@@ -43,14 +43,14 @@ impl Scopes {
         for rule in &*self.rules {
             let endpoint = &rule.endpoint.uri;
             let of_endpoint = self.rules.endpoint(endpoint).and_then(|settings| settings.max_in_flight);
-            for (scope, name, configured) in [
-                (LimitScope::rule(&rule.id), rule.id.as_str(), rule.max_in_flight),
-                (LimitScope::Endpoint(endpoint.key().clone()), endpoint.as_str(), of_endpoint),
+            let groups = rule.group.as_ref().map(Into::into);
+            for (scope, name, configured, groups) in [
+                (LimitScope::rule(&rule.id), rule.id.as_str(), rule.max_in_flight, groups),
+                (LimitScope::Endpoint(endpoint.key().clone()), endpoint.as_str(), of_endpoint, None),
             ] {
-                scope_statuses.insert(
-                    scope,
-                    ScopeStatus { name: name.to_owned(), configured, seen_at: Some(now), ..ScopeStatus::default() },
-                );
+                let (name, seen_at) = (name.to_owned(), Some(now));
+                scope_statuses
+                    .insert(scope, ScopeStatus { name, configured, groups, seen_at, ..ScopeStatus::default() });
             }
             caps.extend(limited(&self.rules, controls, &rule.id, endpoint));
         }

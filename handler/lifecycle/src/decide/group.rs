@@ -65,7 +65,7 @@ impl DecideContext<'_> {
                     Verified::Named => "the output is there and names it",
                     Verified::OnlyFile => "the output is there, and it was the only file",
                     Verified::GroupOnly => {
-                        "the output is there; the group was verified, not this file (verifyMembers: off)"
+                        "the output is there; the group was verified, not this file (`group.verifyMembers` is off)"
                     }
                 };
                 self.transition(Event::MemberScored, format!("group {group}: {told}"), Effect::None, |next| {
@@ -183,7 +183,7 @@ impl DecideContext<'_> {
         if named.is_empty() {
             // Of a model that writes no names nobody knows which files it has read. Tried again, or in halves, it would be the same.
             let error = format!(
-                "the output names none of its {staged} files: let the model write the name of each, or set `verifyMembers` to `off`"
+                "the output names none of its {staged} files: let the model write the name of each, or set `group.verifyMembers` of the rule to `off`"
             );
             return self.transition(Event::LastAttemptFailed, error.clone(), Effect::None, |next| {
                 next.error = Some(error);

@@ -201,6 +201,20 @@ impl Verb {
         Self::Publish,
     ];
 
+    /// The command that orders it.
+    pub fn command(self) -> &'static str {
+        match self {
+            Self::Retry => "retry",
+            Self::Cancel => "cancel",
+            Self::Acknowledge => "ack",
+            Self::Skip => "skip",
+            Self::Hold => "hold",
+            Self::Release => "release",
+            Self::Expedite => "expedite",
+            Self::Publish => "publish",
+        }
+    }
+
     /// What was done, as part of a sentence.
     pub fn done(self) -> &'static str {
         match self {

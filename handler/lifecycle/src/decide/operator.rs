@@ -4,13 +4,13 @@
 use super::attempt::close_attempt;
 use super::observation::{Order, Verb};
 use super::step::{DecideContext, Effect, Step, wait};
-use crate::group::Grouping;
+use crate::group::{Grouping, of_cancelled_members, of_members};
 use crate::scoring::Scoring;
 use crate::status::{Event, Status};
 
 impl DecideContext<'_> {
     pub(super) fn ordered(&self, order: &Order) -> Step {
-        if let Some(step) = self.of_group(order.verb) {
+        if let Some(step) = self.refused_by_group(order.verb).or_else(|| self.refused_by_member(order.verb)) {
             return step;
         }
         match order.verb {
@@ -25,11 +25,40 @@ impl DecideContext<'_> {
         }
     }
 
-    /// Why a group cannot be ordered to do what its members can; `None`: it is none, or it can.
-    fn of_group(&self, verb: Verb) -> Option<Step> {
-        let is_members = matches!(verb, Verb::Retry | Verb::Publish);
-        let say = || wait("it is a group; order it of its members".to_owned());
-        (self.scoring.is_group() && is_members).then(say)
+    /// Why a group does not take an order; `None`: it is none, or it takes it.
+    ///
+    /// Until it ends there is one job, or one to be made, of all members: that can be put off, hastened and stopped, and whoever gives
+    /// the order is asked first, see [`Scoring::members_ordered`]. Once it has ended each member has an end of its own, so that orders
+    /// are given of these. A job that it did not need is the group's alone.
+    fn refused_by_group(&self, verb: Verb) -> Option<Step> {
+        let status = self.scoring.status;
+        let why = match verb {
+            _ if !self.scoring.is_group() => return None,
+            Verb::Acknowledge if self.scoring.orphaned_job_count > 0 => return None,
+            Verb::Acknowledge => "it is a group without an orphaned job, and failures are its members'".to_owned(),
+            Verb::Publish => "it is a group, whose rule publishes nothing".to_owned(),
+            _ if status.is_terminal() => format!("it is a group, and {status} already"),
+            _ => return None,
+        };
+        let of_members = if verb == Verb::Retry && status == Status::Cancelled {
+            of_cancelled_members(&self.scoring.id)
+        } else {
+            of_members(&self.scoring.id, verb.command())
+        };
+        Some(wait(if verb == Verb::Publish { why } else { format!("{why}; {of_members}") }))
+    }
+
+    /// Why a member does not take an order that is one of its group's job; `None`: it is none, or it takes it.
+    fn refused_by_member(&self, verb: Verb) -> Option<Step> {
+        let group = self.scoring.member_of().filter(|_| self.scoring.status == Status::Grouped)?;
+        let word = verb.command();
+        let is_groups = matches!(verb, Verb::Retry | Verb::Hold | Verb::Release | Verb::Expedite);
+        let why = || {
+            format!(
+                "it goes with group {group}: as long as that one's job is not sent, `scorekeeper {word} {group}` orders it of all members"
+            )
+        };
+        is_groups.then(|| wait(why()))
     }
 
     /// Tried again: from its end with an attempt of its own, from its back-off at once.
@@ -61,8 +90,8 @@ impl DecideContext<'_> {
             }
             Status::Superseded => wait("another version of its path is scored in its place".to_owned()),
             Status::Held => wait("it is held; `scorekeeper resolve` says how it goes on".to_owned()),
-            Status::Grouped => wait("it is a member of a group, whose job is not at its end".to_owned()),
-            Status::Staging
+            Status::Grouped
+            | Status::Staging
             | Status::Submitting
             | Status::Unknown
             | Status::Running

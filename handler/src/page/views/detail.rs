@@ -1,6 +1,6 @@
 //! The page of one scoring: where it is, how it came there, what can be ordered of it.
 
-use app::reports::{MemberView, ScoringDetail, duration_text, utc_text};
+use app::reports::{GroupView, ScoringDetail, duration_text, utc_text};
 use axum::response::Response;
 use lifecycle::Status;
 use maud::{Markup, html};
@@ -35,12 +35,12 @@ pub(in crate::page) fn detail(frame: &Frame<'_>, detail: &Detail<'_>) -> Respons
         }
         div id="scoring" data-live {
             h2 { (status(s.status)) " " (s.path) }
-            p { (known.as_ref().map_or("", |known| known.sentence())) }
+            p { (found.sentence) }
             @if let Some(text) = &found.waits { p { "It waits: " (text) } }
             (facts(frame, found))
             @if let Ok(known) = known { (wide("State diagram", &diagram(known, &moves(&found.history)))) }
             (bars(&stays(&found.history, *now)))
-            @if let Some(group) = &found.of_group { (members(frame, &group.group_members)) }
+            @if let Some(group) = &found.of_group { (members(frame, group)) }
             (history(found))
         }
         @if let Some(token) = frame.token { (orders(frame, token, detail)) }
@@ -54,8 +54,12 @@ fn facts(frame: &Frame<'_>, found: &ScoringDetail) -> Markup {
     html! {
         dl {
             dt { "id" } dd { code { (s.id) } }
-            dt { "blob" } dd { code { (s.blob_url) } }
-            dt { "etag" } dd { code { (s.etag) } }
+            @if found.of_group.is_some() {
+                dt { "folder" } dd { code { (s.blob_url) } }
+            } @else {
+                dt { "blob" } dd { code { (s.blob_url) } }
+                dt { "etag" } dd { code { (s.etag) } }
+            }
             dt { "rule" } dd { (s.rule) }
             dt { "accepted" } dd { (utc_text(s.created_time)) " UTC" }
             @if let Some(at) = s.completed_time { dt { "ended" } dd { (utc_text(at)) " UTC" } }
@@ -65,8 +69,11 @@ fn facts(frame: &Frame<'_>, found: &ScoringDetail) -> Markup {
                 dt { "logs" } dd { a href=(link) rel="noreferrer" { "outputs and logs in Azure ML studio" } }
             }
             @if let Some(uris) = s.all_outputs() { dt { "output" } dd { code { (uris) } @if let Some(bytes) = s.output_bytes { " · " (bytes) " bytes" } } }
-            @if let Some(group) = &s.group { dt { "group" } dd { (scoring(frame, group)) } }
+            @if let Some(group) = &s.group {
+                dt { "group" } dd { (scoring(frame, group)) @if let Some(job) = &found.group_job { " (" (job.told()) ")" } }
+            }
             @if let Some(group) = &found.of_group {
+                dt { "members" } dd { (group.told()) " · " a href={ (frame.up) "./?q=group:" (s.id) } { "List and order of them" } }
                 @if let Some(whole) = &group.half_of { dt { "half of" } dd { (scoring(frame, whole)) } }
                 @for half in &group.halves { dt { "half" } dd { (scoring(frame, half)) } }
             }
@@ -77,7 +84,7 @@ fn facts(frame: &Frame<'_>, found: &ScoringDetail) -> Markup {
             @if !s.orphaned_jobs.is_empty() { dt { "orphaned jobs" } dd { (s.orphaned_jobs.join(", ")) } }
             @if let Some(text) = &s.last_error { dt { "last error" } dd { (text) } }
             @if let Some(text) = &s.error { dt { "error" } dd { (text) @if let Some(cause) = s.failure_cause { " (" (cause) ")" } } }
-            @if let Some(text) = s.remedy { dt { "remedy" } dd { (text) } }
+            @if let Some(text) = &s.remedy { dt { "remedy" } dd { (text) } }
         }
     }
 }
@@ -88,16 +95,17 @@ fn scoring(frame: &Frame<'_>, id: &str) -> Markup {
 }
 
 /// Who shares a group's job.
-fn members(frame: &Frame<'_>, members: &[MemberView]) -> Markup {
+fn members(frame: &Frame<'_>, group: &GroupView) -> Markup {
     let table = html! {
         table.stacked {
-            caption { "Members" }
-            thead { tr { th scope="col" { "scoring" } th scope="col" { "in this group" } } }
+            caption { @if group.more > 0 { "The first " (group.group_members.len()) " members" } @else { "Members" } }
+            thead { tr { th scope="col" { "scoring" } th scope="col" { "blob" } th scope="col" { "what became of it (in this group)" } } }
             tbody {
-                @for member in members {
+                @for member in &group.group_members {
                     tr {
                         td.name { (scoring(frame, &member.id)) }
-                        td.name { (member.state) @if let Some(reason) = &member.reason { ": " (reason) } }
+                        td.name { (member.path.as_deref().unwrap_or_default()) }
+                        td.name { (member.told()) }
                     }
                 }
             }

@@ -122,7 +122,7 @@ fn attention(frame: &Frame<'_>, finding: &Finding) -> Markup {
                         input type="hidden" name="token" value=(token);
                         input type="hidden" name="all" value="1";
                         input type="hidden" name="q" value={ "finding:" (id) };
-                        @for verb in ["retry", "ack"] { " " button name="verb" value=(verb) { (verb) } }
+                        @for verb in &finding.orders { " " button name="verb" value=(verb) { (verb) } }
                     }
                 }
             }

@@ -277,7 +277,6 @@ fn a_group_of_several_that_a_file_may_have_failed_is_split_and_not_repeated() {
         assert!(life.scoring.splits() && !life.scoring.needs_acknowledgement());
         let halves = life.scoring.group().unwrap().halves();
         assert_eq!(halves, [vec![id(0), id(1)], vec![id(2)]]);
-        assert!(life.waits(&operator::order(Verb::Retry)).contains("its members"));
     }
     let mut lost = submitted(3);
     lost.moves(&job_failed("the node was lost: NodeLost preempted"));
@@ -292,6 +291,42 @@ fn a_group_of_several_that_a_file_may_have_failed_is_split_and_not_repeated() {
     let mut alone = submitted(1);
     alone.moves(&job_failed("ValueError: x"));
     assert!(!alone.scoring.splits(), "it is the failing file");
+}
+
+#[test]
+fn a_group_takes_orders_of_its_job_until_it_ends_and_then_names_that_of_its_members() {
+    for verb in Verb::ALL {
+        let mut ended = submitted(3);
+        ended.moves(&job_failed("ValueError: x"));
+        let told = ended.waits(&operator::order(verb));
+        let of_members = format!("`scorekeeper {} --group {}`", verb.command(), ended.scoring.id);
+        assert_eq!(told.contains(&of_members), verb != Verb::Publish, "{verb:?}: {told}");
+        let several = ended.scoring.members_ordered(verb);
+        assert_eq!(several, (verb != Verb::Acknowledge).then_some(3), "{verb:?} of a group is one of all of them");
+        assert_eq!(member().scoring.members_ordered(verb), None);
+    }
+    let mut orphaned = submitted(3);
+    orphaned.moves(&job_failed("ValueError: x"));
+    orphaned.scoring.orphaned_job_count = 1;
+    orphaned.moves(&operator::order(Verb::Acknowledge));
+    assert!(!orphaned.scoring.needs_acknowledgement());
+    let mut put_off = staging(3);
+    put_off.moves(&all_copied(3));
+    put_off.moves(&Observation::SlotFree);
+    put_off.moves(&refused(false, None));
+    assert!(put_off.scoring.status == Status::Queued && put_off.scoring.due > put_off.now);
+    put_off.moves(&operator::order(Verb::Retry));
+    assert_eq!(put_off.scoring.due, put_off.now, "its back-off ends, as that of any other");
+    put_off.moves(&operator::order(Verb::Cancel));
+}
+
+#[test]
+fn a_member_names_the_order_of_its_group_for_what_is_one_of_all() {
+    for verb in [Verb::Retry, Verb::Hold, Verb::Release, Verb::Expedite] {
+        let told = member().waits(&operator::order(verb));
+        assert!(told.contains(&format!("`scorekeeper {} {}`", verb.command(), id(9))), "{verb:?}: {told}");
+    }
+    member().moves(&operator::order(Verb::Cancel));
 }
 
 #[test]
