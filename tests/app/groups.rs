@@ -236,7 +236,7 @@ async fn a_file_that_changed_before_its_copy_leaves_the_group_and_later_changes_
     tick(&world, &app, Duration::minutes(6)).await;
     let group = group_of(&world, &app, &ids[1]).await;
     assert_eq!(copies(&world, &group), ids[1..].iter().cloned().collect());
-    assert_eq!(group.group().unwrap().members.len(), 2, "who was found changed before it joined is no member");
+    assert_eq!(group.group().unwrap().members.len(), 2, "who was found changed before it joined is not a member");
     world.change_inputs(|inputs, now| inputs.put(&url(1), "0x2", 1, false, now));
     until_final(&world, &app, 20).await;
     let status = async |n: usize| world.get(&app, &ids[n]).await.status;
