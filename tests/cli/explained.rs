@@ -137,7 +137,8 @@ async fn show_tells_what_a_queued_scoring_waits_for() {
     let waits = async || {
         let (_, trace) =
             text(async |out| show::show(app.ledger(), &HERE, "2.csv", &JsonArgs::TEXT, START, out).await).await;
-        trace.lines().find_map(|line| line.strip_prefix("  waits    ").map(str::to_owned)).unwrap_or_default()
+        let waits = trace.lines().find_map(|line| line.strip_prefix("  waits "));
+        waits.map(|waits| waits.trim_start().to_owned()).unwrap_or_default()
     };
     assert_eq!(waits().await, "the next reconcile run submits it");
     app.tick(world.now() + Duration::minutes(5)).await.unwrap();

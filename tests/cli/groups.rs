@@ -15,7 +15,7 @@ use handler::cli::{explain, export, list, order, resolve, show};
 use handler::functions::{HttpAccess, HttpRequest, operations};
 use lambda_runtime::{Context, LambdaEvent};
 use lifecycle::callback::CallbackHosts;
-use lifecycle::{JobStatus, Scoring, ScoringId, Status, Verb};
+use lifecycle::{Group, Grouping, JobStatus, Scoring, ScoringId, Status, Verb};
 use serde_json::{Value, json};
 use time::Duration;
 use tower::ServiceExt as _;
@@ -221,6 +221,12 @@ async fn a_failed_member_tells_the_job_and_attempt_of_its_group() {
     assert!(told.contains(&format!("  group    {job}\n")), "{job}: {told}");
     let told = explained(&world, &app, &ids[1]).await;
     assert!(told.contains(&format!("    group      {job}\n")), "{job}: {told}");
+    assert!(told.contains("Then scorekeeper retry\n"), "{told}");
+    let told = shown(&world, &app, half.id.as_str()).await;
+    assert!(
+        told.contains(&format!("Then scorekeeper retry --group {}\n", half.id)),
+        "what a group refuses helps nobody: {told}"
+    );
     let (_, _, html) = page(&app, &world, &format!("/scorings/{}", ids[1])).await;
     assert!(html.contains("(failed, attempt 1, job "), "{html}");
 }
@@ -335,4 +341,24 @@ async fn the_page_offers_of_a_group_and_of_a_finding_what_these_take() {
     let (_, quarantined) = attention.split_once("quarantined in the last 24 h").unwrap();
     let quarantined = quarantined.split("</li>").next().unwrap();
     assert!(quarantined.contains("value=\"ack\"") && !quarantined.contains("value=\"retry\""), "{quarantined}");
+}
+
+/// While somebody looks, the page is drawn every few seconds: a thousand members would be a thousand reads each time.
+#[tokio::test]
+async fn the_page_of_a_large_group_shows_the_first_members_and_show_all() {
+    let world = world(&json!({"by": "time"}));
+    let app = world.app();
+    let (_, mut group) = running(&world, &app).await;
+    group.id = ScoringId::read(&"a".repeat(32)).unwrap();
+    let members = (0..101).map(|n| ScoringId::read(&format!("{n:032x}")).unwrap());
+    group.grouping = Some(Box::new(Grouping::Group(Group::sealed(members, None))));
+    let entry = group.accepted_entry("a test".to_owned());
+    app.ledger().accept(&group, &[entry], &app::ledger::Announced::default()).await.unwrap();
+    let (last, path) = (format!("{:032x}", 100), format!("/scorings/{}", group.id));
+    let (_, _, html) = page(&app, &world, &path).await;
+    assert!(html.contains("The first 100 members") && html.contains("1 that were not looked at"), "{html}");
+    assert!(!html.contains(&format!("scorings/{last}")), "{html}");
+    let (_, _, json) = page(&app, &world, &format!("/api{path}")).await;
+    assert!(json.contains(&last), "{json}");
+    assert!(shown(&world, &app, group.id.as_str()).await.contains("  members  101: 101 no longer in the ledger\n"));
 }

@@ -80,6 +80,9 @@ pub async fn show(
     Ok(code)
 }
 
+/// Characters that names of lines take at least.
+const MIN_WIDTH: usize = 8;
+
 /// What is told of a scoring in one line each, under these names.
 fn rows(detail: &ScoringDetail) -> [(&'static str, Option<String>); 22] {
     let s = &detail.scoring;
@@ -119,10 +122,10 @@ fn rows(detail: &ScoringDetail) -> [(&'static str, Option<String>); 22] {
 fn print(detail: &ScoringDetail, out: &mut dyn Write) -> std::io::Result<()> {
     let s = &detail.scoring;
     writeln!(out, "{}  {}: {}", s.id, s.status, detail.sentence)?;
-    for (name, value) in rows(detail) {
-        if let Some(value) = value {
-            writeln!(out, "  {name:8} {}", visible(&value))?;
-        }
+    let rows: Vec<(&str, String)> = rows(detail).into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
+    let width = rows.iter().map(|(name, _)| name.len()).fold(MIN_WIDTH, usize::max);
+    for (name, value) in &rows {
+        writeln!(out, "  {name:width$} {}", visible(value))?;
     }
     for member in detail.of_group.iter().flat_map(|group| &group.group_members) {
         let path = member.path.as_deref().unwrap_or_default();
