@@ -54,7 +54,8 @@ fn link(from: &Path, to: &Path) -> io::Result<()> {
         let to = to.join(&name);
         if is_hidden(&name) {
             continue;
-        } else if kind.is_dir() {
+        }
+        if kind.is_dir() {
             link(&entry.path(), &to)?;
         } else if kind.is_file() && std::fs::hard_link(entry.path(), &to).is_err() {
             // Another file system, or one without links.
