@@ -597,3 +597,19 @@ async fn what_waits_for_a_group_claims_no_slot_and_its_group_claims_one() {
     app.tick(soon(&world)).await.unwrap();
     assert_eq!((slots_of_rule(&world).await, world.jobs().len()), (1, 1));
 }
+
+#[tokio::test]
+async fn a_group_that_is_not_copied_yet_is_not_told_as_waiting_for_a_slot() {
+    let rules = json!({"rules": [{"id": "claims", "match": {"container": "claims"}, "endpoint": {"uri": URI},
+        "maxInFlight": 1, "group": {"by": "time", "maxFiles": 1}}]});
+    let world = World::with_rules(&rules.to_string());
+    let app = world.app();
+    deliver(&world, &app, &["1.csv", "2.csv", "3.csv", "4.csv", "5.csv", "6.csv", "7.csv", "8.csv"]).await;
+    // A copy and a list of each of two groups are written, the copies of six are lost.
+    world.next_publish_faults([Fault::Pass, Fault::Pass, Fault::Pass, Fault::Pass]);
+    world.next_publish_faults((0..6).map(|_| Fault::LostRequest));
+    world.later(Duration::minutes(1));
+    app.tick(soon(&world)).await.unwrap();
+    let controls = app.ledger().controls().await.unwrap();
+    assert_eq!((world.jobs().len(), controls.scopes[&claims()].waiting), (1, 1));
+}

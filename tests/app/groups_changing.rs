@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use app::App;
 use lifecycle::group::Grouping;
-use lifecycle::{Scoring, ScoringId, Status, Verb};
+use lifecycle::{Rules, Scoring, ScoringId, Status, Verb};
 use serde_json::json;
 use time::Duration;
 
@@ -203,6 +203,27 @@ async fn a_file_that_was_scored_in_a_group_is_scored_again_and_a_failed_one_retr
     assert_eq!(world.jobs().len(), jobs + 2, "what is retried has waited long enough, what is scored again is new");
 }
 
+/// The rule `claims`, which does not group any more.
+pub(super) fn without_group() -> Rules {
+    let rule =
+        json!({"id": "claims", "match": {"container": "claims"}, "endpoint": {"uri": "https://heart.example/jobs"}});
+    Rules::read(&json!({ "rules": [rule] }).to_string()).unwrap()
+}
+
+#[tokio::test]
+async fn files_are_looked_for_in_the_output_though_their_rule_groups_no_more() {
+    let grouping = World::with_rules(&by_time(100));
+    let app = grouping.app();
+    uploads(&grouping, &app, 3).await;
+    tick(&grouping, &app, Duration::minutes(6)).await;
+    grouping.name_no_file(&url(1));
+    let mut world = grouping.clone();
+    world.rules = without_group();
+    let app = world.app();
+    until_final(&world, &app, 20).await;
+    assert_eq!((world.jobs().len(), world.statuses(&app).await[&Status::Scored]), (2, 3), "one is scored alone");
+}
+
 #[tokio::test]
 async fn a_rule_that_groups_no_more_lets_what_waits_go_alone_and_open_groups_end() {
     let grouping = World::with_rules(&by_time(4));
@@ -220,9 +241,8 @@ async fn a_rule_that_groups_no_more_lets_what_waits_go_alone_and_open_groups_end
     let left_behind = waits;
     let waits = upload(&grouping, &app, "eu/last.csv").await;
     assert_eq!(status(&grouping, &app, &left_behind).await, Status::Grouped);
-    let without = json!({"rules": [{"id": "claims", "match": {"container": "claims"}, "endpoint": {"uri": "https://heart.example/jobs"}}]});
     let mut world = grouping.clone();
-    world.rules = lifecycle::Rules::read(&without.to_string()).unwrap();
+    world.rules = without_group();
     let app = world.app();
     until_final(&world, &app, 40).await;
     assert_eq!(world.statuses(&app).await, [(Status::Scored, 4), (Status::Failed, 1)].into());
@@ -242,7 +262,7 @@ async fn files_for_different_endpoints_share_no_job_and_a_group_goes_where_its_f
         "id": "claims", "match": {"container": "claims"}, "group": {"by": "time"}, "generation": 1,
         "endpoint": {"uri": "https://other.example/jobs", "deployment": "blue"},
     });
-    world.rules = lifecycle::Rules::read(&json!({ "rules": [rule] }).to_string()).unwrap();
+    world.rules = Rules::read(&json!({ "rules": [rule] }).to_string()).unwrap();
     let app = world.app();
     let new = [upload(&world, &app, "us/a.csv").await, upload(&world, &app, "us/b.csv").await];
     tick(&world, &app, Duration::minutes(6)).await;

@@ -2,7 +2,7 @@
 
 use app::App;
 use app::ledger::rows;
-use app::ports::table_store::{Entity, Error, Op, TableStore as _};
+use app::ports::table_store::{Entity, Op, TableStore as _};
 use lifecycle::{JobStatus, Scoring, ScoringId, Status};
 use stores::fault::Fault;
 use time::Duration;
@@ -158,40 +158,4 @@ async fn a_half_is_not_copied_before_its_members_name_it() {
     world.store.heal();
     until_final(&world, &app, 30).await;
     assert_eq!(world.statuses(&app).await, [(Status::Scored, 3), (Status::Failed, 1)].into());
-}
-
-#[tokio::test]
-async fn a_run_that_could_not_read_the_whole_index_removes_no_copies() {
-    let world = World::with_rules(&by_time(100));
-    let app = world.app();
-    let ids = uploads(&world, &app, 1).await;
-    tick(&world, &app, Duration::minutes(6)).await;
-    tick(&world, &app, Duration::minutes(2)).await;
-    let group = group_of(&world, &app, &ids[0]).await;
-    world.later(Duration::HOUR);
-    let mut is_unseen = false;
-    // What else a run reads before the index may change: one of these numbers hides the group and its member, and nothing behind.
-    for errors in 4..24 {
-        world.later(Duration::SECOND);
-        (0..errors).for_each(|_| world.store.push_read(Error::Unavailable("dark".to_owned())));
-        let report = app.tick(world.now() + Duration::minutes(5)).await;
-        world.store.heal();
-        is_unseen |= report.is_ok_and(|report| !report.whole && report.in_flight == 0);
-        assert_eq!(copies(&world, &group).len(), 1, "{errors} reads failed");
-    }
-    assert!(is_unseen, "each run saw the group or its member");
-}
-
-#[tokio::test]
-async fn a_run_whose_time_is_over_removes_no_copies_and_the_next_one_does() {
-    let world = World::with_rules(&by_time(100));
-    let app = world.app();
-    let ids = uploads(&world, &app, 1).await;
-    until_final(&world, &app, 10).await;
-    let group = group_of(&world, &app, &ids[0]).await;
-    world.later(Duration::minutes(25));
-    assert!(!app.tick(world.now()).await.unwrap().complete);
-    assert_eq!(copies(&world, &group).len(), 1);
-    tick(&world, &app, Duration::minutes(1)).await;
-    assert!(copies(&world, &group).is_empty());
 }
