@@ -62,6 +62,12 @@ pub(super) async fn group_of(world: &World, app: &App, id: &str) -> Scoring {
     app.ledger().get(group).await.unwrap().unwrap().0
 }
 
+/// What the history of its group begins with.
+pub(super) async fn why_made(world: &World, app: &App, id: &str) -> String {
+    let group = group_of(world, app, id).await.id;
+    app.ledger().entries(&group).await.unwrap()[0].reason.clone()
+}
+
 pub(super) async fn order(world: &World, app: &App, id: &str, verb: Verb) {
     let order = Order { verb, by: "ann@contoso.com".to_owned(), reason: "not wanted".to_owned() };
     app::order(app.ledger(), &ScoringId::read(id).unwrap(), &order, world.now()).await.unwrap();
@@ -111,11 +117,20 @@ async fn files_that_wait_together_are_scored_by_one_job_over_their_copies() {
 async fn a_full_group_goes_at_once_and_what_is_left_waits() {
     let world = World::with_rules(&by_time(3));
     let app = world.app();
-    uploads(&world, &app, 7).await;
+    let ids = uploads(&world, &app, 7).await;
     tick(&world, &app, Duration::minutes(1)).await;
     assert_eq!(world.jobs().len(), 2);
     assert_eq!(world.statuses(&app).await[&Status::Queued], 1);
     until_final(&world, &app, 10).await;
+    let mut reasons = BTreeSet::new();
+    for id in &ids {
+        reasons.insert(why_made(&world, &app, id).await);
+    }
+    let expected = [
+        "a group of 1 member: the first of them has waited as long as it may (group.maxWait)",
+        "a group of 3 members: it is full (group.maxFiles, group.maxBytes)",
+    ];
+    assert_eq!(reasons, expected.map(str::to_owned).into());
     assert_eq!((world.jobs().len(), world.statuses(&app).await[&Status::Scored]), (3, 7));
 }
 

@@ -9,7 +9,7 @@ use lifecycle::{Rules, Scoring, ScoringId, Status, Verb};
 use serde_json::json;
 use time::Duration;
 
-use super::groups::{by_time, copies, group_of, minutes, order, rules, until_final, upload, uploads, url};
+use super::groups::{by_time, copies, group_of, minutes, order, rules, until_final, upload, uploads, url, why_made};
 use super::groups_interrupted::{seal_no_group, tick_with_errors};
 use super::renames::tick;
 use crate::support::world::{Fault, World};
@@ -69,6 +69,7 @@ async fn files_wait_for_the_marker_of_their_folder_and_a_late_one_goes_at_the_ne
     world.change_inputs(|inputs, now| inputs.put(marker, "0x1", 0, false, now));
     tick(&world, &app, Duration::minutes(1)).await;
     assert_eq!(sizes(&world, &app, &ids).await, [3]);
+    assert!(why_made(&world, &app, &ids[0]).await.ends_with(": the marker `_SUCCESS` is there (group.marker)"));
     assert_eq!(status(&world, &app, &other).await, Status::Queued);
     let late = upload(&world, &app, "eu/late.csv").await;
     tick(&world, &app, Duration::minutes(1)).await;

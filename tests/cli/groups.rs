@@ -240,7 +240,7 @@ async fn a_group_is_explained_by_when_it_was_made_of_whom_and_its_halves() {
     let told = explained(&world, &app, id.as_str()).await;
     for part in [
         format!("  group {id}: failed under rule claims since "),
-        "    made       at 2026-07-21 10:06:02 UTC by a reconcile run, of what waited then under its rule\n".to_owned(),
+        "    made       at 2026-07-21 10:06:02 UTC by a reconcile run: a group of 2 members: the first of them has waited as long as it may (group.maxWait)\n".to_owned(),
         "    members    2: 1 scored, 1 failed (claims/eu/a.csv, claims/eu/b.csv)\n".to_owned(),
         format!("    halves     {}, {}\n", halves[0], halves[1]),
         format!("    next       scorekeeper list --group {id}\n"),
@@ -249,7 +249,7 @@ async fn a_group_is_explained_by_when_it_was_made_of_whom_and_its_halves() {
     }
     assert!(!told.contains("No event was ever received") && !told.contains("    event"), "{told}");
     let told = explained(&world, &app, halves[1].as_str()).await;
-    assert!(told.contains(&format!("as a half of group {id}, which failed")), "{told}");
+    assert!(told.contains(&format!("by a reconcile run: half of group {id}, which failed: 1 member\n")), "{told}");
     assert!(told.contains(&format!("scorekeeper retry --group {} --reason", halves[1])), "a half of one file: {told}");
 }
 

@@ -150,10 +150,8 @@ fn print_verdict(verdict: &Verdict, now: OffsetDateTime, out: &mut dyn Write) ->
     let shared = verdict.group_job.as_ref().map(|job| format!(" ({})", job.told())).unwrap_or_default();
     let sealed = |group: &GroupView| {
         let at = utc_text(group.sealed_time);
-        match &group.half_of {
-            Some(whole) => format!("at {at} UTC by a reconcile run, as a half of group {whole}, which failed"),
-            None => format!("at {at} UTC by a reconcile run, of what waited then under its rule"),
-        }
+        let made = group.made.as_deref().unwrap_or("of what waited then under its rule");
+        format!("at {at} UTC by a reconcile run: {made}")
     };
     let received = Some(format!("{} UTC{}", utc_text(verdict.received_time), repeated.unwrap_or_default()));
     let rows = [

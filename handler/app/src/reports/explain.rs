@@ -129,9 +129,12 @@ pub async fn explain(
             Received::Scoring(row) if row.id == scoring.id => Some(row),
             _ => None,
         });
-        let last = ledger.entries(&scoring.id).await?.into_iter().next_back();
-        let mut verdict = context.of_scoring(scoring, received, last.as_ref());
+        let entries = ledger.entries(&scoring.id).await?;
+        let mut verdict = context.of_scoring(scoring, received, entries.last());
         verdict.of_group = group_of(ledger, scoring, usize::MAX).await?;
+        if let Some(group) = &mut verdict.of_group {
+            group.made = entries.first().map(|entry| redacted(&entry.reason).into_owned());
+        }
         verdict.group_job = group_job(ledger, scoring).await?;
         verdicts.push(verdict);
     }

@@ -20,6 +20,9 @@ pub struct GroupView {
     /// When it was sealed with its members.
     #[serde(with = "time::serde::rfc3339")]
     pub sealed_time: OffsetDateTime,
+    /// Why it was made then, as its history begins; told where it is explained.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub made: Option<String>,
     /// The group that failed and of which this is a half.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub half_of: Option<String>,
@@ -154,6 +157,7 @@ pub(super) async fn group_of(
     });
     Ok(Some(GroupView {
         sealed_time: scoring.created,
+        made: None,
         half_of: group.half_of.as_ref().map(ToString::to_string),
         halves,
         group_members: reads.buffered(MAX_CONCURRENT_READS).try_collect().await?,

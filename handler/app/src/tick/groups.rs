@@ -10,6 +10,7 @@
 //!
 //! Never: a list of members that grows; a member that ends by anything but the row of its group.
 
+mod batches;
 mod copies;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,11 +18,11 @@ use std::sync::Arc;
 
 use futures::{StreamExt as _, stream};
 use lifecycle::group::{Group, Grouping, MemberEnd, MemberState, SharedResult, Verified, staging_folder};
-use lifecycle::id::{DeploymentName, EndpointKey, RuleId};
-use lifecycle::rule::{GroupBy, GroupSettings};
-use lifecycle::{Observation, Rules, Scoring, ScoringId, Status, UnversionedBlob};
+use lifecycle::id::RuleId;
+use lifecycle::{Observation, Rules, Scoring, ScoringId, Status};
 use time::{Duration, OffsetDateTime};
 
+use self::batches::{Batch, Waiting, WaitingPlace, Why};
 use super::queue::MAX_QUEUED_PER_RULE;
 use super::report::Counts;
 use crate::admission::Admission;
@@ -53,23 +54,6 @@ struct InFlightGroup {
     half_of: Option<ScoringId>,
     /// Members that are copied, once that is settled.
     staged: Option<usize>,
-}
-
-/// One that waits.
-struct Waiting {
-    id: ScoringId,
-    place: WaitingPlace,
-    bytes: Option<u64>,
-    created: OffsetDateTime,
-}
-
-/// What those have in common that may share a job.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct WaitingPlace {
-    endpoint: EndpointKey,
-    deployment: Option<DeploymentName>,
-    /// URL of a folder, or of an account.
-    folder: String,
 }
 
 impl GroupsSeen {
@@ -241,7 +225,7 @@ impl Groups {
             self.end_members(id, members, alone, deadline, counts).await;
             return Ok(Vec::new());
         }
-        Ok(self.seal(id, members, &first, None).await?.into_iter().collect())
+        Ok(self.seal(id, members, &first, &Why::LeftBehind).await?.into_iter().collect())
     }
 
     async fn end_members(
@@ -290,7 +274,7 @@ impl Groups {
         for (which, half) in group.halves().into_iter().enumerate() {
             let id = scoring.id.half(which);
             // First the list, which follows from the group's: whoever dies in between leaves a half that waits for its members.
-            made.extend(self.seal(&id, half.clone(), scoring, Some(&scoring.id)).await?);
+            made.extend(self.seal(&id, half.clone(), scoring, &Why::HalfOf(scoring.id.clone())).await?);
             // Each that does not name the whole any more says so itself.
             self.join(&id, Some(&scoring.id), half, deadline, counts).await;
         }
@@ -340,72 +324,23 @@ impl Groups {
         joined.buffer_unordered(MAX_CONCURRENT_MEMBERS).filter_map(async |member| member).collect().await
     }
 
-    /// What waits, in batches that are to become groups now.
-    async fn batches(&self, waiting: BTreeMap<RuleId, Vec<Waiting>>, counts: &Counts) -> Vec<(RuleId, Vec<ScoringId>)> {
-        let now = self.clock.now();
-        let mut batches = Vec::new();
-        for (id, waiting) in waiting {
-            let Some((rule, settings)) = self.rules.get(&id).and_then(|rule| Some((rule, rule.group.as_ref()?))) else {
-                continue;
-            };
-            let mut together = BTreeMap::<WaitingPlace, Vec<Waiting>>::new();
-            for one in waiting {
-                let mut place = one.place.clone();
-                if settings.by == GroupBy::Time {
-                    place.folder.truncate(account_of(&place.folder).len());
-                }
-                together.entry(place).or_default().push(one);
-            }
-            for (WaitingPlace { folder, .. }, mut files) in together {
-                files.sort_by(|a, b| a.created.cmp(&b.created).then_with(|| a.id.cmp(&b.id)));
-                let is_closed = self.is_closed(settings, &folder, &files, now, counts).await;
-                batches.extend(cut(settings, files, is_closed).into_iter().map(|batch| (rule.id.clone(), batch)));
-            }
-        }
-        batches
-    }
-
-    /// Whether those that wait together go now, however few they are.
-    async fn is_closed(
-        &self,
-        settings: &GroupSettings,
-        folder: &str,
-        files: &[Waiting],
-        now: OffsetDateTime,
-        counts: &Counts,
-    ) -> bool {
-        if files.first().is_some_and(|oldest| now - oldest.created >= settings.max_wait.0) {
-            return true;
-        }
-        let Some(marker) = &settings.marker else { return false };
-        let Ok(blob) = UnversionedBlob::read(&format!("{folder}/{}", marker.as_str())) else { return false };
-        match self.blobs.blob(&blob).await {
-            Ok(there) => there.is_some(),
-            Err(inconclusive) => {
-                counts.errors(1);
-                tracing::warn!(error = %error_chain(&inconclusive), "whether the marker {} is there is not known", blob.url);
-                false
-            }
-        }
-    }
-
     /// Makes a group of those that wait together.
     async fn make(
         &self,
         rule: &RuleId,
-        batch: Vec<ScoringId>,
+        Batch { files, why }: Batch,
         deadline: OffsetDateTime,
         counts: &Counts,
     ) -> Result<Option<ScoringId>, (ScoringId, Error)> {
-        let first = batch[0].clone();
+        let first = files[0].clone();
         let made = async {
             let ledger = self.ledger.id().await.map_err(during("reading the ledger's id"))?;
-            let group = ScoringId::of_group(ledger, rule, &batch, self.clock.now());
-            let joined = self.join(&group, None, batch.clone(), deadline, counts).await;
+            let group = ScoringId::of_group(ledger, rule, &files, self.clock.now());
+            let joined = self.join(&group, None, files.clone(), deadline, counts).await;
             // In the order in which they came: halves are made by it.
-            let members: Vec<_> = batch.into_iter().filter(|member| joined.contains(member)).collect();
+            let members: Vec<_> = files.into_iter().filter(|member| joined.contains(member)).collect();
             match self.first_of(&members).await? {
-                Some(first) => self.seal(&group, members, &first, None).await,
+                Some(first) => self.seal(&group, members, &first, &why).await,
                 None => Ok(None),
             }
         };
@@ -425,7 +360,7 @@ impl Groups {
         id: &ScoringId,
         members: Vec<ScoringId>,
         like: &Scoring,
-        half_of: Option<&ScoringId>,
+        why: &Why,
     ) -> Result<Option<ScoringId>, Error> {
         if members.is_empty() {
             return Ok(None);
@@ -433,10 +368,10 @@ impl Groups {
         let now = self.clock.now();
         let Some(rule) = self.rules.get(&like.rule) else { return Ok(None) };
         // A half lies beside the whole, whatever its rule says by now.
-        let container = match (half_of, &rule.group) {
-            (Some(_), _) => like.blob.container.as_str(),
-            (None, Some(settings)) => &settings.staging,
-            (None, None) => return Ok(None),
+        let container = match (why, &rule.group) {
+            (Why::HalfOf(_), _) => like.blob.container.as_str(),
+            (_, Some(settings)) => &settings.staging,
+            (_, None) => return Ok(None),
         };
         let ledger = self.ledger.id().await.map_err(during("reading the ledger's id"))?;
         let folder = match staging_folder(&like.blob, container, ledger, id) {
@@ -453,11 +388,11 @@ impl Groups {
         scoring.generation = like.generation;
         scoring.endpoint = like.endpoint.clone();
         scoring.deployment.clone_from(&like.deployment);
-        let group = Group::sealed(members, half_of.cloned());
+        let group = Group::sealed(members, why.half_of().cloned());
         scoring.grouping = Some(Box::new(Grouping::Group(group)));
-        let reason = match half_of {
-            Some(whole) => format!("half of group {whole}, which failed: {}", members_text(count)),
-            None => format!("a group of {}", members_text(count)),
+        let reason = match why {
+            Why::HalfOf(whole) => format!("half of group {whole}, which failed: {}", members_text(count)),
+            why => format!("a group of {}: {why}", members_text(count)),
         };
         let entry = scoring.accepted_entry(reason);
         match self.ledger.accept(&scoring, &[entry], &Announced::default()).await.map_err(during("sealing a group"))? {
@@ -540,32 +475,6 @@ fn end_of(scoring: &Scoring, group: &Group, member: &ScoringId) -> MemberEnd {
 
 fn members_text(count: usize) -> String {
     if count == 1 { "1 member".to_owned() } else { format!("{count} members") }
-}
-
-/// The account in the URL of a folder.
-fn account_of(folder: &str) -> &str {
-    let host = folder.find("://").map_or(0, |at| at + 3);
-    folder[host..].find('/').map_or(folder, |end| &folder[..host + end])
-}
-
-/// Cuts those that wait together into groups: as many as one takes, and what is left if it goes now.
-fn cut(settings: &GroupSettings, files: Vec<Waiting>, is_closed: bool) -> Vec<Vec<ScoringId>> {
-    let (mut batches, mut batch, mut bytes) = (Vec::new(), Vec::new(), 0_u64);
-    let max_bytes = settings.max_bytes.unwrap_or(u64::MAX);
-    for file in files {
-        let size = file.bytes.unwrap_or(0);
-        if batch.len() >= settings.max_files || !batch.is_empty() && bytes.saturating_add(size) > max_bytes {
-            batches.push(std::mem::take(&mut batch));
-            bytes = 0;
-        }
-        bytes = bytes.saturating_add(size);
-        batch.push(file.id);
-    }
-    let is_full = batch.len() >= settings.max_files || bytes >= max_bytes;
-    if !batch.is_empty() && (is_full || is_closed) {
-        batches.push(batch);
-    }
-    batches
 }
 
 #[cfg(test)]

@@ -1,0 +1,153 @@
+//! What waits, in batches that become groups now, each with why it does.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use lifecycle::id::{DeploymentName, EndpointKey, RuleId};
+use lifecycle::rule::{GroupBy, GroupSettings};
+use lifecycle::{ScoringId, UnversionedBlob};
+use time::OffsetDateTime;
+
+use super::Groups;
+use crate::error::error_chain;
+use crate::tick::report::Counts;
+
+/// Files that become a group.
+pub(super) struct Batch {
+    /// In the order in which they came; at least one.
+    pub(super) files: Vec<ScoringId>,
+    pub(super) why: Why,
+}
+
+/// Why a group is made now. Its history begins with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Why {
+    /// No other file of those that wait would go into it.
+    Full,
+    /// The first file has waited for `maxWait`.
+    Waited,
+    /// A blob of this name says that the folder is whole.
+    Marked(String),
+    /// Whoever made it did not write its row.
+    LeftBehind,
+    /// This group failed.
+    HalfOf(ScoringId),
+}
+
+impl Why {
+    pub(super) fn half_of(&self) -> Option<&ScoringId> {
+        match self {
+            Self::HalfOf(whole) => Some(whole),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Full => f.write_str("it is full (group.maxFiles, group.maxBytes)"),
+            Self::Waited => f.write_str("the first of them has waited as long as it may (group.maxWait)"),
+            Self::Marked(marker) => write!(f, "the marker `{marker}` is there (group.marker)"),
+            Self::LeftBehind => f.write_str("whoever made it left it behind before it was sealed"),
+            Self::HalfOf(whole) => write!(f, "group {whole} failed"),
+        }
+    }
+}
+
+/// One that waits.
+pub(super) struct Waiting {
+    pub(super) id: ScoringId,
+    pub(super) place: WaitingPlace,
+    pub(super) bytes: Option<u64>,
+    pub(super) created: OffsetDateTime,
+}
+
+/// What those have in common that may share a job.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct WaitingPlace {
+    pub(super) endpoint: EndpointKey,
+    pub(super) deployment: Option<DeploymentName>,
+    /// URL of a folder, or of an account.
+    pub(super) folder: String,
+}
+
+impl Groups {
+    /// What waits, in batches that are to become groups now.
+    pub(super) async fn batches(
+        &self,
+        waiting: BTreeMap<RuleId, Vec<Waiting>>,
+        counts: &Counts,
+    ) -> Vec<(RuleId, Batch)> {
+        let now = self.clock.now();
+        let mut batches = Vec::new();
+        for (id, waiting) in waiting {
+            let Some((rule, settings)) = self.rules.get(&id).and_then(|rule| Some((rule, rule.group.as_ref()?))) else {
+                continue;
+            };
+            let mut together = BTreeMap::<WaitingPlace, Vec<Waiting>>::new();
+            for one in waiting {
+                let mut place = one.place.clone();
+                if settings.by == GroupBy::Time {
+                    place.folder.truncate(account_of(&place.folder).len());
+                }
+                together.entry(place).or_default().push(one);
+            }
+            for (WaitingPlace { folder, .. }, mut files) in together {
+                files.sort_by(|a, b| a.created.cmp(&b.created).then_with(|| a.id.cmp(&b.id)));
+                let closed = self.closed(settings, &folder, &files, now, counts).await;
+                batches.extend(cut(settings, files, closed).into_iter().map(|batch| (rule.id.clone(), batch)));
+            }
+        }
+        batches
+    }
+
+    /// Why those that wait together go now, however few they are; `None`: they wait on.
+    async fn closed(
+        &self,
+        settings: &GroupSettings,
+        folder: &str,
+        files: &[Waiting],
+        now: OffsetDateTime,
+        counts: &Counts,
+    ) -> Option<Why> {
+        if files.first().is_some_and(|oldest| now - oldest.created >= settings.max_wait.0) {
+            return Some(Why::Waited);
+        }
+        let marker = settings.marker.as_ref()?;
+        let Ok(blob) = UnversionedBlob::read(&format!("{folder}/{}", marker.as_str())) else { return None };
+        match self.blobs.blob(&blob).await {
+            Ok(there) => there.map(|_| Why::Marked(marker.as_str().to_owned())),
+            Err(inconclusive) => {
+                counts.errors(1);
+                tracing::warn!(error = %error_chain(&inconclusive), "whether the marker {} is there is not known", blob.url);
+                None
+            }
+        }
+    }
+}
+
+/// The account in the URL of a folder.
+fn account_of(folder: &str) -> &str {
+    let host = folder.find("://").map_or(0, |at| at + 3);
+    folder[host..].find('/').map_or(folder, |end| &folder[..host + end])
+}
+
+/// Cuts those that wait together into groups: as many as one takes, and what is left if it is `closed`.
+pub(super) fn cut(settings: &GroupSettings, files: Vec<Waiting>, closed: Option<Why>) -> Vec<Batch> {
+    let (mut batches, mut batch, mut bytes) = (Vec::new(), Vec::new(), 0_u64);
+    let max_bytes = settings.max_bytes.unwrap_or(u64::MAX);
+    for file in files {
+        let size = file.bytes.unwrap_or(0);
+        if batch.len() >= settings.max_files || !batch.is_empty() && bytes.saturating_add(size) > max_bytes {
+            batches.push(Batch { files: std::mem::take(&mut batch), why: Why::Full });
+            bytes = 0;
+        }
+        bytes = bytes.saturating_add(size);
+        batch.push(file.id);
+    }
+    let is_full = batch.len() >= settings.max_files || bytes >= max_bytes;
+    let why = if is_full { Some(Why::Full) } else { closed };
+    batches.extend(why.filter(|_| !batch.is_empty()).map(|why| Batch { files: batch, why }));
+    batches
+}
