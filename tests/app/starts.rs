@@ -298,6 +298,31 @@ async fn where_overwrites_are_ignored_a_start_of_a_further_version_is_not_taken_
 }
 
 #[tokio::test]
+async fn who_gives_values_for_parameters_gets_a_job_with_them_though_the_rule_groups() {
+    let rules = r#"{"rules":[{"id":"claims","match":{"container":"claims"},"endpoint":{"uri":"https://heart.example/jobs"},
+        "group":{"by":"folder"},"inputs":{"data":{"type":"UriFile","uri":"{blob.url}"},"mode":{"type":"Literal","value":"slow","parameter":true}}}]}"#;
+    let world = World::with_rules(rules);
+    let app = world.app();
+    put(&world, "https://uploads.blob.core.windows.net/claims/a.csv", "0x1");
+    let start = async |body: &str, by: Option<&StartKey>| {
+        let request = StartRequest::read(body, &CallbackHosts::data_factory()).unwrap();
+        let (started, submissions) = app.start(&request, by, "HTTP").await.unwrap();
+        submissions.send().await;
+        started.scoring.id.clone()
+    };
+    let plain = start(r#"{"rule":"claims","blob":"claims/a.csv"}"#, None).await;
+    assert!(world.jobs().is_empty() && world.get(&app, &plain).await.waits_for_group());
+    let fast = r#"{"rule":"claims","blob":"claims/a.csv","again":true,"parameters":{"mode":"fast"}}"#;
+    start(fast, Some(&key("k"))).await;
+    let [job] = &world.jobs()[..] else { panic!("{:?}", world.jobs()) };
+    let sent = serde_json::to_value(&job.submission).unwrap();
+    assert_eq!(
+        (&sent["inputs"]["mode"]["value"], &sent["inputs"]["data"]["type"]),
+        (&"fast".into(), &"UriFile".into())
+    );
+}
+
+#[tokio::test]
 async fn an_order_for_a_blob_of_a_foreign_host_is_not_even_looked_at() {
     let world = World::new();
     let app = world.app();

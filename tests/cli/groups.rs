@@ -132,7 +132,7 @@ async fn a_group_is_given_up_only_by_who_means_all_its_members() {
     let world = world(&json!({"by": "time"}));
     let app = world.app();
     let (_, mut group) = running(&world, &app).await;
-    group.id = ScoringId::read(&"a".repeat(32)).unwrap();
+    let other = std::mem::replace(&mut group.id, ScoringId::read(&"a".repeat(32)).unwrap());
     group.status = Status::Held;
     let entry = group.accepted_entry("a test".to_owned());
     app.ledger().accept(&group, &[entry], &app::ledger::Announced::default()).await.unwrap();
@@ -141,6 +141,15 @@ async fn a_group_is_given_up_only_by_who_means_all_its_members() {
         let args = ResolveArgs { which: HERE, id: group.id.to_string(), said, yes, reason: "no job there".to_owned() };
         text(async |out| resolve::resolve(app.ledger(), &args, "ann", world.now(), out).await).await
     };
+    let running = ResolveArgs {
+        which: HERE,
+        id: other.to_string(),
+        said: Said { give_up: true, send_again: false, job: None },
+        yes: false,
+        reason: "no job there".to_owned(),
+    };
+    let (_, told) = text(async |out| resolve::resolve(app.ledger(), &running, "ann", world.now(), out).await).await;
+    assert!(told.contains("only a held scoring"), "with --yes it would be told so: {told}");
     let (code, told) = give_up(false).await;
     assert!(
         code == ATTENTION && told.contains("is a group of 2, all of which would fail; nothing was changed"),

@@ -150,7 +150,7 @@ impl Starts {
         if request.again {
             self.next_generation(rule, &mut wanted.scoring).await?;
         }
-        wanted.scoring.start = said(request, Some(&key));
+        wanted.scoring.note_start(said(request, Some(&key)));
         let start = KeyedStart {
             key,
             request: request.digest(),
@@ -192,7 +192,7 @@ impl Starts {
                 let of_generation = Rule { generation: start.generation, ..rule.clone() };
                 let ledger = self.ledger.id().await.map_err(during("reading the ledger's id"))?;
                 let mut scoring = Scoring::accept(ledger, &of_generation, blob, self.clock.now());
-                scoring.start = said(request, Some(&start.key));
+                scoring.note_start(said(request, Some(&start.key)));
                 let wanted = Wanted { scoring, reason: asked.told() };
                 Box::pin(self.carry_on(rule, request, (start, etag), wanted)).await
             }
@@ -282,7 +282,7 @@ impl Starts {
         if let Some(owner) = owner.map_err(during("asking whose output a blob is"))? {
             return Err(not_accepted(format!("it is {owner}")).into());
         }
-        scoring.start = said(request, None);
+        scoring.note_start(said(request, None));
         Ok(Wanted { scoring: *scoring, reason })
     }
 

@@ -5,7 +5,7 @@ use crate::failure::FailureCause;
 use crate::group::{Group, Grouping};
 use crate::id::ScoringId;
 use crate::rule::Rule;
-use crate::scoring::Scoring;
+use crate::scoring::{Scoring, StartOf};
 use crate::status::Status;
 
 impl Scoring {
@@ -41,6 +41,14 @@ impl Scoring {
         if self.member_of().is_some() {
             self.grouping = Some(Box::new(Grouping::Waits));
         }
+    }
+
+    /// Notes what somebody said who started it. With values for parameters it goes alone: a job over several files has one for all.
+    pub fn note_start(&mut self, start: Option<Box<StartOf>>) {
+        if self.waits_for_group() && start.as_ref().is_some_and(|start| !start.parameters.is_empty()) {
+            self.grouping = Some(Box::new(Grouping::Alone("values for parameters were given for it alone".to_owned())));
+        }
+        self.start = start;
     }
 
     /// It waits until a group is made of it and others.

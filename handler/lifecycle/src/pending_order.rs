@@ -128,7 +128,7 @@ impl PendingOrder {
         scoring.input.clone_from(&scored.input);
         scoring.aliases.clone_from(&scored.aliases);
         let parameters = scored.start.as_ref().map(|start| start.parameters.clone()).unwrap_or_default();
-        scoring.start = StartOf { key: None, parameters }.boxed();
+        scoring.note_start(StartOf { key: None, parameters }.boxed());
         let reason = format!("{}: generation {generation} of what {} has scored", self.order, scored.id);
         (scoring, reason)
     }

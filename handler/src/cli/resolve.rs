@@ -4,7 +4,7 @@ use std::io::Write;
 
 use app::ledger::Ledger;
 use app::{self, ResolveOutcome};
-use lifecycle::{Resolution, ResolveOrder, Scoring};
+use lifecycle::{Resolution, ResolveOrder, Scoring, Status};
 use time::OffsetDateTime;
 
 use super::named::by_id;
@@ -69,7 +69,7 @@ pub async fn resolve(
         return Ok(ATTENTION);
     }
     let Some(scoring) = by_id(ledger, &args.id, out).await? else { return Ok(ATTENTION) };
-    if let Some(group) = scoring.group().filter(|_| args.said.give_up && !args.yes) {
+    if let Some(group) = scoring.group().filter(|_| args.said.give_up && !args.yes && scoring.status == Status::Held) {
         let (id, members) = (&scoring.id, group.members.len());
         writeln!(
             out,

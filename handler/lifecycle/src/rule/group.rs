@@ -94,7 +94,12 @@ impl Read for GroupSettings {
         };
         let max_wait = time("maxWait", Duration::minutes(1)..=Duration::days(7), default_wait);
         let staging_life = time("stagingLife", Duration::HOUR..=Duration::days(30), Duration::days(7));
-        let staging = members.optional("staging");
+        let staging: Option<ContainerName> = members.optional("staging");
+        if staging.as_ref().is_some_and(|name| name.starts_with('$')) {
+            let expected = "a container for copies in folders: those whose names begin with `$` the storage has for purposes of its own";
+            members
+                .refuse("staging", Refused::new(expected, "name another one, or leave it out for scorekeeper-staging"));
+        }
         let words = [("column", VerifyMembers::Column), ("file", VerifyMembers::File), ("off", VerifyMembers::Off)];
         let verify_members = members.node("verifyMembers").and_then(|node| node.word(&words)).unwrap_or_default();
         members.end();

@@ -2,9 +2,11 @@
 
 use super::definition::{InputTemplate, Literal, OutputTemplate};
 use super::document::{Members, Refused};
+use super::group::VerifyMembers;
 use super::settings::Settings;
 use super::template::Template;
 use super::upload::Complete;
+use crate::job::OutputKind;
 
 /// The input that a group's folder stands in for.
 const BLOB_URL: &str = "{blob.url}";
@@ -21,6 +23,7 @@ pub(super) fn check_group<'r>(
     complete: &Complete,
     inputs: impl IntoIterator<Item = &'r InputTemplate>,
     outputs: impl IntoIterator<Item = &'r OutputTemplate>,
+    verify: VerifyMembers,
     settings: &mut Settings,
 ) {
     let is_marker = matches!(complete, Complete::Marker(_));
@@ -73,6 +76,18 @@ pub(super) fn check_group<'r>(
             Refused::new(
                 "an output beside `group`: by it alone it is known which files were scored",
                 "leave `outputs` out for the default",
+            ),
+        );
+    }
+    if verify == VerifyMembers::File
+        && !outputs.is_empty()
+        && outputs.iter().all(|output| output.kind != OutputKind::UriFolder)
+    {
+        members.refuse(
+            "outputs",
+            Refused::new(
+                "an output folder beside `\"verifyMembers\": \"file\"`: the names of its files are to name the files of a group",
+                "write \"type\": \"UriFolder\" for an output, or \"verifyMembers\": \"column\"",
             ),
         );
     }

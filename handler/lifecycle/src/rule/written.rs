@@ -9,6 +9,7 @@ use super::definition::{EmptyBlobs, Match, Rule, Target, default_inputs, default
 use super::document::{Members, Node, Read, Refused};
 use super::examples::Examples;
 use super::exclude::{Exclude, Glob};
+use super::group::GroupSettings;
 use super::groupable::check_group;
 use super::names::duration;
 use super::policy::{OnUnknown, Policy};
@@ -64,9 +65,10 @@ impl Read for Rule {
         let empty_blobs = members.or_default("emptyBlobs");
         let renames = members.or_default("renames");
         let overwrites = members.or_default("overwrites");
-        let group = members.optional("group");
-        if group.is_some() {
-            check_group(&members, &complete, inputs.values(), outputs.values(), &mut settings);
+        let group: Option<GroupSettings> = members.optional("group");
+        if let Some(group) = &group {
+            let verify = group.verify_members;
+            check_group(&members, &complete, inputs.values(), outputs.values(), verify, &mut settings);
         }
         let sweep = SweepSchedule::read(&mut members);
         let policy = read_policy(&mut members);
