@@ -199,6 +199,16 @@ async fn two_groups_whose_halves_all_fail_stop_the_splitting_while_the_breaker_i
     );
     let waits = world.statuses(&app).await;
     assert!(waits.get(&Status::Grouped).is_some_and(|members| *members > 0), "{waits:?}");
+    for id in &ids {
+        let member = world.get(&app, id).await;
+        if member.status == Status::Grouped && group_of(&world, &app, id).await.status == Status::Failed {
+            let told = app::reports::explain(app.ledger(), id, world.now(), || ()).await.unwrap();
+            let waits = told.verdicts[0].waits.clone().unwrap_or_default();
+            assert!(waits.contains("once no circuit breaker of its deployment is open"), "{waits}");
+            return;
+        }
+    }
+    panic!("none is held back");
 }
 
 #[tokio::test]

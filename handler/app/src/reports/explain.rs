@@ -136,6 +136,13 @@ pub async fn explain(
             group.made = entries.first().map(|entry| redacted(&entry.reason).into_owned());
         }
         verdict.group_job = group_job(ledger, scoring).await?;
+        let has_failed = verdict.group_job.as_ref().is_some_and(|job| job.status == Status::Failed.name());
+        if scoring.status == Status::Grouped && has_failed {
+            verdict.waits = Some(
+                "its group failed: it goes on in one of the halves, which are made once no circuit breaker of its deployment is open (scorekeeper breaker)"
+                    .to_owned(),
+            );
+        }
         verdicts.push(verdict);
     }
     let skips = known.received.iter().filter_map(|row| match row {
