@@ -31,6 +31,18 @@ async fn what_is_copied_or_refused_is_not_asked_for_again_while_the_others_are_t
 }
 
 #[tokio::test]
+async fn a_container_that_cannot_be_listed_is_named_with_the_role_that_the_app_needs_on_it() {
+    let world = World::with_rules(&by_time(100));
+    let app = world.app();
+    let ids = uploads(&world, &app, 2).await;
+    world.blind_storage(Some("storage answered 404"));
+    tick(&world, &app, Duration::minutes(6)).await;
+    let told = group_of(&world, &app, &ids[0]).await.last_error.unwrap();
+    assert!(told.contains("container `scorekeeper-staging` cannot be listed; it must exist"), "{told}");
+    assert!(told.contains("Storage Blob Data Contributor") && told.ends_with("storage answered 404"), "{told}");
+}
+
+#[tokio::test]
 async fn copies_that_a_dead_process_did_not_note_are_found_and_not_made_again() {
     let world = World::with_rules(&by_time(100));
     let app = world.app();

@@ -40,8 +40,15 @@ enum NotStaged {
     #[error("the ledger was not read")]
     Ledger(#[from] ledger::Error),
     /// What is copied already was not seen.
-    #[error("the copies that are there were not seen")]
-    Storage(#[from] Inconclusive),
+    #[error(
+        "the copies in the container `{container}` cannot be listed; it must exist, and the app's identity needs the role Storage Blob Data Contributor on it (scorekeeper doctor)"
+    )]
+    Storage {
+        /// The container for copies.
+        container: String,
+        /// What the storage said.
+        source: Inconclusive,
+    },
 }
 
 /// What became of one member.
@@ -79,7 +86,8 @@ impl Driver {
         let Some(group) = scoring.group() else { return Err(NotStaged::NoGroup) };
         let id = self.ledger.id().await?;
         let mark = PublicationMark::of(id, scoring, STAGED);
-        let there = services.copies_in(&scoring.blob.url).await?;
+        let not_listed = |source| NotStaged::Storage { container: scoring.blob.container.to_string(), source };
+        let there = services.copies_in(&scoring.blob.url).await.map_err(not_listed)?;
         let of_whole = match &group.half_of {
             Some(whole) => self.copies_of(services, whole).await?,
             None => BTreeMap::new(),
@@ -136,7 +144,8 @@ impl Driver {
         whole: &ScoringId,
     ) -> Result<BTreeMap<ScoringId, CopySource>, NotStaged> {
         let Some((whole, _)) = self.ledger.get(whole).await? else { return Ok(BTreeMap::new()) };
-        Ok(services.copies_in(&whole.blob.url).await?)
+        let not_listed = |source| NotStaged::Storage { container: whole.blob.container.to_string(), source };
+        services.copies_in(&whole.blob.url).await.map_err(not_listed)
     }
 
     async fn copy_member(
