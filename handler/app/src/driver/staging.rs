@@ -86,7 +86,7 @@ impl Driver {
         let Some(group) = scoring.group() else { return Err(NotStaged::NoGroup) };
         let id = self.ledger.id().await?;
         let mark = PublicationMark::of(id, scoring, STAGED);
-        let not_listed = |source| NotStaged::Storage { container: scoring.blob.container.to_string(), source };
+        let not_listed = |source| NotStaged::Storage { container: scoring.blob.container.clone(), source };
         let there = services.copies_in(&scoring.blob.url).await.map_err(not_listed)?;
         let of_whole = match &group.half_of {
             Some(whole) => self.copies_of(services, whole).await?,
@@ -144,7 +144,7 @@ impl Driver {
         whole: &ScoringId,
     ) -> Result<BTreeMap<ScoringId, CopySource>, NotStaged> {
         let Some((whole, _)) = self.ledger.get(whole).await? else { return Ok(BTreeMap::new()) };
-        let not_listed = |source| NotStaged::Storage { container: whole.blob.container.to_string(), source };
+        let not_listed = |source| NotStaged::Storage { container: whole.blob.container.clone(), source };
         services.copies_in(&whole.blob.url).await.map_err(not_listed)
     }
 

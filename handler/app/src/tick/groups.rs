@@ -12,6 +12,7 @@
 
 mod batches;
 mod copies;
+mod waiting;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -22,7 +23,7 @@ use lifecycle::id::RuleId;
 use lifecycle::{Observation, Rules, Scoring, ScoringId, Status};
 use time::{Duration, OffsetDateTime};
 
-use self::batches::{Batch, Waiting, WaitingPlace, Why};
+use self::waiting::{Batch, Waiting, WaitingPlace, Why};
 use super::queue::MAX_QUEUED_PER_RULE;
 use super::report::Counts;
 use crate::admission::Admission;
