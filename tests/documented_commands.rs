@@ -54,15 +54,13 @@ enum Runner {
     Elsewhere,
 }
 
+/// Of the long proofs the shortest form, as this is no release build.
+const SHORT: [(&str, &str); 2] =
+    [("--seeds 10000", "--seeds 3"), ("--kill-everywhere --events 100", "--kill-everywhere --events 4")];
+
 fn runner(command: &str) -> Runner {
-    // Of the long proofs the shortest form, as this is no release build.
-    let short = [
-        ("cargo run --release --", "scorekeeper"),
-        ("--seeds 10000", "--seeds 3"),
-        ("kill-everywhere --events 100", "kill-everywhere --events 4"),
-    ];
-    let mut command = command.to_owned();
-    for (long, short) in short {
+    let mut command = command.replace("cargo run --release --", "scorekeeper");
+    for (long, short) in SHORT {
         command = command.replace(long, short);
     }
     for (name, value) in NAMES {
@@ -89,6 +87,13 @@ fn runner(command: &str) -> Runner {
         }
         ["scorekeeper" | "printf" | "cat", ..] => Runner::Here(command),
         _ => panic!("nobody runs `{command}`"),
+    }
+}
+
+#[test]
+fn what_takes_long_in_a_release_build_is_shortened_under_the_words_that_the_pages_have() {
+    for (long, _) in SHORT {
+        assert!(PAGES.iter().any(|(_, page)| commands(page).iter().any(|command| command.contains(long))), "{long}");
     }
 }
 

@@ -2,7 +2,8 @@
 //! run.
 //!
 //! `cargo bench -p handler --bench groups [-- COUNT]`. The cloud answers at once and the store is in memory, so that what is measured is
-//! ours; for the memory all is done once more over the store in files. It fails if an upload is not scored, or if a file of a group asks for more than the limits below.
+//! ours; for the memory all is done once more over the store in files. It fails if an upload is not scored, or if a file of a group asks
+//! for more than the limits below.
 
 #[expect(dead_code, reason = "lists are for another bench")]
 mod at_once;

@@ -6,6 +6,7 @@ use app::App;
 use lifecycle::group::{Grouping, MemberState};
 use lifecycle::{Order, Scoring, ScoringId, Status, Verb};
 use serde_json::{Value, json};
+use simulation::{End, Written};
 use time::Duration;
 
 use super::renames::tick;
@@ -283,6 +284,22 @@ async fn a_member_that_the_output_does_not_name_is_scored_alone() {
     let alone = world.get(&app, &ids[1]).await;
     assert!(matches!(alone.grouping.as_deref(), Some(Grouping::Alone(why)) if why.contains("does not name it")));
     assert_eq!(world.jobs().len(), 2);
+}
+
+#[tokio::test]
+async fn names_are_asked_for_in_an_output_that_is_there_and_in_no_other() {
+    for (written, names) in [(Written::Absent, 0), (Written::Empty, 0), (Written::Good(Duration::ZERO), 1)] {
+        let world = World::with_rules(&by_time(100));
+        let app = world.app();
+        uploads(&world, &app, 2).await;
+        tick(&world, &app, Duration::minutes(6)).await;
+        world.end_job_as(&world.jobs()[0].name, End::Completed(written.clone()));
+        world.take_asked();
+        tick(&world, &app, Duration::minutes(2)).await;
+        let asked = world.take_asked();
+        let calls = |name: &str| asked.iter().filter(|(call, _)| *call == name).count();
+        assert!(calls("outputs") > 0 && calls("named_in_outputs") == names, "{written:?}: {asked:?}");
+    }
 }
 
 #[tokio::test]

@@ -946,6 +946,7 @@ impl Blobs for World {
         ids: &BTreeSet<ScoringId>,
         _by: NamedBy,
     ) -> Result<BTreeSet<ScoringId>, Inconclusive> {
+        self.note_asked("named_in_outputs", scoring.identity.as_ref());
         self.look(|state| state.cloud.named_in_outputs(scoring, ids)).await
     }
 }

@@ -144,9 +144,7 @@ pub(crate) async fn run(
 
     let listener = simulator_listener(&data).await?;
     let service = service(&listener)?;
-    let mut installation = installation(rules, &inbox, &outbox, &service)?;
-    staging::keep(&mut installation.staging, &data, &outbox)
-        .map_err(|source| folder_error("cannot keep the staging containers in", &data, source))?;
+    let installation = installation(rules, &data, (&inbox, &outbox), &service)?;
     for place in &installation.places {
         folder("cannot make the inbox", &place.folder)?;
     }
@@ -276,12 +274,22 @@ fn service(listener: &TcpListener) -> Result<String, Error> {
     Ok(format!("http://{address}"))
 }
 
-fn installation(rules: Option<&RulesText>, inbox: &Path, outbox: &Path, service: &str) -> Result<Installation, Error> {
-    let Some(RulesText { shown, text }) = rules else {
-        return Ok(Installation::demonstration(inbox, outbox, service));
+fn installation(
+    rules: Option<&RulesText>,
+    data: &Path,
+    (inbox, outbox): (&Path, &Path),
+    service: &str,
+) -> Result<Installation, Error> {
+    let mut installation = match rules {
+        None => Installation::demonstration(inbox, outbox, service),
+        Some(RulesText { shown, text }) => {
+            let broken = |problems| Error::Rules { shown: shown.clone(), problems };
+            Installation::rehearsal(text, inbox, outbox, service).map_err(broken)?
+        }
     };
-    let broken = |problems| Error::Rules { shown: shown.clone(), problems };
-    Installation::rehearsal(text, inbox, outbox, service).map_err(broken)
+    staging::keep(&mut installation.staging, data, outbox)
+        .map_err(|source| folder_error("cannot keep the staging containers in", data, source))?;
+    Ok(installation)
 }
 
 fn simulator_options(args: &LocalArgs, data: &Path, installation: &Installation) -> SimulatorOptions {
@@ -461,4 +469,30 @@ pub(crate) async fn stopped() {
         }
     }
     let _ = interrupted.await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rule_that_groups_no_more_takes_no_container_with_copies_from_the_next_start() {
+        let data = tempfile::tempdir().expect("a folder");
+        let rules = |group: &str| RulesText {
+            shown: "rules.json".to_owned(),
+            text: format!(
+                r#"{{"rules":[{{"id":"a","match":{{"account":"uploads","container":"claims"}},{group}"endpoint":{{"uri":"https://e.example/jobs"}}}}]}}"#
+            ),
+        };
+        let outbox = data.path().join(OUTBOX);
+        let start = |rules: Option<RulesText>| {
+            let there = installation(rules.as_ref(), data.path(), (data.path(), &outbox), "http://127.0.0.1:1");
+            there.expect("good rules").staging.into_iter().map(|place| place.folder).collect::<Vec<_>>()
+        };
+        let copies = [outbox.join("uploads.scorekeeper-staging")];
+        assert_eq!(start(Some(rules(""))), [""; 0].map(PathBuf::from), "where nothing groups there is none");
+        for rules in [Some(rules(r#""group":{"by":"folder"},"#)), Some(rules("")), None] {
+            assert_eq!(start(rules), copies);
+        }
+    }
 }

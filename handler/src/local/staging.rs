@@ -57,26 +57,3 @@ fn add(staging: &mut Vec<Place>, account: &str, container: &str, outbox: &Path) 
         staging.push(Place { account: account.to_owned(), container: container.to_owned(), folder });
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_container_for_copies_stays_when_no_rule_names_it_any_more() {
-        let data = tempfile::tempdir().expect("a folder");
-        let outbox = data.path().join("outbox");
-        let mut staging = Vec::new();
-        keep(&mut staging, data.path(), &outbox).expect("nothing to keep");
-        assert!(!data.path().join(LIST).exists(), "where nothing groups nothing is kept");
-        add(&mut staging, "uploads", "copies", &outbox);
-        keep(&mut staging, data.path(), &outbox).expect("kept");
-        for _ in 0..2 {
-            let mut later = Vec::new();
-            add(&mut later, "uploads", "others", &outbox);
-            keep(&mut later, data.path(), &outbox).expect("kept");
-            let folders: Vec<_> = later.iter().map(|place| place.folder.clone()).collect();
-            assert_eq!(folders, [outbox.join("uploads.others"), outbox.join("uploads.copies")]);
-        }
-    }
-}

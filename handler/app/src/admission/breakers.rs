@@ -22,6 +22,10 @@ use crate::clock::LedgerClock;
 use crate::error::error_chain;
 use crate::ledger::{self, Controls, InFlight, Ledger};
 
+/// While a breaker waits for a probe, one failed group is split in so long: half of it may be the only one that can probe. All that were
+/// held back would copy their files for halves that wait for that probe.
+const SPLIT_TO_PROBE: Duration = Duration::minutes(1);
+
 /// The circuit breakers of all deployments and rules, as one process goes by them.
 pub(crate) struct Breakers {
     ledger: Ledger,
@@ -33,10 +37,6 @@ pub(crate) struct Breakers {
     /// Deployments whose breaker waits for a probe, each with when a failed group was split for want of one.
     split_to_probe: Mutex<BTreeMap<String, OffsetDateTime>>,
 }
-
-/// While a breaker waits for a probe, one failed group is split in so long: half of it may be the only one that can probe. All that were
-/// held back would copy their files for halves that wait for that probe.
-const SPLIT_TO_PROBE: Duration = Duration::minutes(1);
 
 impl Breakers {
     pub(super) fn new(ledger: Ledger, rules: Arc<Rules>, clock: LedgerClock, controls: Arc<KnownControls>) -> Self {
@@ -201,12 +201,12 @@ impl Breakers {
             BreakerDecision::Wait(reason) => Some(reason),
             BreakerDecision::Probe => {
                 let mut splits = self.split_to_probe.lock().unwrap_or_else(PoisonError::into_inner);
-                let last = splits.entry(name_of(&subject)).or_insert(OffsetDateTime::UNIX_EPOCH);
-                let is_first = now - *last >= SPLIT_TO_PROBE;
-                if is_first {
-                    *last = now;
+                let deployment = name_of(&subject);
+                if splits.get(&deployment).is_some_and(|last| now - *last < SPLIT_TO_PROBE) {
+                    return Some(format!("{}; the halves of another group may probe it", breaker.reason()));
                 }
-                (!is_first).then(|| format!("{}; the halves of another group may probe it", breaker.reason()))
+                splits.insert(deployment, now);
+                None
             }
         }
     }

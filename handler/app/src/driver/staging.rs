@@ -11,7 +11,7 @@ use lifecycle::decide::Staging;
 use lifecycle::group::{Group, MemberState, staged_name, staging_manifest};
 use lifecycle::publication::{BlobPlace, CopySource, PublicationMark, Published, Refusal, RefusalKind, WriteCondition};
 use lifecycle::rule::{Rule, VerifyMembers};
-use lifecycle::{Observation, Scoring, ScoringId, UnversionedBlob};
+use lifecycle::{Observation, OutputSnapshot, Scoring, ScoringId, UnversionedBlob};
 use serde_json::json;
 use time::{Duration, OffsetDateTime};
 
@@ -39,7 +39,7 @@ enum NotStaged {
     /// The rows that it takes were not read.
     #[error("the ledger was not read")]
     Ledger(#[from] ledger::Error),
-    /// What is copied already was not seen.
+    /// What is copied already cannot be listed.
     #[error(
         "the copies in the container `{container}` cannot be listed; it must exist, and the app's identity needs the role Storage Blob Data Contributor on it (scorekeeper doctor)"
     )]
@@ -86,10 +86,9 @@ impl Driver {
         let Some(group) = scoring.group() else { return Err(NotStaged::NoGroup) };
         let id = self.ledger.id().await?;
         let mark = PublicationMark::of(id, scoring, STAGED);
-        let not_listed = |source| NotStaged::Storage { container: scoring.blob.container.clone(), source };
-        let there = services.copies_in(&scoring.blob.url).await.map_err(not_listed)?;
+        let there = copies_of(services, scoring).await?;
         let of_whole = match &group.half_of {
-            Some(whole) => self.copies_of(services, whole).await?,
+            Some(whole) => self.copies_of_whole(services, whole).await?,
             None => BTreeMap::new(),
         };
         let sealed: Vec<&ScoringId> = group
@@ -138,14 +137,13 @@ impl Driver {
     }
 
     /// The copies of the group that this one is a half of: its members' sources may be gone by now.
-    async fn copies_of(
+    async fn copies_of_whole(
         &self,
         services: &Services,
         whole: &ScoringId,
     ) -> Result<BTreeMap<ScoringId, CopySource>, NotStaged> {
         let Some((whole, _)) = self.ledger.get(whole).await? else { return Ok(BTreeMap::new()) };
-        let not_listed = |source| NotStaged::Storage { container: whole.blob.container.clone(), source };
-        services.copies_in(&whole.blob.url).await.map_err(not_listed)
+        copies_of(services, &whole).await
     }
 
     async fn copy_member(
@@ -218,6 +216,12 @@ impl Driver {
     }
 }
 
+/// The copies that a group has.
+async fn copies_of(services: &Services, group: &Scoring) -> Result<BTreeMap<ScoringId, CopySource>, NotStaged> {
+    let not_listed = |source| NotStaged::Storage { container: group.blob.container.clone(), source };
+    services.copies_in(&group.blob.url).await.map_err(not_listed)
+}
+
 /// Writes which copy is which upload beside the folder, for people. Nothing depends on it.
 async fn write_manifest(services: &Services, group: &Scoring, members: &[Scoring], mark: &PublicationMark) {
     let file = |member: &Scoring| {
@@ -287,7 +291,8 @@ impl Services {
         let ids: BTreeSet<ScoringId> = group.group().into_iter().flat_map(Group::staged).cloned().collect();
         // The output of one file need not name it. Asked for a name, a file whose predictions are none would end otherwise with others
         // than without.
-        if ids.len() == 1 {
+        // And what is not there, or is empty, names nobody: while an output is waited for each look is one request.
+        if ids.len() == 1 || !matches!(output, OutputSnapshot::Present { bytes: 1.., .. }) {
             return Observation::GroupOutput { output, named: None }.into();
         }
         match self.blobs.named_in_outputs(group, &ids, by).await {

@@ -130,18 +130,11 @@ pub async fn explain(
             _ => None,
         });
         let entries = ledger.entries(&scoring.id).await?;
-        let mut verdict = context.of_scoring(scoring, received, entries.last());
+        let shared = group_job(ledger, scoring).await?;
+        let mut verdict = context.of_scoring(scoring, received, entries.last(), shared);
         verdict.of_group = group_of(ledger, scoring, usize::MAX).await?;
         if let Some(group) = &mut verdict.of_group {
             group.made = entries.first().map(|entry| redacted(&entry.reason).into_owned());
-        }
-        verdict.group_job = group_job(ledger, scoring).await?;
-        let has_failed = verdict.group_job.as_ref().is_some_and(|job| job.status == Status::Failed.name());
-        if scoring.status == Status::Grouped && has_failed {
-            verdict.waits = Some(
-                "its group failed: it goes on in one of the halves, which are made once no circuit breaker of its deployment is open (scorekeeper breaker)"
-                    .to_owned(),
-            );
         }
         verdicts.push(verdict);
     }
@@ -198,7 +191,13 @@ impl Context {
         Ok(Self { controls, in_flight, ended, now })
     }
 
-    fn of_scoring(&self, s: &Scoring, received: Option<&ReceivedScoring>, last: Option<&Entry>) -> Verdict {
+    fn of_scoring(
+        &self,
+        s: &Scoring,
+        received: Option<&ReceivedScoring>,
+        last: Option<&Entry>,
+        group_job: Option<GroupJobView>,
+    ) -> Verdict {
         let shown = |text: &str| redacted(text).into_owned();
         let since = s.since;
         let reason = match last {
@@ -208,6 +207,10 @@ impl Context {
         };
         let waits = match s.status {
             Status::Queued => Some(self.waits(s)),
+            Status::Grouped if group_job.as_ref().is_some_and(|job| job.splits) => Some(
+                "its group failed: it goes on in one of the halves, which are made once no circuit breaker of its deployment is open (scorekeeper breaker)"
+                    .to_owned(),
+            ),
             Status::Grouped => {
                 s.member_of().map(|group| format!("the job of its group ends; see scorekeeper show {group}"))
             }
@@ -233,7 +236,7 @@ impl Context {
             id: Some(s.id.to_string()),
             job: s.job.as_ref().map(|job| shown(&job.name)),
             group: s.member_of().map(ToString::to_string),
-            group_job: None,
+            group_job,
             of_group: None,
             replaced_by: s.replaced_by.as_ref().map(ToString::to_string),
             other_rules: received.and_then(|row| told(&row.refused)),

@@ -104,6 +104,9 @@ pub struct GroupJobView {
     /// Its page in Azure ML studio.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub studio: Option<String>,
+    /// It failed, and its members go on in halves of it.
+    #[serde(skip)]
+    pub splits: bool,
 }
 
 impl GroupJobView {
@@ -175,6 +178,7 @@ pub(super) async fn group_job(ledger: &Ledger, scoring: &Scoring) -> Result<Opti
         Err(error) => return Err(error),
     };
     Ok(Some(GroupJobView {
+        splits: group.splits(),
         status: group.status.name(),
         attempt: group.attempt,
         job: group.job.as_ref().map(|job| shown(job.name.to_string())),

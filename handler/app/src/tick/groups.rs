@@ -23,7 +23,7 @@ use lifecycle::id::RuleId;
 use lifecycle::{Observation, Rules, Scoring, ScoringId, Status};
 use time::{Duration, OffsetDateTime};
 
-use self::waiting::{Batch, Waiting, WaitingPlace, Why};
+use self::waiting::{Batch, SealReason, Waiting, WaitingPlace, members_text};
 use super::queue::MAX_QUEUED_PER_RULE;
 use super::report::Counts;
 use crate::admission::Admission;
@@ -226,7 +226,7 @@ impl Groups {
             self.end_members(id, members, alone, deadline, counts).await;
             return Ok(Vec::new());
         }
-        Ok(self.seal(id, members, &first, &Why::LeftBehind).await?.into_iter().collect())
+        Ok(self.seal(id, members, &first, &SealReason::LeftBehind).await?.into_iter().collect())
     }
 
     async fn end_members(
@@ -275,7 +275,7 @@ impl Groups {
         for (which, half) in group.halves().into_iter().enumerate() {
             let id = scoring.id.half(which);
             // First the list, which follows from the group's: whoever dies in between leaves a half that waits for its members.
-            made.extend(self.seal(&id, half.clone(), scoring, &Why::HalfOf(scoring.id.clone())).await?);
+            made.extend(self.seal(&id, half.clone(), scoring, &SealReason::HalfOf(scoring.id.clone())).await?);
             // Each that does not name the whole any more says so itself.
             self.join(&id, Some(&scoring.id), half, deadline, counts).await;
         }
@@ -329,7 +329,7 @@ impl Groups {
     async fn make(
         &self,
         rule: &RuleId,
-        Batch { files, why }: Batch,
+        Batch { files, reason }: Batch,
         deadline: OffsetDateTime,
         counts: &Counts,
     ) -> Result<Option<ScoringId>, (ScoringId, Error)> {
@@ -341,7 +341,7 @@ impl Groups {
             // In the order in which they came: halves are made by it.
             let members: Vec<_> = files.into_iter().filter(|member| joined.contains(member)).collect();
             match self.first_of(&members).await? {
-                Some(first) => self.seal(&group, members, &first, &why).await,
+                Some(first) => self.seal(&group, members, &first, &reason).await,
                 None => Ok(None),
             }
         };
@@ -361,7 +361,7 @@ impl Groups {
         id: &ScoringId,
         members: Vec<ScoringId>,
         like: &Scoring,
-        why: &Why,
+        reason: &SealReason,
     ) -> Result<Option<ScoringId>, Error> {
         if members.is_empty() {
             return Ok(None);
@@ -369,8 +369,8 @@ impl Groups {
         let now = self.clock.now();
         let Some(rule) = self.rules.get(&like.rule) else { return Ok(None) };
         // A half lies beside the whole, whatever its rule says by now.
-        let container = match (why, &rule.group) {
-            (Why::HalfOf(_), _) => like.blob.container.as_str(),
+        let container = match (reason, &rule.group) {
+            (SealReason::HalfOf(_), _) => like.blob.container.as_str(),
             (_, Some(settings)) => &settings.staging,
             (_, None) => return Ok(None),
         };
@@ -389,13 +389,9 @@ impl Groups {
         scoring.generation = like.generation;
         scoring.endpoint = like.endpoint.clone();
         scoring.deployment.clone_from(&like.deployment);
-        let group = Group::sealed(members, why.half_of().cloned());
+        let group = Group::sealed(members, reason.half_of().cloned());
         scoring.grouping = Some(Box::new(Grouping::Group(group)));
-        let reason = match why {
-            Why::HalfOf(whole) => format!("half of group {whole}, which failed: {}", members_text(count)),
-            why => format!("a group of {}: {why}", members_text(count)),
-        };
-        let entry = scoring.accepted_entry(reason);
+        let entry = scoring.accepted_entry(reason.told(count));
         match self.ledger.accept(&scoring, &[entry], &Announced::default()).await.map_err(during("sealing a group"))? {
             Acceptance::New(_) => {
                 tracing::info!(group = %id, rule = rule.id.as_str(), members = count, "group {id} of {}", members_text(count));
@@ -472,10 +468,6 @@ fn end_of(scoring: &Scoring, group: &Group, member: &ScoringId) -> MemberEnd {
         })),
         _ => MemberEnd::Failed { error: error(), cause: scoring.failure.unwrap_or(lifecycle::FailureCause::Unknown) },
     }
-}
-
-fn members_text(count: usize) -> String {
-    if count == 1 { "1 member".to_owned() } else { format!("{count} members") }
 }
 
 #[cfg(test)]

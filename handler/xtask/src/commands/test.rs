@@ -205,6 +205,14 @@ mod tests {
     }
 
     #[test]
+    fn seeds_are_run_by_what_was_released_or_by_a_release_build() {
+        let released = crate::commands::release::released().join(EXECUTABLE);
+        assert_eq!(simulation(true).get_program(), released);
+        let built = shown(&simulation(false));
+        assert!(built.starts_with("cargo run --release --package handler -- simulate --seeds"), "{built}");
+    }
+
+    #[test]
     fn with_what_it_needs_there_no_test_may_leave_itself_out() {
         let needed = |first, second| tests(&[(first, "one", "REQUIRE_ONE"), (second, "other", "REQUIRE_OTHER")]);
         assert_eq!(shown(&needed(true, false)), "REQUIRE_ONE=1 cargo test --workspace");

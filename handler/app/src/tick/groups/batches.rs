@@ -1,4 +1,4 @@
-//! What waits, in batches that become groups now, each with why it does.
+//! What waits, in batches that become groups now, each with the reason.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use lifecycle::rule::{GroupBy, GroupSettings};
 use time::OffsetDateTime;
 
 use super::Groups;
-use super::waiting::{Batch, Waiting, WaitingPlace, Why};
+use super::waiting::{Batch, SealReason, Waiting, WaitingPlace};
 use crate::error::error_chain;
 use crate::tick::report::Counts;
 
@@ -50,14 +50,14 @@ impl Groups {
         files: &[Waiting],
         now: OffsetDateTime,
         counts: &Counts,
-    ) -> Option<Why> {
+    ) -> Option<SealReason> {
         if files.first().is_some_and(|oldest| now - oldest.created >= settings.max_wait.0) {
-            return Some(Why::Waited);
+            return Some(SealReason::Waited);
         }
         let marker = settings.marker.as_ref()?;
-        let Ok(blob) = UnversionedBlob::read(&format!("{folder}/{}", marker.as_str())) else { return None };
+        let blob = UnversionedBlob::read(&format!("{folder}/{}", marker.as_str())).ok()?;
         match self.blobs.blob(&blob).await {
-            Ok(there) => there.map(|_| Why::Marked(marker.as_str().to_owned())),
+            Ok(there) => there.map(|_| SealReason::Marked(marker.as_str().to_owned())),
             Err(inconclusive) => {
                 counts.errors(1);
                 tracing::warn!(error = %error_chain(&inconclusive), "whether the marker {} is there is not known", blob.url);
@@ -74,20 +74,20 @@ fn account_of(folder: &str) -> &str {
 }
 
 /// Cuts those that wait together into groups: as many as one takes, and what is left if it is `closed`.
-pub(super) fn cut(settings: &GroupSettings, files: Vec<Waiting>, closed: Option<Why>) -> Vec<Batch> {
+pub(super) fn cut(settings: &GroupSettings, files: Vec<Waiting>, closed: Option<SealReason>) -> Vec<Batch> {
     let (mut batches, mut batch, mut bytes) = (Vec::new(), Vec::new(), 0_u64);
     let max_bytes = settings.max_bytes.unwrap_or(u64::MAX);
     for file in files {
         let size = file.bytes.unwrap_or(0);
         if batch.len() >= settings.max_files || !batch.is_empty() && bytes.saturating_add(size) > max_bytes {
-            batches.push(Batch { files: std::mem::take(&mut batch), why: Why::Full });
+            batches.push(Batch { files: std::mem::take(&mut batch), reason: SealReason::Full });
             bytes = 0;
         }
         bytes = bytes.saturating_add(size);
         batch.push(file.id);
     }
     let is_full = batch.len() >= settings.max_files || bytes >= max_bytes;
-    let why = if is_full { Some(Why::Full) } else { closed };
-    batches.extend(why.filter(|_| !batch.is_empty()).map(|why| Batch { files: batch, why }));
+    let reason = if is_full { Some(SealReason::Full) } else { closed };
+    batches.extend(reason.filter(|_| !batch.is_empty()).map(|reason| Batch { files: batch, reason }));
     batches
 }

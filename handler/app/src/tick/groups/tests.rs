@@ -57,7 +57,7 @@ fn of_a_rule_no_more_wait_in_memory_than_its_queue_holds() {
 
 /// Sizes of the groups that are made of files of these bytes, and how many files are left to wait.
 fn groups_of(group: &str, bytes: &[u64], is_closed: bool) -> (Vec<usize>, usize) {
-    let closed = is_closed.then_some(Why::Waited);
+    let closed = is_closed.then_some(SealReason::Waited);
     let rules = rules(group);
     let settings = rules.get("claims").and_then(|rule| rule.group.clone()).expect("it groups");
     let mut seen = GroupsSeen::default();
@@ -68,7 +68,7 @@ fn groups_of(group: &str, bytes: &[u64], is_closed: bool) -> (Vec<usize>, usize)
     }
     let files = seen.waiting.remove("claims").expect("they wait");
     let batches = batches::cut(&settings, files, closed);
-    let full = |batch: &Batch| batch.why == Why::Full;
+    let full = |batch: &Batch| batch.reason == SealReason::Full;
     assert!(batches.iter().rev().skip(1).all(full), "only the last one goes though it is not full");
     let sizes: Vec<usize> = batches.iter().map(|batch| batch.files.len()).collect();
     let left = bytes.len() - sizes.iter().sum::<usize>();

@@ -1,7 +1,5 @@
 //! What waits to become a group, and why a group is made when it is.
 
-use std::fmt;
-
 use lifecycle::ScoringId;
 use lifecycle::id::{DeploymentName, EndpointKey};
 use time::OffsetDateTime;
@@ -10,12 +8,12 @@ use time::OffsetDateTime;
 pub(super) struct Batch {
     /// In the order in which they came; at least one.
     pub(super) files: Vec<ScoringId>,
-    pub(super) why: Why,
+    pub(super) reason: SealReason,
 }
 
-/// Why a group is made now. Its history begins with it.
+/// Why a group is made when it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Why {
+pub(super) enum SealReason {
     /// No other file of those that wait would go into it.
     Full,
     /// The first file has waited for `maxWait`.
@@ -24,29 +22,35 @@ pub(super) enum Why {
     Marked(String),
     /// Whoever made it did not write its row.
     LeftBehind,
-    /// This group failed.
+    /// It is half of this group, which failed.
     HalfOf(ScoringId),
 }
 
-impl Why {
+impl SealReason {
     pub(super) fn half_of(&self) -> Option<&ScoringId> {
         match self {
             Self::HalfOf(whole) => Some(whole),
             _ => None,
         }
     }
+
+    /// What the history of a group of so many members begins with.
+    pub(super) fn told(&self, members: usize) -> String {
+        let members = members_text(members);
+        let why = match self {
+            Self::Full => "it is full (group.maxFiles, group.maxBytes)".to_owned(),
+            Self::Waited => "the first of them has waited as long as it may (group.maxWait)".to_owned(),
+            Self::Marked(marker) => format!("the marker `{marker}` is there (group.marker)"),
+            Self::LeftBehind => "whoever made it left it behind before it was sealed".to_owned(),
+            Self::HalfOf(whole) => return format!("half of group {whole}, which failed: {members}"),
+        };
+        format!("a group of {members}: {why}")
+    }
 }
 
-impl fmt::Display for Why {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Full => f.write_str("it is full (group.maxFiles, group.maxBytes)"),
-            Self::Waited => f.write_str("the first of them has waited as long as it may (group.maxWait)"),
-            Self::Marked(marker) => write!(f, "the marker `{marker}` is there (group.marker)"),
-            Self::LeftBehind => f.write_str("whoever made it left it behind before it was sealed"),
-            Self::HalfOf(whole) => write!(f, "group {whole} failed"),
-        }
-    }
+/// `1 member`, `3 members`.
+pub(super) fn members_text(count: usize) -> String {
+    if count == 1 { "1 member".to_owned() } else { format!("{count} members") }
 }
 
 /// One that waits.
