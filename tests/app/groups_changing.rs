@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use app::App;
 use lifecycle::group::Grouping;
+use lifecycle::publication::RefusalKind;
 use lifecycle::{Rules, Scoring, ScoringId, Status, Verb};
 use serde_json::json;
 use time::Duration;
@@ -170,8 +171,8 @@ async fn a_group_of_which_nothing_can_be_copied_waits_for_the_right_and_then_its
     let world = World::with_rules(&by_time(100));
     let app = world.app();
     let ids = uploads(&world, &app, 2).await;
-    world.refuse_copies_of(&url(0));
-    world.refuse_copies_of(&url(1));
+    world.refuse_copies_by(&url(0), RefusalKind::MayNotReadSource);
+    world.refuse_copies_by(&url(1), RefusalKind::MayNotReadSource);
     tick(&world, &app, Duration::minutes(6)).await;
     let group = group_of(&world, &app, &ids[0]).await;
     assert_eq!(group.status, Status::Staging, "a role that was just given takes minutes to be in force");
@@ -179,7 +180,21 @@ async fn a_group_of_which_nothing_can_be_copied_waits_for_the_right_and_then_its
     assert!(world.jobs().is_empty());
     until_final(&world, &app, 40).await;
     assert_eq!(world.statuses(&app).await[&Status::Scored], 2);
+    assert!(why_alone(&world, &app, &ids[0]).await.contains("403"));
+}
+
+#[tokio::test]
+async fn what_no_right_helps_to_copy_goes_alone_at_once_though_nothing_else_was_copied() {
+    let world = World::with_rules(&by_time(100));
+    let app = world.app();
+    let ids = uploads(&world, &app, 2).await;
+    world.refuse_copies_of(&url(0));
+    world.refuse_copies_of(&url(1));
+    tick(&world, &app, Duration::minutes(6)).await;
+    tick(&world, &app, Duration::minutes(1)).await;
     assert!(why_alone(&world, &app, &ids[0]).await.contains("409"));
+    until_final(&world, &app, 10).await;
+    assert_eq!((world.jobs().len(), world.statuses(&app).await), (2, [(Status::Scored, 2)].into()));
 }
 
 #[tokio::test]

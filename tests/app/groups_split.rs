@@ -1,8 +1,9 @@
 //! How a group that failed is split: who is in its halves, which failures count on the deployment, and when splitting stops.
 
 use app::App;
-use lifecycle::{JobStatus, Rules, Status};
+use lifecycle::{FailureCause, JobStatus, Rules, Status};
 use serde_json::{Value, json};
+use simulation::TOO_LARGE;
 use time::Duration;
 
 use super::groups::{by_time, group_of, minutes, until_final, uploads, url};
@@ -13,6 +14,12 @@ use crate::support::world::World;
 /// Nothing is counted on any deployment or rule.
 async fn nothing_is_counted(app: &App) -> bool {
     app.ledger().controls().await.unwrap().breakers.is_empty()
+}
+
+/// A circuit breaker of a deployment is open.
+async fn is_open(app: &App) -> bool {
+    let breakers = app.ledger().controls().await.unwrap().breakers;
+    breakers.values().any(|known| known.breaker.open_until.is_some())
 }
 
 #[tokio::test]
@@ -83,6 +90,71 @@ async fn a_breaker_that_is_off_counts_no_halves_and_each_file_fails_by_itself() 
     }
     assert_eq!(world.statuses(&app).await, [(Status::Failed, 8)].into());
     assert_eq!(world.jobs().len(), 2 + 4 + 8);
+}
+
+/// Groups of two, all files of which fail: each half is one file.
+#[tokio::test]
+async fn two_groups_of_two_bad_files_open_the_breaker_of_the_deployment() {
+    let world = World::with_rules(&by_time(2));
+    let app = world.app();
+    for n in 0..uploads(&world, &app, 4).await.len() {
+        world.fail_whatever_reads(&url(n));
+    }
+    minutes(&world, &app, 6).await;
+    assert!(is_open(&app).await);
+    assert_eq!(world.jobs().len(), 2 + 4);
+}
+
+#[tokio::test]
+async fn bad_files_that_come_one_after_the_other_do_not_make_the_deployment_suspect() {
+    let world = World::with_rules(&by_time(8));
+    let app = world.app();
+    let ids = uploads(&world, &app, 16).await;
+    // Those that came at one time are in groups in the order of their ids. Of each group the last two: both halves of a quarter of it
+    // fail, and no half of a whole group.
+    let mut in_order = ids.clone();
+    in_order.sort();
+    for bad in [6, 7, 14, 15] {
+        world.fail_whatever_reads(&world.get(&app, &in_order[bad]).await.blob.url);
+    }
+    for _ in 0..12 {
+        minutes(&world, &app, 1).await;
+        assert!(!is_open(&app).await);
+    }
+    assert_eq!(world.statuses(&app).await, [(Status::Scored, 12), (Status::Failed, 4)].into());
+}
+
+#[tokio::test]
+async fn a_file_that_is_too_large_for_its_node_fails_alone_and_with_the_job_that_tells_why() {
+    let world = World::with_rules(&by_time(100));
+    let app = world.app();
+    let ids = uploads(&world, &app, 3).await;
+    world.fail_whatever_reads_by(&url(1), TOO_LARGE);
+    until_final(&world, &app, 80).await;
+    assert_eq!(world.statuses(&app).await, [(Status::Scored, 2), (Status::Failed, 1)].into());
+    let failed = world.get(&app, &ids[1]).await;
+    assert_eq!(failed.failure, Some(FailureCause::Platform));
+    let alone = group_of(&world, &app, &ids[1]).await;
+    assert_eq!((failed.attempt, &failed.job), (3, &alone.job));
+    assert!(failed.job.is_some(), "its log tells which file it was");
+}
+
+/// Rules and folders are sources: files of one sender that fail are no broken model, and those of several may be one.
+#[tokio::test]
+async fn failed_groups_are_told_apart_by_where_their_files_come_from() {
+    let source = async |folders: usize| {
+        let world = World::with_rules(&by_time(1));
+        let app = world.app();
+        for n in 0..10 {
+            let path = format!("sender-{}/{n}.csv", n % folders);
+            super::groups::upload(&world, &app, &path).await;
+            world.fail_whatever_reads(&format!("https://uploads.blob.core.windows.net/claims/{path}"));
+        }
+        minutes(&world, &app, 6).await;
+        is_open(&app).await
+    };
+    assert!(!source(1).await, "ten failures of one sender");
+    assert!(source(2).await, "ten failures of two senders");
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 //! others write, is no copy.
 
 use app::ports::table_store::Op;
+use app::reports::{self, FindingKind};
 use lifecycle::group::MemberState;
 use lifecycle::{ScoringId, Status, Verb};
 use time::Duration;
@@ -40,6 +41,44 @@ async fn a_container_that_cannot_be_listed_is_named_with_the_role_that_the_app_n
     let told = group_of(&world, &app, &ids[0]).await.last_error.unwrap();
     assert!(told.contains("container `scorekeeper-staging` cannot be listed; it must exist"), "{told}");
     assert!(told.contains("Storage Blob Data Contributor") && told.ends_with("storage answered 404"), "{told}");
+}
+
+#[tokio::test]
+async fn a_group_that_waits_for_its_copies_needs_attention_and_its_members_say_why() {
+    let world = World::with_rules(&by_time(100));
+    let app = world.app();
+    let ids = uploads(&world, &app, 2).await;
+    let findings = async || {
+        let report = reports::status(app.ledger(), world.now(), None).await.unwrap();
+        report.findings.into_iter().filter(|finding| finding.kind != FindingKind::RunOverdue).collect::<Vec<_>>()
+    };
+    world.blind_storage(Some("storage answered 404"));
+    tick(&world, &app, Duration::minutes(6)).await;
+    assert_eq!(findings().await, [], "it may pass");
+    tick(&world, &app, Duration::minutes(11)).await;
+    let [of_404] = &findings().await[..] else { panic!("{:?}", findings().await) };
+    assert_eq!((of_404.kind, of_404.next.as_str()), (FindingKind::CannotCopy, "scorekeeper doctor"));
+    assert!(
+        of_404.reason.starts_with("1 group waits for copies of its files (the copies in the container"),
+        "{of_404}"
+    );
+    let explained = reports::explain(app.ledger(), &ids[0], world.now(), || ()).await.unwrap();
+    let waits = explained.verdicts[0].waits.clone().unwrap();
+    assert!(waits.contains("at present the copies in the container `scorekeeper-staging` cannot be listed"), "{waits}");
+    world.blind_storage(None);
+    world.next_publish_faults((0..2).map(|_| Fault::Refused { permanent: true }));
+    tick(&world, &app, Duration::minutes(11)).await;
+    let [of_403] = &findings().await[..] else { panic!("{:?}", findings().await) };
+    assert_eq!((of_403.kind, of_403.count), (FindingKind::Denied, 1), "{of_403}");
+    let report = reports::status(app.ledger(), world.now(), None).await.unwrap();
+    assert_eq!(
+        (report.count(Status::Grouped), report.count(Status::Staging)),
+        (2, 0),
+        "groups are counted by themselves"
+    );
+    assert!(report.groups.contains(&(Status::Staging, 1)), "{:?}", report.groups);
+    tick(&world, &app, Duration::minutes(11)).await;
+    assert_eq!(findings().await, []);
 }
 
 #[tokio::test]

@@ -158,7 +158,7 @@ pub async fn what_the_storage_does_not_copy_is_refused_and_others_are_copied(sta
         stage.refuse_to_copy(&bad);
         let scene = Scene::of(stage, &[&bad, &good]);
         let refused = refusal(scene.copy(&source(stage, &bad).await, &scene.place(&bad)).await);
-        assert_eq!(refused.kind, RefusalKind::MayNotReadSource, "{}", refused.text);
+        assert_eq!(refused.kind, RefusalKind::SourceNotCopied, "{}", refused.text);
         assert!(refused.text.contains("409"), "{}", refused.text);
         assert_eq!(scene.etag(&scene.place(&bad)).await, None);
         etag_of(scene.copy(&source(stage, &good).await, &scene.place(&good)).await);

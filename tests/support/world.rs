@@ -22,7 +22,7 @@ use lifecycle::{
 };
 use serde_json::{Value, json};
 use simulation::durable_readers;
-use simulation::{Cloud, CloudJob, End, Inputs, JobBehaviour, Publications, Uploaded, Written};
+use simulation::{BAD_FILE, Cloud, CloudJob, End, Inputs, JobBehaviour, Publications, Uploaded, Written};
 pub use stores::fault::Fault;
 use stores::faulty::Faulty;
 use stores::memory::MemoryStore;
@@ -510,7 +510,12 @@ impl World {
 
     /// Every job fails from now on that reads this upload, or a copy of it.
     pub fn fail_whatever_reads(&self, url: &str) {
-        self.state.lock().unwrap().cloud.bad.failing.insert(url.to_owned());
+        self.fail_whatever_reads_by(url, BAD_FILE);
+    }
+
+    /// The same, with what such a job says.
+    pub fn fail_whatever_reads_by(&self, url: &str, error: &'static str) {
+        self.state.lock().unwrap().cloud.bad.failing.insert(url.to_owned(), error);
     }
 
     /// What read this upload failed; no more.
@@ -525,7 +530,12 @@ impl World {
 
     /// The storage does not copy this upload.
     pub fn refuse_copies_of(&self, url: &str) {
-        self.state.lock().unwrap().cloud.bad.not_copied.insert(url.to_owned());
+        self.refuse_copies_by(url, RefusalKind::SourceNotCopied);
+    }
+
+    /// The same, and why.
+    pub fn refuse_copies_by(&self, url: &str, kind: RefusalKind) {
+        self.state.lock().unwrap().cloud.bad.not_copied.insert(url.to_owned(), kind);
     }
 
     /// Puts a blob at a URI.

@@ -280,6 +280,11 @@ impl Examination {
                     shell(account)
                 ),
             ),
+            Probe::Refused(Refusal { kind: RefusalKind::SourceNotCopied, text }) => Finding::unknown(
+                CHECK,
+                format!("{text}; such a file goes alone"),
+                "run it again once another file lies there",
+            ),
             Probe::Refused(Refusal { kind: RefusalKind::NotAsked, text }) => {
                 Finding::fault(CHECK, text, waits, "correct match.account or group.staging of the rule")
             }

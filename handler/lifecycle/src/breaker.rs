@@ -465,8 +465,11 @@ pub struct Verdicts {
 pub fn verdicts(event: Event, next: &Scoring) -> Option<Verdicts> {
     let both = |verdict: Verdict| Some(Verdicts { deployment: verdict.clone(), rule: verdict });
     match event {
-        // One of its files may have failed it; each half tells more.
-        Event::LastAttemptFailed if next.splits() => both(Verdict::Nothing),
+        // One of its files may have failed it; each half tells more. What reads like the platform's is counted as of any other scoring:
+        // attempts in vain are what a breaker saves.
+        Event::LastAttemptFailed if next.splits() && next.failure != Some(FailureCause::Platform) => {
+            both(Verdict::Nothing)
+        }
         // What an operator ordered to be published was good long ago.
         Event::OutputGood if next.publishing.as_ref().is_some_and(Publishing::is_ordered) => None,
         Event::OutputGood => both(Verdict::Succeeded),

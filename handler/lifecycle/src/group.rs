@@ -274,18 +274,26 @@ pub enum MemberEnd {
     /// The group's output is good.
     Scored(Box<SharedResult>),
     /// The group failed, and no half of it is tried.
-    Failed {
-        /// What the group's failure told.
-        error: String,
-        /// Whose fault that was.
-        cause: FailureCause,
-    },
+    Failed(Box<SharedFailure>),
     /// The group was cancelled.
     Cancelled(String),
     /// It is scored alone: why.
     Alone(String),
     /// The group never held it: it waits for another one.
     NotSealed,
+}
+
+/// What the members of a group have in common once it failed, and no half of it is tried.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SharedFailure {
+    /// What the group's failure told.
+    pub error: String,
+    /// Whose fault that was.
+    pub cause: FailureCause,
+    /// The job that failed.
+    pub job: Option<Job>,
+    /// The group's attempt.
+    pub attempt: u32,
 }
 
 /// What tells of a scored group that its job has read a member.

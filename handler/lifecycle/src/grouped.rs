@@ -61,15 +61,27 @@ impl Scoring {
         self.waits_for_group() && rule.is_none_or(|rule| rule.group.is_some())
     }
 
-    /// It failed as a group of several by what one of its files may have caused, and its halves are tried.
+    /// It failed as a group of several, and its halves are tried. One file may have failed the job; so may the platform have, which is
+    /// believed for as long as an attempt is left: an error of memory or of time reads the same whether the node or one file has too
+    /// little of it. Without a job nothing was read, and no half would tell more.
     pub fn splits(&self) -> bool {
-        self.status == Status::Failed && self.failure.is_some_and(|cause| self.would_split(cause))
+        let by_a_file = || {
+            self.failure.is_some_and(|cause| {
+                self.splits_at_once(cause)
+                    || (cause == FailureCause::Platform && self.has_several() && self.job.is_some())
+            })
+        };
+        self.status == Status::Failed && by_a_file()
     }
 
-    /// The same of a failure that is not on record yet: the platform's, a right's or the request's is no file's.
-    pub(crate) fn would_split(&self, cause: FailureCause) -> bool {
-        let by_a_file = matches!(cause, FailureCause::UserCode | FailureCause::Unknown);
-        // Sealed with several, though one alone was copied in time: the copy of one that left may have come late, and it was that one.
-        by_a_file && self.group().is_some_and(|group| group.members.len() > 1)
+    /// Its halves are tried after one failed job, as to repeat the whole before would only cost: a right's or the request's failure is no
+    /// file's, and the platform's may pass.
+    pub(crate) fn splits_at_once(&self, cause: FailureCause) -> bool {
+        matches!(cause, FailureCause::UserCode | FailureCause::Unknown) && self.has_several()
+    }
+
+    /// Sealed with several, though one alone was copied in time: the copy of one that left may have come late, and have failed the job.
+    fn has_several(&self) -> bool {
+        self.group().is_some_and(|group| group.members.len() > 1)
     }
 }

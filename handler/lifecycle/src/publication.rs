@@ -280,6 +280,8 @@ pub enum RefusalKind {
     MayNotWrite,
     /// The destination's storage may not read the source.
     MayNotReadSource,
+    /// The source is in a state, or of a kind, that the storage does not copy, such as archived.
+    SourceNotCopied,
     /// There is no container for the destination.
     NoContainer,
     /// Somebody holds a lease on what lies at the destination.

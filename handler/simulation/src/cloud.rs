@@ -57,8 +57,8 @@ pub struct CloudJob {
 struct FilesRead {
     /// The members whose copies lay in its folder; `None`: it is no group's.
     members: Option<BTreeSet<ScoringId>>,
-    /// One of its files fails whatever reads it.
-    is_one_bad: bool,
+    /// What it says, if one of its files fails whatever reads it.
+    failed_by: Option<&'static str>,
 }
 
 impl CloudJob {
@@ -137,16 +137,20 @@ pub struct Cloud {
 /// Files that cannot be scored in a group as others can, by URL.
 #[derive(Debug, Clone, Default)]
 pub struct BadFiles {
-    /// Whatever job reads them fails.
-    pub failing: BTreeSet<String>,
+    /// Whatever job reads them fails, and says this.
+    pub failing: BTreeMap<String, &'static str>,
     /// No output of a group names them.
     pub not_named: BTreeSet<String>,
-    /// The storage does not copy them.
-    pub not_copied: BTreeSet<String>,
+    /// The storage does not copy them: why.
+    pub not_copied: BTreeMap<String, RefusalKind>,
 }
 
+/// What every job says that one of its files failed, beside whose fault that looks like.
+pub(super) const A_FILE_IS_BAD: &str = "a file is bad";
 /// What a job says that was failed by one of its files.
-const BAD_FILE: &str = "UserError: the scoring command ended with exit status: 1: ValueError: a file is bad";
+pub const BAD_FILE: &str = "UserError: the scoring command ended with exit status: 1: ValueError: a file is bad";
+/// The same of a file that is larger than a node's memory, which reads like a failure of the platform.
+pub const TOO_LARGE: &str = "UserError: the scoring command ended with exit status: 1: MemoryError: a file is bad";
 
 impl Cloud {
     /// Makes a job for a submission; `tagged`: the service keeps its tags.
@@ -201,16 +205,16 @@ impl Cloud {
     /// What a job that is made now reads.
     fn read_by(&self, scoring: &Scoring) -> FilesRead {
         if !scoring.is_group() {
-            return FilesRead { members: None, is_one_bad: self.bad.failing.contains(&scoring.blob.url) };
+            return FilesRead { members: None, failed_by: self.bad.failing.get(&scoring.blob.url).copied() };
         }
         let folder = format!("{}/", scoring.blob.url);
-        let (mut members, mut is_one_bad) = (BTreeSet::new(), false);
+        let (mut members, mut failed_by) = (BTreeSet::new(), None);
         let copies = self.publications.all().map(|(uri, _)| uri).filter(|uri| uri.starts_with(&folder));
         for uri in copies {
             members.extend(uri[folder.len()..].split('.').next().and_then(|id| id.parse().ok()));
-            is_one_bad |= self.publications.made_of(uri).is_some_and(|upload| self.bad.failing.contains(upload));
+            failed_by = failed_by.or_else(|| self.bad.failing.get(self.publications.made_of(uri)?).copied());
         }
-        FilesRead { members: Some(members), is_one_bad }
+        FilesRead { members: Some(members), failed_by }
     }
 
     /// Which of these members the output of a group's job names.
@@ -452,7 +456,7 @@ impl Cloud {
             return None;
         }
         let status = self.status(job, (now - stale).max(job.created));
-        let says = if job.files.is_one_bad { BAD_FILE } else { job.behaviour.error };
+        let says = job.files.failed_by.unwrap_or(job.behaviour.error);
         let error = (status == JobStatus::Failed).then(|| says.to_owned());
         Some(JobSnapshot { status, error, studio: None })
     }
@@ -473,7 +477,7 @@ impl Cloud {
     /// A job without its input fails.
     fn status(&self, job: &CloudJob, now: OffsetDateTime) -> JobStatus {
         match job.status(now) {
-            JobStatus::Completed if self.read(job).is_err() || job.files.is_one_bad => JobStatus::Failed,
+            JobStatus::Completed if self.read(job).is_err() || job.files.failed_by.is_some() => JobStatus::Failed,
             status => status,
         }
     }
@@ -524,7 +528,7 @@ impl Cloud {
             return Some(*placed);
         }
         let of = self.jobs.iter().filter(|job| {
-            job.outputs.iter().any(|output| output == uri) && self.read(job).is_ok() && !job.files.is_one_bad
+            job.outputs.iter().any(|output| output == uri) && self.read(job).is_ok() && job.files.failed_by.is_none()
         });
         let written = of.filter_map(|job| match (&job.behaviour.end, job.ends) {
             (End::Completed(Written::Good(late)), Some(at)) if at + *late <= now => Some((2, BYTES, at + *late)),
@@ -619,9 +623,10 @@ impl Cloud {
             _ => self.published(&source.at, now).filter(|there| there.etag == source.etag),
         };
         let Some(there) = there else { return Published::SourceChanged };
-        if self.bad.not_copied.contains(&source.at.uri) {
-            let text = format!("storage answered 409 (CannotVerifyCopySource) about {}", source.at.uri);
-            return Published::Refused(Refusal { kind: RefusalKind::MayNotReadSource, text });
+        if let Some(kind) = self.bad.not_copied.get(&source.at.uri).copied() {
+            let status = if kind == RefusalKind::MayNotReadSource { 403 } else { 409 };
+            let text = format!("storage answered {status} (CannotVerifyCopySource) about {}", source.at.uri);
+            return Published::Refused(Refusal { kind, text });
         }
         // Of the copy of an upload the upload is told: the copy between them goes.
         let of_copy = self.publications.at(&source.at.uri).map(|there| there.content.clone());

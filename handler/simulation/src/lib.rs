@@ -42,7 +42,7 @@ mod uploaded;
 mod world;
 
 pub use behaviour::{End, JobBehaviour, Poison, Script, USER_ERROR, Written};
-pub use cloud::{BadFiles, Cloud, CloudJob};
+pub use cloud::{BAD_FILE, BadFiles, Cloud, CloudJob, TOO_LARGE};
 pub use command::{NO_VIOLATION, NoWholeNumber, SimulateArgs, Total, VIOLATION, print_trace, simulate, whole_number};
 pub use faults::{Faults, Kind};
 pub use inputs::{Input, Inputs};

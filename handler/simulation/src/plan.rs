@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use lifecycle::publication::RefusalKind;
 use lifecycle::{BlobVersion, Rules};
 use serde_json::{Value, json};
 use time::Duration;
@@ -9,7 +10,7 @@ use time::Duration;
 use crate::account::{self, CONTAINERS};
 use crate::arrivals::{self, Arrival};
 use crate::behaviour::Poison;
-use crate::cloud::BadFiles;
+use crate::cloud::{BAD_FILE, BadFiles, TOO_LARGE};
 use crate::executor::Rng;
 use crate::faults::{Dice, Kind};
 use crate::inputs::InputChange;
@@ -414,10 +415,16 @@ impl Plan {
                 etag: format!("{n}v{version}"),
                 arrival: Arrival::Written,
             };
-            for (kind, chance) in [(&mut bad.failing, 80), (&mut bad.not_copied, 30), (&mut bad.not_named, 30)] {
-                if draw.chance(chance) {
-                    kind.insert(upload(1).url());
-                }
+            if draw.chance(80) {
+                bad.failing.insert(upload(1).url(), if draw.chance(400) { TOO_LARGE } else { BAD_FILE });
+            }
+            if draw.chance(30) {
+                let right = draw.chance(300);
+                let kind = if right { RefusalKind::MayNotReadSource } else { RefusalKind::SourceNotCopied };
+                bad.not_copied.insert(upload(1).url(), kind);
+            }
+            if draw.chance(30) {
+                bad.not_named.insert(upload(1).url());
             }
             let versions = if draw.chance(100) { 2 } else { 1 };
             let is_deleted = draw.chance(60);

@@ -9,6 +9,7 @@ use app::ports::{
     Answered, BlobPage, Blobs, Endpoint, Inconclusive, JobAddress, JobListing, JobSearch, NamedBy, PartPage, ScanTarget,
 };
 use async_trait::async_trait;
+use lifecycle::publication::RefusalKind;
 use lifecycle::{
     Answer, BlobPlace, BlobPrefix, BlobSnapshot, BlobVersion, CopySource, InputSnapshot, JobName, JobSnapshot,
     OutputPrint, OutputSnapshot, PublicationMark, Published, PublishedBlob, Scoring, ScoringId, UnversionedBlob,
@@ -83,7 +84,7 @@ impl Sandbox {
 
     /// The storage refuses to copy this upload from now on.
     pub fn refuse_copies_of(&self, url: &str) {
-        self.ports.world.state().cloud.bad.not_copied.insert(url.to_owned());
+        self.ports.world.state().cloud.bad.not_copied.insert(url.to_owned(), RefusalKind::SourceNotCopied);
     }
 
     /// Puts a blob at a URI.

@@ -6,11 +6,12 @@
 
 use std::collections::BTreeMap;
 
+use lifecycle::publication::RefusalKind;
 use stores::fault::Fault;
 use time::Duration;
 
 use crate::behaviour::{End, Script, Written};
-use crate::cloud::BadFiles;
+use crate::cloud::{BAD_FILE, BadFiles, TOO_LARGE};
 use crate::options::Wiring;
 use crate::outcome::Outcome;
 use crate::plan::Plan;
@@ -33,6 +34,7 @@ pub struct Scenario {
 #[derive(Debug, Clone, Default)]
 struct BadFilesAt {
     failing: Vec<usize>,
+    too_large: Vec<usize>,
     not_copied: Vec<usize>,
     not_named: Vec<usize>,
 }
@@ -40,8 +42,12 @@ struct BadFilesAt {
 impl BadFilesAt {
     /// The same by URL.
     fn below(&self, folder: &str) -> BadFiles {
-        let urls = |of: &[usize]| of.iter().map(|n| format!("{folder}{n}.csv")).collect();
-        BadFiles { failing: urls(&self.failing), not_copied: urls(&self.not_copied), not_named: urls(&self.not_named) }
+        let url = |n: &usize| format!("{folder}{n}.csv");
+        let urls = |of: &[usize]| of.iter().map(url).collect();
+        let failing = self.failing.iter().map(|n| (url(n), BAD_FILE));
+        let not_copied = self.not_copied.iter().map(|n| (url(n), RefusalKind::SourceNotCopied)).collect();
+        let failing = failing.chain(self.too_large.iter().map(|n| (url(n), TOO_LARGE))).collect();
+        BadFiles { failing, not_copied, not_named: urls(&self.not_named) }
     }
 }
 
@@ -72,7 +78,13 @@ impl Scenario {
                 "a group of four with a bad file, one that is not copied and one that is not named, and a lost answer",
                 4,
                 &lost(),
-                BadFilesAt { failing: vec![0], not_copied: vec![1], not_named: vec![2] },
+                BadFilesAt { failing: vec![0], not_copied: vec![1], not_named: vec![2], ..BadFilesAt::default() },
+            ),
+            Self::group(
+                "a group of three, one file is too large for its node",
+                3,
+                &[],
+                BadFilesAt { too_large: vec![1], ..BadFilesAt::default() },
             ),
         ]
     }

@@ -78,10 +78,12 @@ async fn read(
 
 fn answer(report: &StatusReport) -> Value {
     let text = |at: Option<OffsetDateTime>| at.and_then(|at| at.format(&Rfc3339).ok());
-    let by_name: serde_json::Map<_, _> =
-        report.counts.iter().map(|(status, count)| (status.name().to_owned(), json!(count))).collect();
+    let by_name = |counts: &[(Status, usize)]| -> serde_json::Map<_, _> {
+        counts.iter().map(|(status, count)| (status.name().to_owned(), json!(count))).collect()
+    };
     json!({
-        "counts": by_name,
+        "counts": by_name(&report.counts),
+        "groups": by_name(&report.groups),
         "finalSince": text(Some(report.since)).unwrap_or_default(),
         "lastRun": text(report.last_run),
         "runningSince": text(report.running_since),
@@ -124,6 +126,11 @@ fn print(report: &StatusReport, json: &JsonArgs, now: OffsetDateTime, out: &mut 
         shown.map(|status| format!("{status} {}", report.count(status))).collect::<Vec<_>>().join("   ")
     };
     writeln!(out, "In flight   {}   ({})", report.in_flight, line(false))?;
+    if report.groups.iter().any(|(_, count)| *count > 0) {
+        let by_status = report.groups.iter().filter(|(_, count)| *count > 0);
+        let by_status: Vec<_> = by_status.map(|(status, count)| format!("{status} {count}")).collect();
+        writeln!(out, "Groups      {}   (a limit, a hold or a breaker counts each as one)", by_status.join("   "))?;
+    }
     writeln!(out, "Last 24 h   {}", line(true))?;
     writeln!(out, "Events      skipped {}   quarantined {}", report.skipped, report.quarantined)?;
     if report.pending > 0 {

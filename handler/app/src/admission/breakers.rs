@@ -147,7 +147,7 @@ impl Breakers {
             return;
         }
         let known = self.controls.last();
-        let source = Source::of(next, self.rules.get(&next.rule));
+        let source = self.source_of(next, matches!(deployment, Verdict::Failed { .. })).await;
         // A failed attempt has given its job away.
         let job = next.job.as_ref().or(before.job.as_ref()).filter(|_| next.deployment.is_none());
         let ran_on = job.and_then(lifecycle::Job::deployment);
@@ -173,6 +173,20 @@ impl Breakers {
                 tracing::warn!(scoring = %next.id, error = %error_chain(&error), "an attempt of {} could not be counted by the circuit breaker of {}", next.id, name_of(&subject));
             }
         }
+    }
+
+    /// Where a scoring's files come from: a failed group's is that of its first file, as the place of its copies is the same for all
+    /// groups of a rule.
+    async fn source_of(&self, scoring: &Scoring, is_failed: bool) -> Source {
+        let rule = self.rules.get(&scoring.rule);
+        let first = scoring.group().filter(|_| is_failed).and_then(|group| group.staged().next());
+        if let Some(first) = first
+            // On the heap: few need it, and the way of each move holds its room.
+            && let Ok(Some((member, _))) = Box::pin(self.ledger.get(first)).await
+        {
+            return Source::of(&member, rule);
+        }
+        Source::of(scoring, rule)
     }
 
     /// Both halves of a group failed in the same way: it counts as one failure more of the deployment, and of two such groups that opens

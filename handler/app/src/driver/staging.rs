@@ -24,8 +24,8 @@ use crate::ports::{Answered, Inconclusive, NamedBy};
 
 /// Copies under way at one time, of one group.
 const MAX_CONCURRENT_COPIES: usize = 8;
-/// For so long what the storage refuses to copy is taken for a right that is not in force yet. After that, or beside others that were
-/// copied, it is the blob that cannot be copied.
+/// For so long a source that the storage may not read is taken for a right that is not in force yet. After that, or beside others
+/// that were copied, it is the blob that cannot be copied.
 const ROLE_IN_FORCE: Duration = Duration::minutes(30);
 /// What the marks of copies name in place of an output.
 const STAGED: &str = "staged";
@@ -59,6 +59,8 @@ enum Copied {
     Member(MemberState),
     /// The storage does not copy this one: why.
     Refused(String),
+    /// The storage may not read this one, which may be a right that is not in force yet: why.
+    NotReadable(String),
     /// It is to be tried again: why.
     Later(String),
 }
@@ -103,7 +105,7 @@ impl Driver {
             .map(|at| async move { (at, self.copy_member(services, scoring, sealed[at], of_whole, mark).await) })
             .buffer_unordered(MAX_CONCURRENT_COPIES);
         let (mut members, mut refused, mut problem) = (Vec::new(), Vec::new(), None);
-        let mut copied_now = Vec::new();
+        let (mut copied_now, mut not_readable) = (Vec::new(), Vec::new());
         members.extend(there.keys().map(|id| (id.clone(), MemberState::Staged)));
         while let Some((at, copied)) = copies.next().await {
             match copied {
@@ -113,19 +115,19 @@ impl Driver {
                 }
                 Copied::Member(state) => members.push((sealed[at].clone(), state)),
                 Copied::Refused(why) => refused.push((sealed[at].clone(), why)),
+                Copied::NotReadable(why) => not_readable.push((sealed[at].clone(), why)),
                 Copied::Later(why) => problem = Some(why),
             }
         }
-        let has_right = members.iter().any(|(_, state)| *state == MemberState::Staged);
-        let mut reasons = Vec::new();
-        for (id, why) in refused {
-            if has_right || now - scoring.created > ROLE_IN_FORCE {
-                tracing::warn!(scoring = %id, group = %scoring.id, reason = why, "scoring {id} leaves group {}: {why}", scoring.id);
-                members.push((id.clone(), MemberState::NotCopied));
-                reasons.push((id, why));
-            } else {
-                problem = Some(why);
-            }
+        let any_copied = members.iter().any(|(_, state)| *state == MemberState::Staged);
+        let has_right = any_copied || now - scoring.created > ROLE_IN_FORCE;
+        if has_right {
+            refused.append(&mut not_readable);
+        }
+        problem = not_readable.into_iter().map(|(_, why)| why).next_back().or(problem);
+        for (id, why) in &refused {
+            tracing::warn!(scoring = %id, group = %scoring.id, reason = why, "scoring {id} leaves group {}: {why}", scoring.id);
+            members.push((id.clone(), MemberState::NotCopied));
         }
         if problem.is_none() && members.iter().any(|(_, state)| *state == MemberState::Staged) {
             for id in there.keys() {
@@ -133,7 +135,7 @@ impl Driver {
             }
             write_manifest(services, scoring, &copied_now, mark).await;
         }
-        Ok(Staging { members, reasons, problem })
+        Ok(Staging { members, reasons: refused, problem })
     }
 
     /// The copies of the group that this one is a half of: its members' sources may be gone by now.
@@ -190,7 +192,8 @@ impl Driver {
             Ok(Answered { value: Published::SourceChanged, .. }) => Copied::Member(MemberState::Changed),
             Ok(Answered { value: Published::Refused(Refusal { kind, text }), .. }) => match kind {
                 RefusalKind::MayNotWrite | RefusalKind::NoContainer | RefusalKind::NotAsked => Copied::Later(text),
-                RefusalKind::MayNotReadSource
+                RefusalKind::MayNotReadSource => Copied::NotReadable(text),
+                RefusalKind::SourceNotCopied
                 | RefusalKind::Leased
                 | RefusalKind::CannotReplace
                 | RefusalKind::Other => Copied::Refused(text),

@@ -211,9 +211,11 @@ impl Context {
                 "its group failed: it goes on in one of the halves, which are made once no circuit breaker of its deployment is open (scorekeeper breaker)"
                     .to_owned(),
             ),
-            Status::Grouped => {
-                s.member_of().map(|group| format!("the job of its group ends; see scorekeeper show {group}"))
-            }
+            Status::Grouped => s.member_of().map(|group| {
+                let why = group_job.as_ref().and_then(|job| job.last_error.as_deref());
+                let why = why.map(|why| format!("; at present {why}")).unwrap_or_default();
+                format!("the job of its group ends{why}; see scorekeeper show {group}")
+            }),
             status if status.is_terminal() => None,
             _ => s.last_error.clone().or_else(|| expected(s, 0, &self.controls, &self.ended)),
         };

@@ -56,6 +56,8 @@ pub enum FindingKind {
     Refused,
     /// It cannot be looked.
     CannotLook,
+    /// Files cannot be copied for their groups.
+    CannotCopy,
     /// Scorings are held: a person may decide.
     Held,
     /// Scorings were put on hold by operators.
@@ -368,13 +370,14 @@ impl Seen<'_> {
             let kind = match row.status {
                 Status::Queued if row.refusals > 0 && is_denied(error) => FindingKind::Denied,
                 Status::Queued if row.refusals > 0 => FindingKind::Refused,
-                Status::Unknown | Status::Verifying if is_denied(error) => FindingKind::Denied,
+                Status::Unknown | Status::Verifying | Status::Staging if is_denied(error) => FindingKind::Denied,
                 Status::Unknown | Status::Verifying => FindingKind::CannotLook,
+                Status::Staging => FindingKind::CannotCopy,
                 // What is held is told of as that, and a job that is missing too.
                 _ => continue,
             };
             // A back-off begins anew with each refusal.
-            let since = if row.status == Status::Queued { row.created } else { row.since };
+            let since = if matches!(row.status, Status::Queued | Status::Staging) { row.created } else { row.since };
             // A role that is missing does not come by itself.
             if kind == FindingKind::Denied || self.now - since > PASSING {
                 groups.add((kind, row.status), row.id.as_str(), error, since);
@@ -382,9 +385,14 @@ impl Seen<'_> {
         }
         let finding = |((kind, status), group): ((FindingKind, Status), Group)| {
             let Group { count, since, reason, .. } = group;
-            let what = if status == Status::Queued { "are refused" } else { "cannot be looked for or at" };
+            let what = match status {
+                Status::Queued => "are refused",
+                Status::Staging if count == 1 => "group waits for copies of its files",
+                Status::Staging => "groups wait for copies of their files",
+                _ => "cannot be looked for or at",
+            };
             let next = match kind {
-                FindingKind::Denied => "scorekeeper doctor".to_owned(),
+                FindingKind::Denied | FindingKind::CannotCopy => "scorekeeper doctor".to_owned(),
                 _ => format!("scorekeeper list --status {status}"),
             };
             one(kind, count, Some(since), format!("{count} {what} ({})", shortened(&reason, 160)), &next)

@@ -104,17 +104,21 @@ pub struct GroupJobView {
     /// Its page in Azure ML studio.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub studio: Option<String>,
+    /// What keeps the group from going on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_error: Option<String>,
     /// It failed, and its members go on in halves of it.
     #[serde(skip)]
     pub splits: bool,
 }
 
 impl GroupJobView {
-    /// For people: `failed, attempt 1, job batchjob-1 (Failed)`.
+    /// For people: `failed, attempt 1, job batchjob-1 (Failed)`, `staging, attempt 0: storage answered 403 …`.
     pub fn told(&self) -> String {
         let status = self.job_status.as_deref().unwrap_or("?");
         let job = self.job.as_ref().map(|job| format!(", job {job} ({status})")).unwrap_or_default();
-        format!("{}, attempt {}{job}", self.status, self.attempt)
+        let error = self.last_error.as_ref().map(|error| format!(": {error}")).unwrap_or_default();
+        format!("{}, attempt {}{job}{error}", self.status, self.attempt)
     }
 }
 
@@ -179,6 +183,7 @@ pub(super) async fn group_job(ledger: &Ledger, scoring: &Scoring) -> Result<Opti
     };
     Ok(Some(GroupJobView {
         splits: group.splits(),
+        last_error: group.last_error.map(shown),
         status: group.status.name(),
         attempt: group.attempt,
         job: group.job.as_ref().map(|job| shown(job.name.to_string())),

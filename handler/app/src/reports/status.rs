@@ -12,7 +12,7 @@ use super::findings::{Finding, Seen, findings};
 use super::limits::{LimitView, limits};
 use super::pending::pending;
 use super::sweeps::{SweepView, sweeps};
-use crate::ledger::{self, EndCounts, Ledger, RecordedEvent, Runs, Unreadable, begin_of_hour, count_by_status};
+use crate::ledger::{self, EndCounts, InFlight, Ledger, RecordedEvent, Runs, Unreadable, begin_of_hour, count_by_status};
 
 /// Skipped or quarantined events that are counted; of more it is known that there are that many.
 const MAX_EVENTS: usize = 1_000;
@@ -26,6 +26,8 @@ pub struct StatusReport {
     pub since: OffsetDateTime,
     /// Scorings that are not final.
     pub in_flight: usize,
+    /// Groups that are not final, by status: what limits, holds and breakers count in place of their members.
+    pub groups: Vec<(Status, usize)>,
     /// What ended in each hour since `since`, the oldest first.
     pub hours: Vec<HourView>,
     /// When the oldest of these was accepted.
@@ -86,6 +88,21 @@ fn hours(ended: &EndCounts, since: OffsetDateTime, now: OffsetDateTime) -> Vec<H
     .collect()
 }
 
+/// What accounts for the versions that were accepted since then.
+fn tally(in_flight: &[InFlight], ended: &EndCounts, since: OffsetDateTime) -> Tally {
+    let mut tally = Tally::since(since);
+    tally.scorings(in_flight, &[]);
+    tally.counted(ended);
+    tally
+}
+
+/// Groups that are not final, by status.
+fn groups(in_flight: &[InFlight]) -> Vec<(Status, usize)> {
+    let mut groups = count_by_status(in_flight.iter().filter(|row| row.is_group()).map(|row| row.status));
+    groups.retain(|(status, _)| !status.is_terminal());
+    groups
+}
+
 impl StatusReport {
     /// Versions that sweeps have listed and that nothing accounts for.
     pub fn unaccounted(&self) -> u64 {
@@ -140,13 +157,12 @@ pub async fn status(
     for (status, count) in &mut counts {
         *count += ended.of(*status);
     }
-    let mut tally = Tally::since(since);
-    tally.scorings(&in_flight, &[]);
-    tally.counted(&ended);
+    let tally = tally(&in_flight, &ended, since);
     let mut report = StatusReport {
         counts,
         since,
         in_flight: in_flight.iter().filter(|row| !row.is_group()).count(),
+        groups: groups(&in_flight),
         hours: hours(&ended, since, now),
         oldest: in_flight.iter().map(|row| row.created).min(),
         last_run: runs.complete.as_ref().map(|heartbeat| heartbeat.at),

@@ -18,9 +18,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use futures::{StreamExt as _, stream};
-use lifecycle::group::{Group, Grouping, MemberEnd, MemberState, SharedResult, Verified, staging_folder};
+use lifecycle::group::{Group, Grouping, MemberEnd, MemberState, SharedFailure, SharedResult, Verified, staging_folder};
 use lifecycle::id::RuleId;
-use lifecycle::{Observation, Rules, Scoring, ScoringId, Status};
+use lifecycle::{FailureCause, Observation, Rules, Scoring, ScoringId, Status};
 use time::{Duration, OffsetDateTime};
 
 use self::waiting::{Batch, SealReason, Waiting, WaitingPlace, members_text};
@@ -205,6 +205,9 @@ impl Groups {
             self.end_members(id, out, |member| end_of(&scoring, group, member), deadline, counts).await;
             return Ok(Vec::new());
         }
+        if let Some(whole) = group.half_of.as_ref().filter(|_| scoring.status == Status::Failed) {
+            self.count_halves(&scoring, whole).await?;
+        }
         if scoring.splits() {
             return self.split(&scoring, group, known, deadline, counts).await;
         }
@@ -267,7 +270,7 @@ impl Groups {
             self.end_members(&scoring.id, staying, alone, deadline, counts).await;
             return Ok(Vec::new());
         }
-        if let Some(suspect) = self.suspect(scoring, group).await? {
+        if let Some(suspect) = self.admission.breakers().forbids_split(scoring, self.clock.now()).await {
             tracing::info!(group = %scoring.id, "group {} is not split: {suspect}", scoring.id);
             return Ok(Vec::new());
         }
@@ -282,20 +285,34 @@ impl Groups {
         Ok(made)
     }
 
-    /// Why a failed group is not split now: both halves of two groups failed, so that the deployment is suspect and not a file.
-    async fn suspect(&self, scoring: &Scoring, group: &Group) -> Result<Option<String>, Error> {
-        let now = self.clock.now();
-        if let Some(whole) = &group.half_of {
-            let mut both = true;
-            for half in [whole.half(0), whole.half(1)] {
-                let half = self.ledger.get(&half).await.map_err(during("reading half a group"))?;
-                both &= half.is_some_and(|(half, _)| half.status == Status::Failed && half.failure == scoring.failure);
+    /// Tells the breaker of the deployment once both halves of a group have failed in the same way: two such groups make the deployment
+    /// suspect, and no file.
+    ///
+    /// A half of one file says so only of a group that is no half itself, all of whose files fail then. Further down they may be two bad
+    /// files that came one after the other.
+    async fn count_halves(&self, half: &Scoring, whole: &ScoringId) -> Result<(), Error> {
+        if half.job.is_none() || half.failure.is_none_or(FailureCause::is_of_rule) {
+            return Ok(());
+        }
+        let mut several = true;
+        for half_of_whole in [whole.half(0), whole.half(1)] {
+            let Some((other, _)) = self.ledger.get(&half_of_whole).await.map_err(during("reading half a group"))?
+            else {
+                return Ok(());
+            };
+            if other.status != Status::Failed || other.failure != half.failure {
+                return Ok(());
             }
-            if both {
-                self.admission.breakers().both_halves_failed(scoring, whole, now).await;
+            several &= other.group().is_some_and(|group| group.members.len() > 1);
+        }
+        if !several {
+            let whole = self.ledger.get(whole).await.map_err(during("reading a group"))?;
+            if whole.is_none_or(|(whole, _)| whole.group().is_none_or(|group| group.half_of.is_some())) {
+                return Ok(());
             }
         }
-        Ok(self.admission.breakers().forbids_split(scoring, now).await)
+        self.admission.breakers().both_halves_failed(half, whole, self.clock.now()).await;
+        Ok(())
     }
 
     /// Lets rows name a group; those that do now.
@@ -466,7 +483,12 @@ fn end_of(scoring: &Scoring, group: &Group, member: &ScoringId) -> MemberEnd {
             output_bytes: scoring.output_bytes,
             output_print: scoring.output_print.clone(),
         })),
-        _ => MemberEnd::Failed { error: error(), cause: scoring.failure.unwrap_or(lifecycle::FailureCause::Unknown) },
+        _ => MemberEnd::Failed(Box::new(SharedFailure {
+            error: error(),
+            cause: scoring.failure.unwrap_or(FailureCause::Unknown),
+            job: scoring.job.clone(),
+            attempt: scoring.attempt,
+        })),
     }
 }
 

@@ -18,6 +18,7 @@ const CANNOT_READ_SOURCE: &str = "the storage that is written to cannot read it;
 const MAY_NOT_WRITE: &str = "the app's identity may not write there; it needs the role Storage Blob Data Contributor on the container, which \
      a deployment gives it for each rule that publishes or groups";
 const FIREWALL: &str = "the account's firewall lets the app not in";
+const NOT_COPIED: &str = "the storage does not copy it as it lies there (archived, or another kind of blob)";
 const NO_CONTAINER: &str =
     "there is no such container; make it, or correct `publish.uri` or `group.staging` in the rule";
 const LEASED: &str = "somebody holds a lease on the blob; it is written once that ends";
@@ -63,6 +64,7 @@ pub(super) fn unwritten(error: azure_core::Error, from: &str, to: &str) -> Resul
         Meaning::Refused(kind) => {
             let text = match kind {
                 RefusalKind::MayNotReadSource => format!("{said} about {from}: {CANNOT_READ_SOURCE}"),
+                RefusalKind::SourceNotCopied => format!("{said} about {from}: {NOT_COPIED}"),
                 RefusalKind::MayNotWrite if code == "AuthorizationFailure" => {
                     format!("{said} about {to}: {FIREWALL}, or {MAY_NOT_WRITE}")
                 }
@@ -92,7 +94,9 @@ fn meaning(status: u16, code: &str) -> Meaning {
     match (status, code) {
         (404 | 412, "CannotVerifyCopySource") | (_, "SourceConditionNotMet") => Meaning::SourceChanged,
         (status, "CannotVerifyCopySource") if may_pass(status) => Meaning::Unknown,
-        (_, "CannotVerifyCopySource") => refused(RefusalKind::MayNotReadSource),
+        // The status is that which the source's own storage gave.
+        (401 | 403, "CannotVerifyCopySource") => refused(RefusalKind::MayNotReadSource),
+        (_, "CannotVerifyCopySource") => refused(RefusalKind::SourceNotCopied),
         (_, code) if code.starts_with("Lease") => refused(RefusalKind::Leased),
         // A condition without a word for whose it is: to look again at both tells. Or blocks that were staged are gone: somebody
         // has written to the blob.
@@ -127,7 +131,7 @@ mod tests {
             (404, "CannotVerifyCopySource", Meaning::SourceChanged),
             (403, "CannotVerifyCopySource", refused(RefusalKind::MayNotReadSource)),
             (401, "CannotVerifyCopySource", refused(RefusalKind::MayNotReadSource)),
-            (409, "CannotVerifyCopySource", refused(RefusalKind::MayNotReadSource)),
+            (409, "CannotVerifyCopySource", refused(RefusalKind::SourceNotCopied)),
             (503, "CannotVerifyCopySource", Meaning::Unknown),
             (403, "AuthorizationPermissionMismatch", refused(RefusalKind::MayNotWrite)),
             (403, "AuthorizationFailure", refused(RefusalKind::MayNotWrite)),

@@ -429,13 +429,18 @@ fn the_halves_of_two_groups_open_a_deployments_breaker_and_those_of_one_do_not()
 fn a_group_that_is_split_is_no_failure_of_anybody_and_its_last_file_is_one() {
     let (_, mut scoring) = scoring("in/a.csv");
     (scoring.status, scoring.failure) = (Status::Failed, Some(FailureCause::UserCode));
-    let mut verdict = |members: &[u32]| {
+    scoring.job = Some(Job::told("j".parse().expect("a name"), None, None));
+    let mut verdict = |members: &[u32], cause| {
         let group = Group::sealed(members.iter().map(|n| id(*n)), None);
         scoring.grouping = Some(Box::new(Grouping::Group(group)));
+        scoring.failure = Some(cause);
         verdicts(Event::LastAttemptFailed, &scoring).expect("it is told")
     };
-    assert_eq!(verdict(&[1, 2]), Verdicts { deployment: Verdict::Nothing, rule: Verdict::Nothing });
-    assert!(matches!(verdict(&[1]).deployment, Verdict::Failed { cause: FailureCause::UserCode, .. }));
+    let (code, platform) = (FailureCause::UserCode, FailureCause::Platform);
+    assert_eq!(verdict(&[1, 2], code), Verdicts { deployment: Verdict::Nothing, rule: Verdict::Nothing });
+    assert!(matches!(verdict(&[1], code).deployment, Verdict::Failed { cause: FailureCause::UserCode, .. }));
+    let in_vain = verdict(&[1, 2], platform).deployment;
+    assert!(matches!(in_vain, Verdict::Failed { cause: FailureCause::Platform, .. }), "all its attempts were made");
 }
 
 #[test]

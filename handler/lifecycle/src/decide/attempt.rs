@@ -185,8 +185,7 @@ impl DecideContext<'_> {
         };
         // `>=`: the rule may have been given fewer attempts since. Code that failed by its input fails by it again.
         let hopeless = cause == FailureCause::UserCode && !self.policy.retry_user_errors;
-        // Each file is tried again in its half: to repeat the whole before would only cost.
-        let splits = self.scoring.would_split(cause);
+        let splits = self.scoring.splits_at_once(cause);
         if attempt >= max || hopeless || splits {
             let reason = if splits {
                 format!("{told}; the group is tried in halves")
@@ -195,10 +194,17 @@ impl DecideContext<'_> {
             } else {
                 format!("{told}; attempt {attempt} of {max} was the last")
             };
-            return self.transition(Event::LastAttemptFailed, reason, Effect::None, |next| {
+            let mut step = self.transition(Event::LastAttemptFailed, reason, Effect::None, |next| {
                 fail(next);
                 note_end(next);
             });
+            if let Step::Move { next, entry, .. } = &mut step
+                && !splits
+                && next.splits()
+            {
+                entry.reason.push_str("; the group is tried in halves");
+            }
+            return step;
         }
         let pause = back_off(self.policy.retry_back_off.0, MAX_BACK_OFF, attempt.saturating_sub(1), &self.scoring.id);
         let reason = format!(

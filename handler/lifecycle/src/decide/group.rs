@@ -6,7 +6,7 @@ use super::observation::Staging;
 use super::step::{DecideContext, Effect, Step, wait};
 use crate::duration::utc_text;
 use crate::failure::FailureCause;
-use crate::group::{Group, Grouping, MemberEnd, MemberState, SharedResult, Verified};
+use crate::group::{Group, Grouping, MemberEnd, MemberState, SharedFailure, SharedResult, Verified};
 use crate::id::ScoringId;
 use crate::job::OutputSnapshot;
 use crate::schedule::back_off;
@@ -72,9 +72,12 @@ impl DecideContext<'_> {
                     share(next, shared);
                 })
             }
-            MemberEnd::Failed { error, cause } => {
+            MemberEnd::Failed(shared) => {
+                let SharedFailure { error, cause, job, attempt } = &**shared;
                 let reason = format!("group {group} failed: {error}");
                 self.transition(Event::MemberFailed, reason, Effect::None, |next| {
+                    next.attempt = next.attempt.max(*attempt);
+                    next.job.clone_from(job);
                     next.error = Some(error.clone());
                     next.failure = Some(*cause);
                 })

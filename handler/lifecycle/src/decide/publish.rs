@@ -213,6 +213,7 @@ impl DecideContext<'_> {
             | RefusalKind::Leased
             | RefusalKind::CannotReplace
             | RefusalKind::NotAsked
+            | RefusalKind::SourceNotCopied
             | RefusalKind::Other => self.policy.output_timeout.0,
         };
         let until = since + patience;

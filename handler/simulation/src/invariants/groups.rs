@@ -6,7 +6,7 @@ use lifecycle::group::{MemberState, staging_manifest};
 use lifecycle::{Scoring, ScoringId, Status};
 
 use super::Invariants;
-use crate::cloud::{Cloud, is_copy};
+use crate::cloud::{A_FILE_IS_BAD, Cloud, is_copy};
 use crate::publications::Content;
 
 impl Invariants {
@@ -61,11 +61,11 @@ impl Invariants {
         }
         let members: Vec<Scoring> = self.scorings().filter(|scoring| !scoring.is_group()).cloned().collect();
         for member in members {
-            let is_bad = cloud.bad.failing.contains(&member.blob.url);
+            let is_bad = cloud.bad.failing.contains_key(&member.blob.url);
             self.hold(!is_bad || member.status != Status::Scored, "groups", &member.id, || {
                 "scored, though whatever reads it fails".to_owned()
             });
-            let by_another = !is_bad && member.error.as_deref().is_some_and(|error| error.contains("a file is bad"));
+            let by_another = !is_bad && member.error.as_deref().is_some_and(|error| error.contains(A_FILE_IS_BAD));
             let is_failed = member.status == Status::Failed && by_another;
             self.hold(!is_failed, "groups", &member.id, || "it failed by a file of somebody else".to_owned());
         }

@@ -127,6 +127,6 @@ fn who_is_not_in_a_job_hears_nothing_of_its_end_and_who_is_ends_as_it_did() {
     for state in [MemberState::Sealed, MemberState::Staged] {
         assert_eq!(heard(Status::Cancelled, state), MemberEnd::Cancelled("why".to_owned()), "{state:?}");
     }
-    let failed = MemberEnd::Failed { error: "why".to_owned(), cause: FailureCause::UserCode };
-    assert_eq!(heard(Status::Failed, MemberState::Staged), failed);
+    let MemberEnd::Failed(failed) = heard(Status::Failed, MemberState::Staged) else { panic!("it failed") };
+    assert_eq!((failed.error.as_str(), failed.cause), ("why", FailureCause::UserCode));
 }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::group::{Group, Grouping, MemberEnd, MemberState, SharedResult, Verified};
+use crate::group::{Group, Grouping, MemberEnd, MemberState, SharedFailure, SharedResult, Verified};
 use crate::id::ScoringId;
 use crate::rule::GroupSettings;
 
@@ -58,6 +58,13 @@ fn submitted(members: u32) -> Life {
     life
 }
 
+/// The next attempt of a group whose job failed.
+fn again(life: &mut Life) {
+    life.now = life.scoring.due;
+    assert_eq!(life.moves(&Observation::SlotFree), Effect::Submit);
+    life.moves(&accepted());
+}
+
 fn group_output(bytes: u64, named: Option<&[u32]>) -> Observation {
     let Observation::Output { output, .. } = output(bytes, NOW) else { panic!("an output") };
     Observation::GroupOutput { output, named: named.map(|named| named.iter().map(|n| id(*n)).collect()) }
@@ -80,7 +87,9 @@ fn ended(end: MemberEnd) -> Observation {
 }
 
 fn failed() -> MemberEnd {
-    MemberEnd::Failed { error: "ValueError".to_owned(), cause: FailureCause::UserCode }
+    let job = Some(super::named("job-1"));
+    let error = "ValueError".to_owned();
+    MemberEnd::Failed(Box::new(SharedFailure { error, cause: FailureCause::UserCode, job, attempt: 1 }))
 }
 
 /// Lives that only rules with groups begin.
@@ -278,9 +287,6 @@ fn a_group_of_several_that_a_file_may_have_failed_is_split_and_not_repeated() {
         let halves = life.scoring.group().unwrap().halves();
         assert_eq!(halves, [vec![id(0), id(1)], vec![id(2)]]);
     }
-    let mut lost = submitted(3);
-    lost.moves(&job_failed("the node was lost: NodeLost preempted"));
-    assert!(lost.scoring.status == Status::Queued || lost.scoring.failure != Some(FailureCause::Platform));
     let mut left = staging(3);
     left.moves(&copied([(0, MemberState::Staged), (1, MemberState::Changed), (2, MemberState::Left)], None));
     left.moves(&Observation::SlotFree);
@@ -291,6 +297,28 @@ fn a_group_of_several_that_a_file_may_have_failed_is_split_and_not_repeated() {
     let mut alone = submitted(1);
     alone.moves(&job_failed("ValueError: x"));
     assert!(!alone.scoring.splits(), "it is the failing file");
+}
+
+#[test]
+fn what_reads_like_the_platforms_failure_repeats_the_whole_and_splits_it_at_last() {
+    for text in ["the node was lost", "MemoryError: Unable to allocate 3 GiB", "TimeoutError"] {
+        let mut several = submitted(2);
+        several.moves(&job_failed(text));
+        assert_eq!(several.scoring.status, Status::Queued, "{text}: the first of two attempts");
+        again(&mut several);
+        several.moves(&job_failed(text));
+        assert_eq!((several.scoring.status, several.scoring.failure), (Status::Failed, Some(FailureCause::Platform)));
+        assert!(several.scoring.splits(), "no file fails by another one's error");
+        let mut alone = submitted(1);
+        alone.moves(&job_failed(text));
+        again(&mut alone);
+        alone.moves(&job_failed(text));
+        assert!(alone.scoring.status == Status::Failed && !alone.scoring.splits());
+    }
+    let mut never_sent = submitted(2);
+    never_sent.moves(&job_failed("the node was lost"));
+    (never_sent.scoring.status, never_sent.scoring.job) = (Status::Failed, None);
+    assert!(!never_sent.scoring.splits(), "no job of it has read a file");
 }
 
 #[test]
