@@ -198,6 +198,27 @@ async fn what_no_right_helps_to_copy_goes_alone_at_once_though_nothing_else_was_
 }
 
 #[tokio::test]
+async fn a_failed_file_that_is_retried_shares_its_job_with_no_new_file() {
+    let world = World::with_rules(&by_time(100));
+    let app = world.app();
+    let ids = uploads(&world, &app, 3).await;
+    for bad in [0, 1] {
+        world.fail_whatever_reads(&url(bad));
+    }
+    until_final(&world, &app, 40).await;
+    for id in &ids[..2] {
+        assert_eq!(status(&world, &app, id).await, Status::Failed);
+        order(&world, &app, id, Verb::Retry).await;
+    }
+    let new = upload(&world, &app, "eu/new.csv").await;
+    tick(&world, &app, Duration::minutes(6)).await;
+    let again = group_of(&world, &app, &ids[0]).await;
+    let members: Vec<&str> = again.group().unwrap().members.iter().map(|member| member.id.as_str()).collect();
+    assert!(members.len() == 2 && members.contains(&&*ids[1]), "those that are retried go together: {members:?}");
+    assert_ne!(group_of(&world, &app, &new).await.id, again.id);
+}
+
+#[tokio::test]
 async fn a_file_that_was_scored_in_a_group_is_scored_again_and_a_failed_one_retried() {
     let world = World::with_rules(&by_time(100));
     let app = world.app();

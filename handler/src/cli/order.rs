@@ -210,7 +210,8 @@ pub async fn order(
             }
             None => {
                 let status = outcome.status.unwrap_or_default();
-                let with = outcome.members.map(|members| format!(" with its {}", members_text(members)));
+                let with =
+                    outcome.members.map(|members| format!(" with what is left of its {}", members_text(members)));
                 let with = with.unwrap_or_default();
                 writeln!(out, "{}  {}{with}; it is {status} now", outcome.id, said.doing.done())?;
             }

@@ -75,10 +75,15 @@ impl<W: Write> View<W> {
         // One that ended between the two questions is in both answers.
         let rows: HashMap<&ScoringId, Status> =
             in_flight.iter().map(|r| (&r.id, r.status)).chain(ended.iter().map(|r| (&r.id, r.status))).collect();
-        for (id, status) in rows {
-            *counts.entry(status).or_insert(0) += 1;
-            if self.known.get(id) != Some(&status)
-                && let Some(scoring) = readable(ledger.get(id).await)?
+        for status in rows.values() {
+            *counts.entry(*status).or_insert(0) += 1;
+        }
+        // Where a group ended no list tells; it is in flight no more.
+        let left = self.known.iter().filter(|(id, status)| !status.is_terminal() && !rows.contains_key(id));
+        let left: Vec<ScoringId> = left.map(|(id, _)| id.clone()).collect();
+        let moved = rows.iter().filter(|(id, status)| self.known.get(**id) != Some(*status)).map(|(id, _)| *id);
+        for id in moved.chain(&left) {
+            if let Some(scoring) = readable(ledger.get(id).await)?
                 // By now it may be further than its index row said, or have been told of as that.
                 && self.known.get(id) != Some(&scoring.status)
             {
@@ -189,9 +194,10 @@ mod tests {
     use super::*;
     use app::ledger::{Announced, rows};
     use app::ports::table_store::{Op, TableName, TableStore};
+    use lifecycle::group::{Group, Grouping};
     use lifecycle::intake::QuarantinedEvent;
     use lifecycle::skipped::SkippedEvent;
-    use lifecycle::{BlobVersion, Rules};
+    use lifecycle::{BlobVersion, Order, Rules, Verb};
     use stores::memory::MemoryStore;
     use time::macros::datetime;
 
@@ -269,5 +275,32 @@ mod tests {
             let told = String::from_utf8(out).unwrap();
             assert_eq!(told.lines().count(), lines, "{last:?}: {told}");
         }
+    }
+
+    #[tokio::test]
+    async fn the_end_of_a_group_is_told_though_no_list_has_it() {
+        let now = datetime!(2026-07-21 10:00 UTC);
+        let options = crate::compose::ledger_options("Scorekeeper", false);
+        let ledger = Ledger::new(Arc::new(MemoryStore::new()), &options).unwrap();
+        let rules = r#"{"rules":[{"id":"r","match":{"container":"inbox"},"group":{"by":"time"},"endpoint":{"uri":"https://e.example/jobs"}}]}"#;
+        let rules = Rules::read(rules).unwrap();
+        let folder = BlobVersion::read("https://local.blob.localhost/copies/g", "1").unwrap();
+        let id = ledger.id().await.unwrap();
+        let mut group = Scoring::accept(id, rules.get("r").unwrap(), folder, now);
+        group.status = Status::Staging;
+        group.grouping = Some(Box::new(Grouping::Group(Group::sealed([group.id.half(0)], None))));
+        let entry = group.accepted_entry("it was made".to_owned());
+        ledger.accept(&group, &[entry], &Announced::default()).await.unwrap();
+        let mut out = Vec::new();
+        let mut view = View::new(&mut out, false, WhichLedger::default(), now, Some(now - Duration::SECOND));
+        view.refresh(&ledger, now).await.unwrap();
+        let order = Order { verb: Verb::Cancel, by: "ann".to_owned(), reason: "a test".to_owned() };
+        app::order(&ledger, &group.id, &order, now + Duration::SECOND).await.unwrap();
+        for _ in 0..2 {
+            view.refresh(&ledger, now + Duration::SECOND).await.unwrap();
+        }
+        let told = String::from_utf8(out).unwrap();
+        let statuses: Vec<_> = told.lines().filter_map(|line| line.split_whitespace().nth(1)).collect();
+        assert_eq!(statuses, ["staging", "cancelled"], "{told}");
     }
 }

@@ -12,7 +12,9 @@ use super::findings::{Finding, Seen, findings};
 use super::limits::{LimitView, limits};
 use super::pending::pending;
 use super::sweeps::{SweepView, sweeps};
-use crate::ledger::{self, EndCounts, InFlight, Ledger, RecordedEvent, Runs, Unreadable, begin_of_hour, count_by_status};
+use crate::ledger::{
+    self, EndCounts, InFlight, Ledger, RecordedEvent, Runs, Unreadable, begin_of_hour, count_by_status,
+};
 
 /// Skipped or quarantined events that are counted; of more it is known that there are that many.
 const MAX_EVENTS: usize = 1_000;

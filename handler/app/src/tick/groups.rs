@@ -18,7 +18,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use futures::{StreamExt as _, stream};
-use lifecycle::group::{Group, Grouping, MemberEnd, MemberState, SharedFailure, SharedResult, Verified, staging_folder};
+use lifecycle::group::{
+    Group, Grouping, MemberEnd, MemberState, SharedFailure, SharedResult, Verified, staging_folder,
+};
 use lifecycle::id::RuleId;
 use lifecycle::{FailureCause, Observation, Rules, Scoring, ScoringId, Status};
 use time::{Duration, OffsetDateTime};
@@ -68,7 +70,8 @@ impl GroupsSeen {
                 let waiting = self.waiting.entry(row.rule.clone()).or_default();
                 if row.due <= now && row.on_hold.is_none() && waiting.len() < MAX_QUEUED_PER_RULE {
                     let (endpoint, deployment) = (row.endpoint.key().clone(), row.deployment.clone());
-                    let place = WaitingPlace { endpoint, deployment, folder: folder.clone() };
+                    let (folder, tried) = (folder.clone(), row.attempt > 0);
+                    let place = WaitingPlace { endpoint, deployment, folder, tried };
                     waiting.push(Waiting { id: row.id.clone(), place, bytes: *bytes, created: row.created });
                 }
                 row.status == Status::Queued && (groups || rule.is_none())

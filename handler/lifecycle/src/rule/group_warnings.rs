@@ -7,10 +7,15 @@ use super::warning::Warning;
 /// What looks wrong in how a rule groups, among all the rules.
 pub(super) fn of_rule(rule: &Rule, rules: &[&Rule]) -> Vec<Warning> {
     let Some(group) = &rule.group else { return Vec::new() };
-    [unverified_members(rule, group), watched_staging(rule, group, rules), short_life(rule, group)]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        unverified_members(rule, group),
+        watched_staging(rule, group, rules),
+        short_life(rule, group),
+        only_markers(rule, group),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 fn unverified_members(rule: &Rule, group: &GroupSettings) -> Option<Warning> {
@@ -49,6 +54,17 @@ fn short_life(rule: &Rule, group: &GroupSettings) -> Option<Warning> {
         ),
         cause: "the copies of a group may be removed while its job reads them, or before its halves do".to_owned(),
         remedy: format!("write {timeout} or more for `group.stagingLife`, or a shorter `jobTimeout`"),
+    })
+}
+
+/// The marker is not scored: a rule that takes what is named like it takes hardly anything else.
+fn only_markers(rule: &Rule, group: &GroupSettings) -> Option<Warning> {
+    let (marker, suffix) = (group.marker.as_ref()?.as_str(), rule.matches.suffix.as_str());
+    let name = suffix.rsplit('/').next().unwrap_or(suffix);
+    (name == marker).then(|| Warning {
+        seen: format!("rule `{}`: `match.suffix` is `{suffix}`, the name of the marker (`group.marker`)", rule.id),
+        cause: "the marker says that a folder is whole and is not scored, so that of its folder the rule scores nothing".to_owned(),
+        remedy: "write the suffix of the files that are to be scored, such as .csv, or leave it out; the marker is looked for all the same".to_owned(),
     })
 }
 
@@ -97,6 +113,21 @@ mod tests {
         ] {
             assert_eq!(told(&into("copies"), "PT1H", &[own, other]), Vec::<String>::new(), "{other:?}");
         }
+    }
+
+    #[test]
+    fn a_rule_that_takes_markers_alone_is_warned_of() {
+        let said = |suffix: &str| {
+            let rule = json!({"id": "r", "match": {"container": "claims", "suffix": suffix}, "group": {"by": "marker"},
+                "endpoint": {"uri": "https://e.example/jobs"}});
+            let rules = Rules::read(&json!({"rules": [rule]}).to_string()).expect("good rules");
+            rules.warnings().iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        for suffix in ["_SUCCESS", "/_SUCCESS"] {
+            let said = said(suffix);
+            assert!(said.len() == 1 && said[0].contains("the name of the marker"), "{said:?}");
+        }
+        assert_eq!((said(".csv"), said("")), (Vec::new(), Vec::new()));
     }
 
     #[test]

@@ -68,4 +68,6 @@ pub(super) struct WaitingPlace {
     pub(super) deployment: Option<DeploymentName>,
     /// URL of a folder, or of an account.
     pub(super) folder: String,
+    /// They were tried before. One of them may fail again, and takes no new files into a group whose halves are tried.
+    pub(super) tried: bool,
 }
