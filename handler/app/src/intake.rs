@@ -1,35 +1,36 @@
 //! Takes deliveries of events in: read, accept each scoring, keep what is skipped or cannot be read, then submit.
 
+mod delivery;
+mod former_names;
+
 use std::sync::Arc;
 
 use futures::{StreamExt as _, stream};
 use lifecycle::digest::digest;
 use lifecycle::intake::{self, Classification, QuarantinedEvent, SkippedEvent};
 use lifecycle::own_output::NEVER_TRIGGER;
-use lifecycle::pending::{Cause, Former, Judgement, MAX_REASON};
+use lifecycle::pending::{Cause, Judgement, MAX_REASON};
 use lifecycle::renamed::NameChange;
-use lifecycle::rule::{Overwrites, Renames};
+use lifecycle::rule::Overwrites;
 use lifecycle::text::one_line;
 use lifecycle::{
     BlobSnapshot, BlobVersion, LedgerId, Payload, PendingUpload, Rule, Rules, Scoring, StorageHosts, UnversionedBlob,
 };
-use serde::Serialize;
 use serde_json::value::RawValue;
 use time::OffsetDateTime;
 
+pub use self::delivery::{Accepted, AcceptedScoring, Delivery, Submissions};
 use crate::clock::LedgerClock;
 use crate::driver::{Driver, Intent, ShownBy, TakenIn, too_many};
 use crate::error::{Error, during, error_chain};
 use crate::ledger::rows::MAX_EVENT;
-use crate::ledger::{Announced, FormerName, Ledger, Pending, Unannounced};
+use crate::ledger::{Announced, Ledger, Pending, Unannounced};
 use crate::measures;
 use crate::own_outputs;
 use crate::ports::{Blobs, Inconclusive, with_index_tags};
 
 /// Scorings of one delivery, or intents of one invocation, that are worked on at one time.
 const MAX_CONCURRENT_SCORINGS: usize = 16;
-/// Moves of one blob in a row after which nobody saw it that are followed back.
-const MAX_UNSEEN_MOVES: usize = 8;
 
 /// Takes deliveries in. Cheap to clone.
 #[derive(Clone)]
@@ -42,22 +43,6 @@ pub struct Intake {
     driver: Driver,
 }
 
-/// What became of a delivery.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Accepted {
-    /// Scorings that are new in the ledger.
-    pub accepted: Vec<AcceptedScoring>,
-    /// Events that were in the ledger already.
-    pub duplicates: usize,
-    /// Uploads and renamed folders that wait for a look at the storage.
-    pub pending: usize,
-    /// Events that no rule wants.
-    pub skipped: usize,
-    /// Events that could not be read and are kept for people to look at.
-    pub quarantined: usize,
-}
-
 /// Who keeps an event that the ledger cannot keep whole.
 #[derive(Debug, Clone, Copy)]
 enum KeptBy<'a> {
@@ -65,73 +50,6 @@ enum KeptBy<'a> {
     Sender,
     /// The dead letter of this name, which nobody deletes.
     DeadLetter(&'a str),
-}
-
-/// A new scoring.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct AcceptedScoring {
-    /// Its id.
-    pub id: String,
-    /// Its rule.
-    pub rule: String,
-}
-
-/// A delivery that is in the ledger, durably. What of it may be sent at once is sent by [`Delivery::submit`]; if nobody
-/// awaits that, the reconcile runs do it later.
-#[must_use = "what is on record to be sent waits for the end of its lease unless `submit` is awaited"]
-pub struct Delivery {
-    /// What became of its events.
-    pub accepted: Accepted,
-    submissions: Submissions,
-}
-
-impl Delivery {
-    /// Sends what found a free slot, and records the answers. Has no error: what is not finished here, the tick finishes.
-    pub async fn submit(self) {
-        self.submissions.send().await;
-    }
-
-    /// The two apart, for those who answer in between, or not at all.
-    pub fn into_parts(self) -> (Accepted, Submissions) {
-        (self.accepted, self.submissions)
-    }
-}
-
-/// What of a delivery is on record to be sent.
-#[must_use = "what is on record to be sent waits for the end of its lease unless `send` is awaited"]
-pub struct Submissions {
-    driver: Driver,
-    intents: Vec<Intent>,
-}
-
-impl Submissions {
-    pub(crate) fn of(driver: &Driver, intents: Vec<Intent>) -> Self {
-        Self { driver: driver.clone(), intents }
-    }
-
-    /// How many scorings found a free slot.
-    pub fn len(&self) -> usize {
-        self.intents.len()
-    }
-
-    /// No scoring found a free slot.
-    pub fn is_empty(&self) -> bool {
-        self.intents.is_empty()
-    }
-
-    /// Sends them, and records the answers. Has no error: what is not finished here, the tick finishes.
-    pub async fn send(self) {
-        let Self { driver, mut intents } = self;
-        if intents.len() <= 1 {
-            if let Some(intent) = intents.pop() {
-                Box::pin(driver.carry_out(intent)).await;
-            }
-            return;
-        }
-        let each =
-            stream::iter(intents).for_each_concurrent(MAX_CONCURRENT_SCORINGS, |intent| driver.carry_out(intent));
-        each.await;
-    }
 }
 
 impl Intake {
@@ -216,7 +134,7 @@ impl Intake {
             }
         }
         let Outcome { accepted, intents, failure } = all;
-        let submissions = Submissions { driver: self.driver.clone(), intents };
+        let submissions = Submissions::of(&self.driver, intents);
         match failure {
             None => Ok(Delivery { accepted, submissions }),
             Some(error) => {
@@ -456,102 +374,6 @@ impl Intake {
     /// The same, under other rules.
     pub(crate) fn under(&self, rules: &Arc<Rules>) -> Self {
         Self { rules: Arc::clone(rules), ..self.clone() }
-    }
-
-    /// What is known of an upload's version under the names that it had before, if it counts, and which of these it is.
-    async fn former(
-        &self,
-        upload: &PendingUpload,
-        rule: &Rule,
-        seen: &BlobSnapshot,
-    ) -> Result<Option<(Former, BlobVersion)>, Error> {
-        let reading = || during("reading what a blob was before it was renamed");
-        let (mut names, mut asked) = (Vec::new(), Vec::new());
-        // A sweep has no event that tells of names: what is noted of this one counts.
-        if matches!(upload.cause, Cause::Found { .. })
-            && let Ok(found) = upload.blob.version(&seen.etag)
-        {
-            names.extend(self.ledger.first_name(&found).await.map_err(reading())?);
-            asked.push(found);
-        }
-        for before in upload.former_versions(seen) {
-            let first = self.ledger.first_name(&before).await.map_err(reading())?;
-            names.push(first.unwrap_or(before));
-        }
-        let sure = names.len() == 1;
-        let mut former = self.known_among(&names, rule, &upload.blob.path, sure, |_| true).await?;
-        // Moved before anybody looked, or by a name that no rule wants.
-        asked.extend(names.iter().cloned());
-        let mut moves = 0;
-        while former.is_none() && !asked.is_empty() && moves < MAX_UNSEEN_MOVES {
-            let mut earlier = Vec::new();
-            for blob in std::mem::take(&mut asked) {
-                for FormerName { url, until } in self.ledger.former_names(&blob.into()).await.map_err(reading())? {
-                    if let Ok(before) = BlobVersion::read(&url, &seen.etag)
-                        && !names.contains(&before)
-                    {
-                        // Nobody saw the version that was moved: it may be another one that has been written there since.
-                        let is_it = seen.modified.zip(until).is_some_and(|(modified, until)| modified <= until);
-                        names.push(before.clone());
-                        asked.push(before.clone());
-                        let first = self.ledger.first_name(&before).await.map_err(reading())?;
-                        earlier.push((first.unwrap_or(before), is_it));
-                    }
-                }
-            }
-            let versions: Vec<BlobVersion> = earlier.iter().map(|(before, _)| before.clone()).collect();
-            let is_it = |before: &BlobVersion| earlier.iter().any(|(other, is_it)| other == before && *is_it);
-            former = self.known_among(&versions, rule, &upload.blob.path, false, is_it).await?;
-            moves += 1;
-        }
-        Ok(former)
-    }
-
-    /// What is known of a version under one of the names that it had, or may have had if that is not `sure`, if it counts; an output is
-    /// known by its name alone, and counts if the version `is` what had that name.
-    async fn known_among(
-        &self,
-        names: &[BlobVersion],
-        rule: &Rule,
-        now_at: &str,
-        sure: bool,
-        is: impl Fn(&BlobVersion) -> bool,
-    ) -> Result<Option<(Former, BlobVersion)>, Error> {
-        for before in names {
-            let known = self.known_as(before, rule, sure).await?.filter(Former::counts);
-            if let Some(known) = known.filter(|known| matches!(known, Former::Scoring { .. }) || is(before)) {
-                return Ok(Some((known, before.clone())));
-            }
-        }
-        for before in names.iter().filter(|before| is(before)) {
-            let of = own_outputs::forgotten(&self.ledger, &self.rules, before, now_at).await;
-            if let Some(of) = of.map_err(during("asking whether a blob was an output"))? {
-                return Ok(Some((Former::LikeOutput { of }, before.clone())));
-            }
-        }
-        Ok(None)
-    }
-
-    /// What the ledger knows of a version under a name that it had, or may have had if that is not `sure`.
-    async fn known_as(&self, before: &BlobVersion, rule: &Rule, sure: bool) -> Result<Option<Former>, Error> {
-        let owner =
-            own_outputs::owner_of(&self.ledger, before, self.driver.may_have_published(self.clock.now()).await).await;
-        if let Some(owner) = owner.map_err(during("asking whose output a blob is"))? {
-            return Ok(Some(Former::Output { of: owner.id }));
-        }
-        if rule.renames == Renames::Score {
-            return Ok(None);
-        }
-        let ledger = self.ledger.id().await.map_err(during("reading the ledger's id"))?;
-        let id = rule.scoring_id(ledger, before);
-        let known = self.driver.standing(id).await.map_err(during("reading a scoring of a blob's former name"))?;
-        // What has taken its place may have another content. And where overwrites are ignored a path has one id for all versions: of two
-        // names one may be another blob's.
-        let is_it = |scoring: &Scoring| {
-            let by_id = sure && rule.overwrites == Overwrites::Ignore;
-            by_id || scoring.blob.etag == before.etag || scoring.aliases.contains(&before.etag)
-        };
-        Ok(known.filter(is_it).map(|scoring| Former::Scoring { id: scoring.id, status: scoring.status }))
     }
 
     /// Carries out what was judged of an upload; `event` told of it. What is to be looked at again comes back, for the caller to
