@@ -76,6 +76,27 @@ async fn halves_that_fail_alone_or_by_different_causes_are_not_counted_on_the_de
 }
 
 #[tokio::test]
+async fn halves_that_fail_for_want_of_a_right_are_not_counted_on_the_deployment() {
+    let mut rules: Value = serde_json::from_str(&by_time(4)).unwrap();
+    rules["rules"][0]["maxAttempts"] = json!(1);
+    let world = World::with_rules(&rules.to_string());
+    let app = world.app();
+    uploads(&world, &app, 8).await;
+    tick(&world, &app, Duration::minutes(2)).await;
+    world.fail_jobs("ValueError: columns are missing");
+    for _ in 0..3 {
+        tick(&world, &app, Duration::minutes(2)).await;
+    }
+    assert_eq!(world.jobs().len(), 2 + 4);
+    world.fail_jobs("StreamAccessException was caused by AuthenticationException");
+    for _ in 0..3 {
+        tick(&world, &app, Duration::minutes(2)).await;
+    }
+    assert_eq!(world.statuses(&app).await, [(Status::Failed, 8)].into());
+    assert!(nothing_is_counted(&app).await, "it is the rule's, and is counted there");
+}
+
+#[tokio::test]
 async fn a_breaker_that_is_off_counts_no_halves_and_each_file_fails_by_itself() {
     let mut rules: Value = serde_json::from_str(&by_time(4)).unwrap();
     rules["endpoints"] = json!([{"uri": "https://heart.example/jobs", "breaker": {"failures": 0}}]);

@@ -294,7 +294,7 @@ impl Groups {
     /// A half of one file says so only of a group that is no half itself, all of whose files fail then. Further down they may be two bad
     /// files that came one after the other.
     async fn count_halves(&self, half: &Scoring, whole: &ScoringId) -> Result<(), Error> {
-        if half.job.is_none() || half.failure.is_none_or(FailureCause::is_of_rule) {
+        if half.failure.is_none_or(FailureCause::is_of_rule) {
             return Ok(());
         }
         let mut several = true;
