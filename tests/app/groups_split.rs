@@ -43,7 +43,7 @@ async fn of_a_failed_group_with_one_copy_one_half_is_made_and_the_other_file_goe
 }
 
 #[tokio::test]
-async fn halves_that_fail_alone_or_by_different_causes_are_not_counted_on_the_deployment() {
+async fn halves_that_fail_alone_or_for_different_sakes_are_not_counted() {
     let world = World::with_rules(&by_time(4));
     let app = world.app();
     let ids = uploads(&world, &app, 8).await;
@@ -63,7 +63,7 @@ async fn halves_that_fail_alone_or_by_different_causes_are_not_counted_on_the_de
     };
     later().await;
     assert_eq!(world.jobs().len(), 2 + 4);
-    for (half, error, jobs) in [(0, "ValueError: columns are missing", 6 + 4), (1, "exit code 42", 10 + 4)] {
+    for (half, error, jobs) in [(0, "ValueError: columns are missing", 6 + 4), (1, "BlobNotFound", 10 + 4)] {
         for whole in &wholes {
             let half = app.ledger().get(&whole.id.half(half)).await.unwrap().unwrap().0;
             assert_eq!(half.status, Status::Running);
@@ -76,24 +76,63 @@ async fn halves_that_fail_alone_or_by_different_causes_are_not_counted_on_the_de
 }
 
 #[tokio::test]
-async fn halves_that_fail_for_want_of_a_right_are_not_counted_on_the_deployment() {
-    let mut rules: Value = serde_json::from_str(&by_time(4)).unwrap();
-    rules["rules"][0]["maxAttempts"] = json!(1);
-    let world = World::with_rules(&rules.to_string());
+async fn halves_that_do_not_find_their_input_pause_the_rule_and_not_the_deployment() {
+    let world = World::with_rules(&by_time(8));
     let app = world.app();
-    uploads(&world, &app, 8).await;
-    tick(&world, &app, Duration::minutes(2)).await;
-    world.fail_jobs("ValueError: columns are missing");
-    for _ in 0..3 {
+    uploads(&world, &app, 16).await;
+    for error in ["ValueError: columns are missing", "StreamAccessException was caused by NotFoundException"] {
         tick(&world, &app, Duration::minutes(2)).await;
+        world.fail_jobs(error);
     }
-    assert_eq!(world.jobs().len(), 2 + 4);
-    world.fail_jobs("StreamAccessException was caused by AuthenticationException");
     for _ in 0..3 {
-        tick(&world, &app, Duration::minutes(2)).await;
+        tick(&world, &app, Duration::minutes(1)).await;
     }
-    assert_eq!(world.statuses(&app).await, [(Status::Failed, 8)].into());
-    assert!(nothing_is_counted(&app).await, "it is the rule's, and is counted there");
+    let controls = app.ledger().controls().await.unwrap();
+    let [pause] = &controls.pauses.values().collect::<Vec<_>>()[..] else { panic!("{:?}", controls.pauses) };
+    assert!(pause.open_until.is_some(), "both halves of two groups did not find their input");
+    assert!(nothing_is_counted(&app).await, "that is no fault of the deployment");
+    assert_eq!(world.jobs().len(), 2 + 4, "nothing is split while the rule is paused");
+    let report = app::reports::status(app.ledger(), world.now(), None).await.unwrap();
+    let waits: Vec<_> =
+        report.findings.iter().filter(|finding| finding.kind == app::reports::FindingKind::BreakerOpen).collect();
+    let [waits] = waits[..] else { panic!("{:?}", report.findings) };
+    assert_eq!(waits.count, 16, "the members of groups that are not split wait for it too: {waits}");
+}
+
+/// Whatever a job says, it may be of one of its files: a script quotes what it has read.
+#[tokio::test]
+async fn no_file_fails_by_an_error_that_another_file_has_whatever_that_reads_like() {
+    for error in [
+        "ValueError: could not convert string to float: 'AuthorizationFailed'",
+        "ResourceNotFoundError: The specified blob does not exist. ErrorCode:BlobNotFound",
+        "TimeoutError: timed out",
+        "exit code 42",
+    ] {
+        let world = World::with_rules(&by_time(4));
+        let app = world.app();
+        let ids = uploads(&world, &app, 4).await;
+        world.fail_whatever_reads_by(&url(1), error);
+        until_final(&world, &app, 120).await;
+        assert_eq!(world.statuses(&app).await, [(Status::Scored, 3), (Status::Failed, 1)].into(), "{error}");
+        assert_eq!(world.get(&app, &ids[1]).await.status, Status::Failed, "{error}");
+    }
+}
+
+#[tokio::test]
+async fn files_without_predictions_whose_half_names_nobody_are_scored_alone() {
+    let world = World::with_rules(&by_time(4));
+    let app = world.app();
+    let ids = uploads(&world, &app, 4).await;
+    let mut in_order = ids.clone();
+    in_order.sort();
+    let url_of = async |id: &str| world.get(&app, id).await.blob.url;
+    world.fail_whatever_reads(&url_of(&in_order[0]).await);
+    for id in &in_order[2..] {
+        world.name_no_file(&url_of(id).await);
+    }
+    until_final(&world, &app, 60).await;
+    assert_eq!(world.statuses(&app).await, [(Status::Scored, 3), (Status::Failed, 1)].into());
+    assert!(why_alone(&world, &app, &in_order[2]).await.contains("does not name it"));
 }
 
 #[tokio::test]

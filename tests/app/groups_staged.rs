@@ -114,6 +114,25 @@ async fn a_file_that_is_cancelled_before_its_copy_is_not_copied_and_no_job_reads
 }
 
 #[tokio::test]
+async fn a_file_whose_copy_is_never_answered_goes_alone_after_half_an_hour() {
+    let world = World::with_rules(&by_time(100));
+    let app = world.app();
+    let ids = uploads(&world, &app, 2).await;
+    let first = usize::from(ids[0] > ids[1]);
+    world.next_publish_faults((0..100).map(|n| if n == 1 { Fault::Pass } else { Fault::LostRequest }));
+    tick(&world, &app, Duration::minutes(6)).await;
+    for _ in 0..2 {
+        tick(&world, &app, Duration::minutes(12)).await;
+        assert_eq!(group_of(&world, &app, &ids[first]).await.status, Status::Staging, "it may pass");
+    }
+    tick(&world, &app, Duration::minutes(12)).await;
+    tick(&world, &app, Duration::minutes(1)).await;
+    let alone = super::groups_changing::why_alone(&world, &app, &ids[first]).await;
+    assert!(alone.contains("the storage does not copy it"), "{alone}");
+    assert_eq!(world.jobs().len(), 2, "the other one need not wait any longer");
+}
+
+#[tokio::test]
 async fn what_others_write_while_a_file_is_copied_is_not_taken_for_its_copy() {
     let world = World::with_rules(&by_time(100));
     let app = world.app();

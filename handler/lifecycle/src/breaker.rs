@@ -245,6 +245,8 @@ pub enum BreakerEvent {
     BothHalvesFailed {
         /// The group.
         group: ScoringId,
+        /// Why the half failed that was looked at last.
+        cause: FailureCause,
         /// What the failures told.
         error: String,
     },
@@ -363,10 +365,10 @@ impl Breaker {
                     }
                 }
             }
-            BreakerEvent::BothHalvesFailed { group, error } => {
+            BreakerEvent::BothHalvesFailed { group, cause, error } => {
                 next.error = Some(error.chars().take(MAX_ERROR_CHARS).collect());
                 next.failed = Some(now);
-                next.both_halves_failed(group, settings, now);
+                next.both_halves_failed(group, *cause, settings, now);
             }
             BreakerEvent::Closed => next = Self::default(),
             BreakerEvent::ProbeRequested(id) => {
@@ -427,9 +429,15 @@ impl Breaker {
     }
 
     /// A group whose halves both failed is a source of its own, told apart from others by that.
-    fn both_halves_failed(&mut self, group: &ScoringId, settings: &BreakerSettings, now: OffsetDateTime) {
+    fn both_halves_failed(
+        &mut self,
+        group: &ScoringId,
+        cause: FailureCause,
+        settings: &BreakerSettings,
+        now: OffsetDateTime,
+    ) {
         let source = Source(format!("{HALVES}{}", &group.as_str()[..8 - HALVES.len()]));
-        self.remember(Outcome { id: group.clone(), source, failed: Some(FailureCause::UserCode) });
+        self.remember(Outcome { id: group.clone(), source, failed: Some(cause) });
         let groups = self.run().filter(|(outcome, _)| outcome.source.0.starts_with(HALVES)).count();
         if self.open_until.is_none() && groups >= SUSPECT_GROUPS {
             (self.open_until, self.probe) = (Some(now + settings.pause.0), None);
@@ -465,9 +473,9 @@ pub struct Verdicts {
 pub fn verdicts(event: Event, next: &Scoring) -> Option<Verdicts> {
     let both = |verdict: Verdict| Some(Verdicts { deployment: verdict.clone(), rule: verdict });
     match event {
-        // One of its files may have failed it; each half tells more. What reads like the platform's is counted as of any other scoring:
-        // attempts in vain are what a breaker saves.
-        Event::LastAttemptFailed if next.splits() && next.failure != Some(FailureCause::Platform) => {
+        // One of its files may have failed it; each half tells more. What was repeated before is counted as of any other scoring: attempts
+        // in vain are what a breaker saves.
+        Event::LastAttemptFailed if next.failure.is_some_and(|cause| next.splits_at_once(cause)) => {
             both(Verdict::Nothing)
         }
         // What an operator ordered to be published was good long ago.

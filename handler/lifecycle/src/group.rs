@@ -292,6 +292,8 @@ pub struct SharedFailure {
     pub cause: FailureCause,
     /// The job that failed.
     pub job: Option<Job>,
+    /// Azure ML's word for it.
+    pub job_status: Option<String>,
     /// The group's attempt.
     pub attempt: u32,
 }
@@ -316,6 +318,8 @@ pub struct SharedResult {
     pub submission: Option<Submission>,
     /// The job.
     pub job: Option<Job>,
+    /// Azure ML's word for it.
+    pub job_status: Option<String>,
     /// When the group's attempt was intended.
     pub submitted: Option<OffsetDateTime>,
     /// The group's attempt.

@@ -61,23 +61,21 @@ impl Scoring {
         self.waits_for_group() && rule.is_none_or(|rule| rule.group.is_some())
     }
 
-    /// It failed as a group of several, and its halves are tried. One file may have failed the job; so may the platform have, which is
-    /// believed for as long as an attempt is left: an error of memory or of time reads the same whether the node or one file has too
-    /// little of it. Without a job nothing was read, and no half would tell more.
+    /// It failed as a group of several, and its halves are tried: one of its files may have failed the job. So may the platform have,
+    /// or a right that is missing, which is believed for as long as an attempt is left: an error of memory reads the same whether the
+    /// node or one file has too little of it, and a file may hold the words of any error. Without a job nothing was read, and no half
+    /// would tell more.
     pub fn splits(&self) -> bool {
-        let by_a_file = || {
-            self.failure.is_some_and(|cause| {
-                self.splits_at_once(cause)
-                    || (cause == FailureCause::Platform && self.has_several() && self.job.is_some())
-            })
+        let at_last = |cause| {
+            matches!(cause, FailureCause::Platform | FailureCause::Access) && self.has_several() && self.job.is_some()
         };
-        self.status == Status::Failed && by_a_file()
+        self.status == Status::Failed && self.failure.is_some_and(|cause| self.splits_at_once(cause) || at_last(cause))
     }
 
-    /// Its halves are tried after one failed job, as to repeat the whole before would only cost: a right's or the request's failure is no
-    /// file's, and the platform's may pass.
+    /// Its halves are tried after one failed job, as to repeat the whole before would only cost: the code's or the data's failure comes
+    /// again, and what nobody recognises is tried again in the halves. What is the platform's, or a right's, may pass.
     pub(crate) fn splits_at_once(&self, cause: FailureCause) -> bool {
-        matches!(cause, FailureCause::UserCode | FailureCause::Unknown) && self.has_several()
+        matches!(cause, FailureCause::UserCode | FailureCause::Input | FailureCause::Unknown) && self.has_several()
     }
 
     /// Sealed with several, though one alone was copied in time: the copy of one that left may have come late, and have failed the job.

@@ -138,7 +138,9 @@ impl<W: Write> View<W> {
         // Here the terminal is written to directly, so that nothing else stands between it and a name or a service's text.
         let detail = self.which.named_in(detail);
         let detail = redacted(&detail);
-        writeln!(self.out, "{clear}{}  {status:10}  {}  {}", &at[11..], visible(what), visible(&detail))?;
+        // A name may hold one as well, as of a file that was saved with its SAS.
+        let what = redacted(what);
+        writeln!(self.out, "{clear}{}  {status:10}  {}  {}", &at[11..], visible(&what), visible(&detail))?;
         write!(self.out, "{again}")?;
         self.out.flush()
     }

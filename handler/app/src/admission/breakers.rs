@@ -13,7 +13,7 @@ use lifecycle::breaker::{
     Breaker, BreakerDecision, BreakerEvent, BreakerSubject, RanOn, Source, Verdict, Verdicts, verdicts,
 };
 use lifecycle::id::DeploymentName;
-use lifecycle::{BreakerSettings, Event, Rules, Scoring, ScoringId};
+use lifecycle::{BreakerSettings, Event, FailureCause, Rules, Scoring, ScoringId};
 use time::{Duration, OffsetDateTime};
 
 use super::controls::KnownControls;
@@ -34,7 +34,7 @@ pub(crate) struct Breakers {
     controls: Arc<KnownControls>,
     /// One change of a breaker at a time: those of this process need not race each other.
     changing: tokio::sync::Mutex<()>,
-    /// Deployments whose breaker waits for a probe, each with when a failed group was split for want of one.
+    /// Deployments and rules whose breaker waits for a probe, each with when a failed group was split for want of one.
     split_to_probe: Mutex<BTreeMap<String, OffsetDateTime>>,
 }
 
@@ -189,13 +189,15 @@ impl Breakers {
         Source::of(scoring, rule)
     }
 
-    /// Both halves of a group failed in the same way: it counts as one failure more of the deployment, and of two such groups that opens
-    /// its breaker.
+    /// Both halves of a group failed: it counts as one failure more of the deployment, or of the rule if that is at fault, and of two such
+    /// groups that opens the breaker.
     pub(crate) async fn both_halves_failed(&self, half: &Scoring, whole: &ScoringId, now: OffsetDateTime) {
-        let subject = BreakerSubject::deployment_of(half);
+        let cause = half.failure.unwrap_or(FailureCause::Unknown);
+        let subject =
+            if cause.is_of_rule() { BreakerSubject::rule_of(half) } else { BreakerSubject::deployment_of(half) };
         let settings = self.rules.breaker(&half.endpoint);
         let error = half.error.clone().unwrap_or_default();
-        let event = BreakerEvent::BothHalvesFailed { group: whole.clone(), error };
+        let event = BreakerEvent::BothHalvesFailed { group: whole.clone(), cause, error };
         if !settings.is_on() {
             return;
         }
@@ -204,25 +206,26 @@ impl Breakers {
         }
     }
 
-    /// Why a failed group is not split now: its deployment is suspect, and each half would fail as well.
+    /// Why a failed group is not split now: its deployment, or its rule, is suspect, and each half would fail as well.
     pub(crate) async fn forbids_split(&self, group: &Scoring, now: OffsetDateTime) -> Option<String> {
         let controls = self.controls.recent(now).await.ok()?;
         let settings = self.rules.breaker(&group.endpoint);
-        let subject = BreakerSubject::deployment_of(group);
-        let breaker = controls.breaker(&subject);
-        match breaker.check(&group.id, &settings, now) {
-            BreakerDecision::Allow => None,
-            BreakerDecision::Wait(reason) => Some(reason),
-            BreakerDecision::Probe => {
-                let mut splits = self.split_to_probe.lock().unwrap_or_else(PoisonError::into_inner);
-                let deployment = name_of(&subject);
-                if splits.get(&deployment).is_some_and(|last| now - *last < SPLIT_TO_PROBE) {
-                    return Some(format!("{}; the halves of another group may probe it", breaker.reason()));
-                }
-                splits.insert(deployment, now);
-                None
+        let mut probed = Vec::new();
+        for subject in [BreakerSubject::rule_of(group), BreakerSubject::deployment_of(group)] {
+            let breaker = controls.breaker(&subject);
+            match breaker.check(&group.id, &settings, now) {
+                BreakerDecision::Allow => {}
+                BreakerDecision::Wait(reason) => return Some(reason),
+                BreakerDecision::Probe => probed.push((name_of(&subject), breaker.reason())),
             }
         }
+        let mut splits = self.split_to_probe.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_split_for = |name: &String| splits.get(name).is_some_and(|last| now - *last < SPLIT_TO_PROBE);
+        if let Some((_, reason)) = probed.iter().find(|(name, _)| is_split_for(name)) {
+            return Some(format!("{reason}; the halves of another group may probe it"));
+        }
+        splits.extend(probed.into_iter().map(|(name, _)| (name, now)));
+        None
     }
 
     /// Frees the place of a probe that will not say a word.

@@ -27,6 +27,8 @@ const MAX_CONCURRENT_COPIES: usize = 8;
 /// For so long a source that the storage may not read is taken for a right that is not in force yet. After that, or beside others
 /// that were copied, it is the blob that cannot be copied.
 const ROLE_IN_FORCE: Duration = Duration::minutes(30);
+/// For so long those that are copied wait for one whose copy is not answered, or answered with what may pass.
+const PATIENCE: Duration = Duration::minutes(30);
 /// What the marks of copies name in place of an output.
 const STAGED: &str = "staged";
 
@@ -61,7 +63,9 @@ enum Copied {
     Refused(String),
     /// The storage may not read this one, which may be a right that is not in force yet: why.
     NotReadable(String),
-    /// It is to be tried again: why.
+    /// Nobody knows whether it is copied, or it may be copied later: why.
+    Unanswered(String),
+    /// It is to be tried again, as nothing of the group can be copied now: why.
     Later(String),
 }
 
@@ -105,7 +109,7 @@ impl Driver {
             .map(|at| async move { (at, self.copy_member(services, scoring, sealed[at], of_whole, mark).await) })
             .buffer_unordered(MAX_CONCURRENT_COPIES);
         let (mut members, mut refused, mut problem) = (Vec::new(), Vec::new(), None);
-        let (mut copied_now, mut not_readable) = (Vec::new(), Vec::new());
+        let (mut copied_now, mut not_readable, mut unanswered) = (Vec::new(), Vec::new(), Vec::new());
         members.extend(there.keys().map(|id| (id.clone(), MemberState::Staged)));
         while let Some((at, copied)) = copies.next().await {
             match copied {
@@ -116,6 +120,7 @@ impl Driver {
                 Copied::Member(state) => members.push((sealed[at].clone(), state)),
                 Copied::Refused(why) => refused.push((sealed[at].clone(), why)),
                 Copied::NotReadable(why) => not_readable.push((sealed[at].clone(), why)),
+                Copied::Unanswered(why) => unanswered.push((sealed[at].clone(), why)),
                 Copied::Later(why) => problem = Some(why),
             }
         }
@@ -124,7 +129,11 @@ impl Driver {
         if has_right {
             refused.append(&mut not_readable);
         }
-        problem = not_readable.into_iter().map(|(_, why)| why).next_back().or(problem);
+        // A copy that comes late is not the group's any more: whoever splits it, or lists its copies, knows that.
+        if any_copied && now - scoring.created > PATIENCE {
+            refused.append(&mut unanswered);
+        }
+        problem = not_readable.into_iter().chain(unanswered).map(|(_, why)| why).next_back().or(problem);
         for (id, why) in &refused {
             tracing::warn!(scoring = %id, group = %scoring.id, reason = why, "scoring {id} leaves group {}: {why}", scoring.id);
             members.push((id.clone(), MemberState::NotCopied));
@@ -175,7 +184,7 @@ impl Driver {
             None => match services.source_of(&member).await {
                 Ok(Some(source)) => source,
                 Ok(None) => return Copied::Member(MemberState::Changed),
-                Err(inconclusive) => return Copied::Later(error_chain(&inconclusive)),
+                Err(inconclusive) => return Copied::Unanswered(error_chain(&inconclusive)),
             },
         };
         let to = BlobPlace::of_url(copy_url(&group.blob.url, &staged_name(id, &member.blob.path)));
@@ -186,8 +195,8 @@ impl Driver {
                 Ok(Some(there)) if there.mark.as_ref().is_some_and(|by| by.scoring == group.id) => {
                     Copied::Staged(Box::new(member))
                 }
-                Ok(_) => Copied::Later(format!("something else lies at {}; remove it", to.uri)),
-                Err(inconclusive) => Copied::Later(error_chain(&inconclusive)),
+                Ok(_) => Copied::Unanswered(format!("something else lies at {}; remove it", to.uri)),
+                Err(inconclusive) => Copied::Unanswered(error_chain(&inconclusive)),
             },
             Ok(Answered { value: Published::SourceChanged, .. }) => Copied::Member(MemberState::Changed),
             Ok(Answered { value: Published::Refused(Refusal { kind, text }), .. }) => match kind {
@@ -198,7 +207,7 @@ impl Driver {
                 | RefusalKind::CannotReplace
                 | RefusalKind::Other => Copied::Refused(text),
             },
-            Err(inconclusive) => Copied::Later(error_chain(&inconclusive)),
+            Err(inconclusive) => Copied::Unanswered(error_chain(&inconclusive)),
         }
     }
 

@@ -288,22 +288,20 @@ impl Groups {
         Ok(made)
     }
 
-    /// Tells the breaker of the deployment once both halves of a group have failed in the same way: two such groups make the deployment
+    /// Tells the breaker of the deployment, or of the rule, once both halves of a group have failed for its sake: two such groups make it
     /// suspect, and no file.
     ///
     /// A half of one file says so only of a group that is no half itself, all of whose files fail then. Further down they may be two bad
     /// files that came one after the other.
     async fn count_halves(&self, half: &Scoring, whole: &ScoringId) -> Result<(), Error> {
-        if half.failure.is_none_or(FailureCause::is_of_rule) {
-            return Ok(());
-        }
+        let of_rule = |scoring: &Scoring| scoring.failure.map(FailureCause::is_of_rule);
         let mut several = true;
         for half_of_whole in [whole.half(0), whole.half(1)] {
             let Some((other, _)) = self.ledger.get(&half_of_whole).await.map_err(during("reading half a group"))?
             else {
                 return Ok(());
             };
-            if other.status != Status::Failed || other.failure != half.failure {
+            if other.status != Status::Failed || of_rule(&other) != of_rule(half) {
                 return Ok(());
             }
             several &= other.group().is_some_and(|group| group.members.len() > 1);
@@ -481,6 +479,7 @@ fn end_of(scoring: &Scoring, group: &Group, member: &ScoringId) -> MemberEnd {
             },
             submission: scoring.submission.clone(),
             job: scoring.job.clone(),
+            job_status: scoring.job_status.clone(),
             submitted: scoring.submitted,
             attempt: scoring.attempt,
             output_bytes: scoring.output_bytes,
@@ -490,6 +489,7 @@ fn end_of(scoring: &Scoring, group: &Group, member: &ScoringId) -> MemberEnd {
             error: error(),
             cause: scoring.failure.unwrap_or(FailureCause::Unknown),
             job: scoring.job.clone(),
+            job_status: scoring.job_status.clone(),
             attempt: scoring.attempt,
         })),
     }

@@ -410,7 +410,7 @@ fn what_counts_on_whom_is_decided_by_the_cause() {
 /// Both halves of a group failed; each group is a source of its own.
 fn halves_of(group: u32) -> BreakerEvent {
     let group = ScoringId::read(&format!("{group:07x}{:025}", 0)).expect("32 hex digits");
-    BreakerEvent::BothHalvesFailed { group, error: "ValueError".to_owned() }
+    BreakerEvent::BothHalvesFailed { group, cause: FailureCause::UserCode, error: "ValueError".to_owned() }
 }
 
 #[test]

@@ -73,11 +73,12 @@ impl DecideContext<'_> {
                 })
             }
             MemberEnd::Failed(shared) => {
-                let SharedFailure { error, cause, job, attempt } = &**shared;
+                let SharedFailure { error, cause, job, job_status, attempt } = &**shared;
                 let reason = format!("group {group} failed: {error}");
                 self.transition(Event::MemberFailed, reason, Effect::None, |next| {
                     next.attempt = next.attempt.max(*attempt);
                     next.job.clone_from(job);
+                    next.job_status.clone_from(job_status);
                     next.error = Some(error.clone());
                     next.failure = Some(*cause);
                 })
@@ -183,7 +184,8 @@ impl DecideContext<'_> {
             return self.verify(output, &[]);
         };
         let staged = group.staged().count();
-        if named.is_empty() {
+        // Of a half it may be that these files have no predictions, while those of the other half are named: each goes alone.
+        if named.is_empty() && group.half_of.is_none() {
             // Of a model that writes no names nobody knows which files it has read. Tried again, or in halves, it would be the same.
             let error = format!(
                 "the output names none of its {staged} files: let the model write the name of each, or set `group.verifyMembers` of the rule to `off`"
@@ -209,10 +211,12 @@ impl DecideContext<'_> {
 
 /// The group's result is the member's too. What an attempt of its own left is closed: it waited before it joined.
 fn share(next: &mut Scoring, shared: &SharedResult) {
-    let SharedResult { verified: _, submission, job, submitted, attempt, output_bytes, output_print } = shared;
+    let SharedResult { verified: _, submission, job, job_status, submitted, attempt, output_bytes, output_print } =
+        shared;
     next.attempt = next.attempt.max(*attempt);
     next.submission.clone_from(submission);
     next.job.clone_from(job);
+    next.job_status.clone_from(job_status);
     next.submitted = *submitted;
     next.output_bytes = *output_bytes;
     next.output_print.clone_from(output_print);

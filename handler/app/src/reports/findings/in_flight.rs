@@ -1,14 +1,14 @@
 //! What keeps scorings that are in flight from going on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use lifecycle::Status;
 use lifecycle::breaker::BreakerSubject;
+use lifecycle::{ScoringId, Status};
 use time::{Duration, OffsetDateTime};
 
 use super::same_reason::{ByReason, SameReason};
 use super::{Finding, FindingKind, Seen, is_denied, one, with_orders};
-use crate::ledger::InFlight;
+use crate::ledger::{InFlight, InGroup};
 use crate::reports::expected::ENOUGH;
 use crate::reports::text::shortened;
 use crate::stuck;
@@ -127,9 +127,16 @@ impl Seen<'_> {
 
     /// A breaker that nobody waits for any more is not a finding.
     pub(super) fn of_breakers(&self) -> impl Iterator<Item = Finding> {
-        self.breakers.iter().filter(|view| view.is_open()).filter_map(|view| {
+        let groups: BTreeSet<&ScoringId> =
+            self.in_flight.iter().filter(|row| row.is_group()).map(|row| &row.id).collect();
+        // A member whose group has failed waits for it to be split, which an open breaker forbids.
+        let waits = move |row: &InFlight| match &row.group {
+            Some(InGroup::Member(group)) => row.status == Status::Grouped && !groups.contains(group),
+            _ => row.status == Status::Queued,
+        };
+        self.breakers.iter().filter(|view| view.is_open()).filter_map(move |view| {
             let of_it = |row: &&InFlight| {
-                row.status == Status::Queued
+                waits(row)
                     && match &view.of {
                         BreakerSubject::Rule(rule) => row.rule == *rule,
                         BreakerSubject::Deployment { endpoint, deployment } => {

@@ -55,7 +55,7 @@ impl Groups {
             return Some(SealReason::Waited);
         }
         let marker = settings.marker.as_ref()?;
-        let blob = UnversionedBlob::read(&format!("{folder}/{}", marker.as_str())).ok()?;
+        let blob = marker_in(folder, marker.as_str())?;
         match self.blobs.blob(&blob).await {
             Ok(there) => there.map(|_| SealReason::Marked(marker.as_str().to_owned())),
             Err(inconclusive) => {
@@ -65,6 +65,12 @@ impl Groups {
             }
         }
     }
+}
+
+/// The marker of a folder, whose URL is percent-encoded; the marker is a name. `None`: no blob can have it.
+fn marker_in(folder: &str, marker: &str) -> Option<UnversionedBlob> {
+    let any = UnversionedBlob::read(&format!("{folder}/-")).ok()?;
+    any.beside(&format!("{}{marker}", any.path.strip_suffix('-')?)).ok()
 }
 
 /// The account in the URL of a folder.

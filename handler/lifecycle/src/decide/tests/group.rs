@@ -75,6 +75,7 @@ fn shared() -> MemberEnd {
         verified: Verified::Named,
         submission: Some(crate::job::Submission::default()),
         job: Some(super::named("job-1")),
+        job_status: Some("Completed".to_owned()),
         submitted: Some(NOW),
         attempt: 1,
         output_bytes: Some(5),
@@ -89,7 +90,13 @@ fn ended(end: MemberEnd) -> Observation {
 fn failed() -> MemberEnd {
     let job = Some(super::named("job-1"));
     let error = "ValueError".to_owned();
-    MemberEnd::Failed(Box::new(SharedFailure { error, cause: FailureCause::UserCode, job, attempt: 1 }))
+    MemberEnd::Failed(Box::new(SharedFailure {
+        error,
+        cause: FailureCause::UserCode,
+        job,
+        job_status: None,
+        attempt: 1,
+    }))
 }
 
 /// Lives that only rules with groups begin.
