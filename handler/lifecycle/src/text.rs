@@ -50,9 +50,37 @@ fn is_plain_line(text: &str) -> bool {
     is_printable_ascii(text) && !text.starts_with(' ') && !text.ends_with(' ') && !text.contains("  ")
 }
 
-/// Looks at all bytes whatever they are: without a way out the compiler takes many of them at a time.
 fn is_printable_ascii(text: &str) -> bool {
-    text.bytes().fold(true, |all, byte| all & matches!(byte, b' '..=b'~'))
+    !any_of_eight(text, |eight| (eight & each(0x80)) | below(eight, b' ') | equal(eight, 0x7f))
+}
+
+/// Whether a text is, between quotes, JSON as it stands.
+pub fn is_plain_in_json(text: &str) -> bool {
+    !any_of_eight(text, |eight| below(eight, b' ') | equal(eight, b'"') | equal(eight, b'\\'))
+}
+
+/// Looks at a text eight bytes at a time; `found` gives other than 0 if one of them is what is looked for. By hand: all texts that are
+/// logged or kept come here, and the package is compiled for size, where no loop over bytes is vectorised.
+fn any_of_eight(text: &str, found: impl Fn(u64) -> u64) -> bool {
+    let (eights, rest) = text.as_bytes().as_chunks();
+    let mut last = *b"        ";
+    last[..rest.len()].copy_from_slice(rest);
+    eights.iter().chain([&last]).any(|eight| found(u64::from_le_bytes(*eight)) != 0)
+}
+
+/// Eight times this byte.
+const fn each(byte: u8) -> u64 {
+    u64::MAX / 255 * byte as u64
+}
+
+/// Other than 0 if one of the eight bytes is smaller than `limit`, which is 128 at most.
+const fn below(eight: u64, limit: u8) -> u64 {
+    eight.wrapping_sub(each(limit)) & !eight & each(0x80)
+}
+
+/// Other than 0 if one of the eight bytes is this one.
+const fn equal(eight: u64, byte: u8) -> u64 {
+    below(eight ^ each(byte), 1)
 }
 
 /// A text as it may meet a terminal: control characters, and characters that are not seen and change how others are (the
@@ -154,6 +182,22 @@ mod tests {
         ] {
             let max = if line.ends_with('…') { 5 } else { 20 };
             assert_eq!(one_line(text, max), line, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn each_byte_is_seen_wherever_it_stands_among_others() {
+        for c in ('\0'..='\u{ff}').chain(['\u{2028}']) {
+            for length in 0..18 {
+                for (before, after) in
+                    [("a".repeat(length), String::new()), ("~".repeat(length), "a".repeat(17 - length))]
+                {
+                    let text = format!("{before}{c}{after}");
+                    assert_eq!(is_printable_ascii(&text), matches!(c, ' '..='~'), "{text:?}");
+                    let quoted = serde_json::to_string(&text).expect("JSON");
+                    assert_eq!(is_plain_in_json(&text), quoted.len() == text.len() + 2, "{text:?}");
+                }
+            }
         }
     }
 

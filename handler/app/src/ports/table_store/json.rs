@@ -6,6 +6,7 @@
 
 use std::fmt::Write as _;
 
+use lifecycle::text::is_plain_in_json;
 use serde_json::{Map, Value as Json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -100,13 +101,12 @@ fn write_annotation(out: &mut String, name: &str, edm: &str) {
 }
 
 fn write_text(out: &mut String, text: &str) {
-    // All bytes whatever they are: without a way out the compiler takes many of them at a time.
-    if text.bytes().fold(false, |any, byte| any | matches!(byte, ..b' ' | b'"' | b'\\')) {
-        out.push_str(&serde_json::to_string(text).expect("a text always has a form in JSON"));
-    } else {
+    if is_plain_in_json(text) {
         out.push('"');
         out.push_str(text);
         out.push('"');
+    } else {
+        out.push_str(&serde_json::to_string(text).expect("a text always has a form in JSON"));
     }
 }
 
