@@ -9,9 +9,13 @@
 use std::time::Duration;
 
 use lifecycle::text::one_line;
+use reqwest::header::HeaderName;
 use serde::Deserialize;
 
 use app::ports::table_store::Error;
+
+/// The header that has the code, where one is sent.
+pub(super) const ERROR_CODE: HeaderName = HeaderName::from_static("x-ms-error-code");
 
 /// An error answer, taken apart.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -7,9 +7,11 @@
 
 use app::ports::table_store::json::write_entity;
 use app::ports::table_store::{Error, Op, TableName};
+use httparse::{EMPTY_HEADER, Header, Response};
 use memchr::memmem;
-use reqwest::header::HeaderValue;
+use reqwest::header::{CONTENT_TYPE, ETAG, HeaderName, HeaderValue};
 
+use super::answer::ERROR_CODE;
 use super::error::Unreadable;
 use super::wire;
 
@@ -27,11 +29,11 @@ const USUAL: usize = 1_024;
 
 /// Operations that a transaction of ours has at most, but for a few; a guess, for memory.
 const USUAL_PARTS: usize = 8;
-/// Header lines of an inner answer; a guess as well.
-const USUAL_HEADERS: usize = 8;
+/// Header lines of an inner answer; the service sends some eight.
+const MAX_HEADERS: usize = 16;
 
 /// The Content-Type of [`write`]'s body.
-pub(super) const CONTENT_TYPE: HeaderValue = HeaderValue::from_static("multipart/mixed; boundary=batch_scorekeeper");
+pub(super) const MULTIPART: HeaderValue = HeaderValue::from_static("multipart/mixed; boundary=batch_scorekeeper");
 
 /// The body of a transaction: one change set, one complete request for each operation.
 pub(super) fn write(base: &str, table: &TableName, ops: &[Op]) -> Result<String, Error> {
@@ -58,23 +60,19 @@ fn push(out: &mut String, parts: &[&str]) {
     out.extend(parts.iter().copied());
 }
 
-/// One inner answer.
+/// One inner answer, and of its headers those that count.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Part<'a> {
     pub(super) status: u16,
-    headers: Vec<(&'a str, &'a str)>,
+    pub(super) etag: Option<&'a str>,
+    pub(super) error_code: Option<&'a str>,
     pub(super) body: &'a [u8],
 }
 
-impl Part<'_> {
-    /// A header's value; names are case-insensitive.
-    pub(super) fn header(&self, name: &str) -> Option<&str> {
-        header(&self.headers, name)
-    }
-}
-
-fn header<'a>(headers: &[(&str, &'a str)], name: &str) -> Option<&'a str> {
-    headers.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| *value)
+/// A header's value, if it is text; names are case-insensitive.
+fn header<'a>(headers: &[Header<'a>], name: &HeaderName) -> Option<&'a str> {
+    let header = headers.iter().find(|header| header.name.eq_ignore_ascii_case(name.as_str()))?;
+    std::str::from_utf8(header.value).ok()
 }
 
 /// The inner answers, in order. `content_type` is the outer answer's.
@@ -87,8 +85,9 @@ pub(super) fn read<'a>(content_type: &str, body: &'a [u8]) -> Result<Vec<Part<'a
 fn collect<'a>(content_type: &str, body: &'a [u8], depth: u8, parts: &mut Vec<Part<'a>>) -> Result<(), Unreadable> {
     let boundary = boundary(content_type).ok_or_else(|| Unreadable::NoBoundary(content_type.to_owned()))?;
     for section in sections(body, boundary)? {
-        let (headers, inner) = head(section)?;
-        let kind = header(&headers, "content-type").unwrap_or_default();
+        let mut headers = [EMPTY_HEADER; MAX_HEADERS];
+        let (length, headers) = ended(httparse::parse_headers(section, &mut headers)?)?;
+        let (kind, inner) = (header(headers, &CONTENT_TYPE).unwrap_or_default(), &section[length..]);
         if is_multipart(kind) {
             if depth == 0 {
                 return Err(Unreadable::TooDeep);
@@ -146,50 +145,22 @@ fn is_multipart(kind: &str) -> bool {
     kind.get(..10).is_some_and(|kind| kind.eq_ignore_ascii_case("multipart/"))
 }
 
-/// The lines of a head, each with its end.
-struct Lines<'a>(&'a [u8]);
-
-impl<'a> Iterator for Lines<'a> {
-    type Item = &'a [u8];
-
-    fn next(&mut self) -> Option<&'a [u8]> {
-        let end = memchr::memchr(b'\n', self.0).map_or(self.0.len(), |at| at + 1);
-        let (line, rest) = self.0.split_at(end);
-        self.0 = rest;
-        (!line.is_empty()).then_some(line)
-    }
-}
-
-type Head<'a> = (Vec<(&'a str, &'a str)>, &'a [u8]);
-
-/// Header lines up to the empty line, and what follows it.
-fn head(section: &[u8]) -> Result<Head<'_>, Unreadable> {
-    let mut headers = Vec::with_capacity(USUAL_HEADERS);
-    let mut at = 0;
-    for line in Lines(section) {
-        at += line.len();
-        let text = std::str::from_utf8(line.trim_ascii()).map_err(|_| Unreadable::Part("a header that is not text"))?;
-        if text.is_empty() {
-            break;
-        }
-        let (name, value) = text.split_once(':').ok_or(Unreadable::Part("a header line without a colon"))?;
-        headers.push((name.trim_ascii(), value.trim_ascii()));
-    }
-    Ok((headers, &section[at..]))
-}
-
 /// An `application/http` part: status line, headers, body.
 fn part(inner: &[u8]) -> Result<Part<'_>, Unreadable> {
-    let end = memchr::memchr(b'\n', inner).ok_or(Unreadable::Part("a part without a status line"))?;
-    let mut words = inner[..end].split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
-    let status = words
-        .next()
-        .filter(|version| *version == b"HTTP/1.1")
-        .and_then(|_| words.next())
-        .and_then(|status| std::str::from_utf8(status).ok()?.parse().ok())
-        .ok_or(Unreadable::Part("a part that begins with no status line"))?;
-    let (headers, body) = head(&inner[end + 1..])?;
-    Ok(Part { status, headers, body: body.trim_ascii() })
+    let mut headers = [EMPTY_HEADER; MAX_HEADERS];
+    let mut answer = Response::new(&mut headers);
+    let length = ended(answer.parse(inner)?)?;
+    // Its headers are read as those of that version.
+    let status = answer.code.filter(|_| answer.version == Some(1)).ok_or(httparse::Error::Version)?;
+    let [etag, error_code] = [&ETAG, &ERROR_CODE].map(|name| header(answer.headers, name));
+    Ok(Part { status, etag, error_code, body: inner[length..].trim_ascii() })
+}
+
+fn ended<T>(head: httparse::Status<T>) -> Result<T, Unreadable> {
+    match head {
+        httparse::Status::Complete(head) => Ok(head),
+        httparse::Status::Partial => Err(Unreadable::HeadNotEnded),
+    }
 }
 
 #[cfg(test)]
@@ -285,7 +256,7 @@ Content-Type: application/json
         let body = answer(&[accepted("W/\"1\""), accepted("W/\"2\"")].concat());
         let parts = read(TYPE, &body).unwrap();
         assert_eq!(
-            parts.iter().map(|p| (p.status, p.header("etag"))).collect::<Vec<_>>(),
+            parts.iter().map(|p| (p.status, p.etag)).collect::<Vec<_>>(),
             [(204, Some("W/\"1\"")), (204, Some("W/\"2\""))]
         );
     }

@@ -58,8 +58,10 @@ pub(super) enum Unreadable {
     NotClosed(String),
     #[error("parts within parts within parts")]
     TooDeep,
-    #[error("{0}")]
-    Part(&'static str),
+    #[error("a part's head that is none of HTTP/1.1")]
+    Head(#[from] httparse::Error),
+    #[error("a part whose head has no end")]
+    HeadNotEnded,
     #[error("it names operation {named} of {of}")]
     Operation { named: usize, of: usize },
     #[error("{parts} parts for {operations} operations")]

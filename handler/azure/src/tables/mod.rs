@@ -40,7 +40,7 @@ use app::ports::table_store::{
     Continuation, ETag, Error, Key, Op, Page, Range, Row, TableName, TableStore, check, check_key, check_range,
 };
 
-use answer::{Failure, RequestKind, classify};
+use answer::{ERROR_CODE, Failure, RequestKind, classify};
 use carrier::{Carrier, Shared};
 pub use error::SetupError;
 use error::{NoAnswer, Unreadable};
@@ -55,7 +55,6 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const NO_CONTENT: HeaderValue = HeaderValue::from_static("return-no-content");
 const VERSION: HeaderName = HeaderName::from_static("x-ms-version");
 const PREFER: HeaderName = HeaderName::from_static("prefer");
-const ERROR_CODE: HeaderName = HeaderName::from_static("x-ms-error-code");
 const DATA_SERVICE_VERSION: HeaderName = HeaderName::from_static("dataserviceversion");
 const MAX_DATA_SERVICE_VERSION: HeaderName = HeaderName::from_static("maxdataserviceversion");
 const NEXT_PARTITION: HeaderName = HeaderName::from_static("x-ms-continuation-nextpartitionkey");
@@ -236,7 +235,7 @@ impl AzureTables {
     async fn write_many(&self, table: &TableName, ops: &[Op], end: Instant) -> Result<Vec<Option<ETag>>, Error> {
         let body = batch::write(&self.base, table, ops)?;
         let mut request = Self::request_to(Method::POST, self.batch.clone())?;
-        request.headers_mut().insert(CONTENT_TYPE, batch::CONTENT_TYPE);
+        request.headers_mut().insert(CONTENT_TYPE, batch::MULTIPART);
         *request.body_mut() = Some(body.into());
         let kind = RequestKind::Write { single: false };
         let answer = self.change(request, kind, end).await?;
@@ -248,7 +247,7 @@ impl AzureTables {
         let body = answer.body.as_deref().map_err(|why| unreadable(why))?;
         let parts = batch::read(content_type, body).map_err(|why| unreadable(&why))?;
         if let Some(part) = parts.iter().find(|part| !(200..300).contains(&part.status)) {
-            let failure = answer::failure(part.status, part.header(ERROR_CODE.as_str()), None, part.body);
+            let failure = answer::failure(part.status, part.error_code, None, part.body);
             return Err(match classify(kind, &failure) {
                 // None of ours: what it says of the transaction is not to be relied on.
                 Error::AlreadyExists { op } | Error::Conflict { op } | Error::Missing { op } if op >= ops.len() => {
@@ -260,7 +259,7 @@ impl AzureTables {
         if parts.len() != ops.len() {
             return Err(unreadable(&Unreadable::Parts { parts: parts.len(), operations: ops.len() }));
         }
-        ops.iter().zip(&parts).map(|(op, part)| etag(op, part.header("etag"))).collect()
+        ops.iter().zip(&parts).map(|(op, part)| etag(op, part.etag)).collect()
     }
 }
 

@@ -176,7 +176,7 @@ proptest! {
         let read = batch::read(&headers[0].1, body.as_bytes()).expect("a good answer");
         prop_assert_eq!(read.len(), parts.len());
         for (read, (status, tag, body)) in read.iter().zip(&parts) {
-            prop_assert_eq!((read.status, read.header("etag")), (*status, Some(tag.as_str())));
+            prop_assert_eq!((read.status, read.etag), (*status, Some(tag.as_str())));
             prop_assert_eq!(read.body, body.trim_ascii().as_bytes());
         }
     }
