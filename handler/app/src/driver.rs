@@ -72,8 +72,8 @@ pub(crate) enum ShownBy {
 
 /// What became of a scoring that an event asks for.
 pub(crate) enum TakenIn {
-    /// It is in the ledger now; with an intent if it may be sent at once.
-    New { scoring: Box<Scoring>, intent: Option<Box<Intent>> },
+    /// It is in the ledger now; if it may be sent at once, its lease began a moment after `begun`.
+    New { loaded: Loaded, begun: Option<Instant> },
     /// It was there already.
     Duplicate(Box<Scoring>),
     /// The ledger will never take it, however often it is delivered.
@@ -84,9 +84,9 @@ pub(crate) enum TakenIn {
 #[derive(Debug)]
 #[must_use = "an intent that nobody carries out waits for its lease to end"]
 pub(crate) struct Intent {
-    loaded: Loaded,
+    pub(crate) loaded: Loaded,
     /// Before its lease began, by the clock that nobody sets.
-    begun: Instant,
+    pub(crate) begun: Instant,
 }
 
 /// What came of a write.
@@ -142,7 +142,7 @@ impl Driver {
     /// same reason as [`Self::drive_from`].
     pub(crate) fn traced_take_in<'a>(
         &'a self,
-        mut queued: Scoring,
+        mut queued: Box<Scoring>,
         reason: String,
         announced: &'a Announced<'_>,
         by: ShownBy,
@@ -160,7 +160,7 @@ impl Driver {
     /// **Durable once `Ok`.** An error says that the ledger did not take it, or that nobody knows: deliver the event again.
     async fn take_in(
         &self,
-        queued: Scoring,
+        queued: Box<Scoring>,
         reason: String,
         announced: &Announced<'_>,
         by: ShownBy,
@@ -191,12 +191,11 @@ impl Driver {
             entries.push(entry);
             moved = Some(next);
         }
-        match self.ledger.accept(moved.as_deref().unwrap_or(&queued), &entries, announced).await {
+        match self.ledger.accept(moved.as_deref().unwrap_or(&*queued), &entries, announced).await {
             Ok(Acceptance::New(etag)) => {
-                let scoring = moved.unwrap_or_else(|| Box::new(queued));
-                let intent = (scoring.status == Status::Submitting)
-                    .then(|| Box::new(Intent { loaded: Loaded { scoring: (*scoring).clone(), etag }, begun }));
-                Ok(TakenIn::New { scoring, intent })
+                let loaded = Loaded { scoring: moved.unwrap_or(queued), etag };
+                let begun = (loaded.scoring.status == Status::Submitting).then_some(begun);
+                Ok(TakenIn::New { loaded, begun })
             }
             Ok(Acceptance::Duplicate(existing)) => {
                 claims.leave_to(Some(&existing));
@@ -206,8 +205,9 @@ impl Driver {
                     return Ok(TakenIn::Duplicate(existing));
                 }
                 self.ledger.note_repetition(&existing, now).await;
-                // The event shows the version, or is an old one delivered again: the look before its job tells which.
-                let shown = self.show(*existing, by).await.map_err(during("showing a scoring its version again"))?;
+                // The event shows the version, or is an old one delivered again: the look before its job tells which. Boxed, as this
+                // and the next one are seldom and have kilobytes, and each future around them would be copied with them.
+                let shown = Box::pin(self.show(*existing, by)).await.map_err(during("showing a scoring its version again"))?;
                 Ok(TakenIn::Duplicate(Box::new(shown)))
             }
             Err(ledger::Error::Refused(source @ table_store::Error::Refused(_))) => {
@@ -215,8 +215,11 @@ impl Driver {
                 self.release(claims).await;
                 match moved {
                     // The upload fits; what is to be sent for it may not.
-                    Some(_) => self.take_in_as_failed(queued, entries.swap_remove(0), announced, source, now).await,
-                    None => Ok(TakenIn::DoesNotFit { scoring: Box::new(queued), source }),
+                    Some(_) => {
+                        let accepted = entries.swap_remove(0);
+                        Box::pin(self.take_in_as_failed(queued, accepted, announced, source, now)).await
+                    }
+                    None => Ok(TakenIn::DoesNotFit { scoring: queued, source }),
                 }
             }
             // Whether it was taken is not known: the slot stays, for the next delivery or for the tick to free.
@@ -227,7 +230,7 @@ impl Driver {
     /// Takes a scoring in whose intent the ledger refused: its upload is on record, and why nothing comes of it.
     async fn take_in_as_failed(
         &self,
-        queued: Scoring,
+        queued: Box<Scoring>,
         accepted: Entry,
         announced: &Announced<'_>,
         source: table_store::Error,
@@ -235,13 +238,13 @@ impl Driver {
     ) -> Result<TakenIn, Error> {
         let refused = Observation::RecordRefused { reason: error_chain(&source), job: None };
         let Step::Move { next, entry, .. } = self.decide(&queued, &refused, now) else {
-            return Ok(TakenIn::DoesNotFit { scoring: Box::new(queued), source });
+            return Ok(TakenIn::DoesNotFit { scoring: queued, source });
         };
         match self.ledger.accept(&next, &[accepted, entry], announced).await {
-            Ok(Acceptance::New(_)) => Ok(TakenIn::New { scoring: next, intent: None }),
+            Ok(Acceptance::New(etag)) => Ok(TakenIn::New { loaded: Loaded { scoring: next, etag }, begun: None }),
             Ok(Acceptance::Duplicate(existing)) => Ok(TakenIn::Duplicate(existing)),
             Err(ledger::Error::Refused(source @ table_store::Error::Refused(_))) => {
-                Ok(TakenIn::DoesNotFit { scoring: Box::new(queued), source })
+                Ok(TakenIn::DoesNotFit { scoring: queued, source })
             }
             Err(error) => Err(during("taking a scoring in")(error)),
         }
@@ -278,7 +281,7 @@ impl Driver {
                 Recorded::Lost => return Box::pin(self.load(id)).await,
             }
         }
-        Ok(Some(Loaded { scoring, etag }))
+        Ok(Some((scoring, etag).into()))
     }
 
     /// Decide, record, act, observe again, until there is nothing to do now.
@@ -314,7 +317,7 @@ impl Driver {
                     self.release(observed.claims).await;
                     return Ok(Driven { scoring: loaded.scoring, moves, end: End::Waits { reason } });
                 }
-                Step::Move { next, entry, effect } => (*next, entry, effect),
+                Step::Move { next, entry, effect } => (next, entry, effect),
             };
             if effect == Effect::Submit && std::mem::replace(&mut is_sent, true) {
                 // Whatever the rule says of intervals: who sends twice has looked at nothing in between.
@@ -353,7 +356,7 @@ impl Driver {
                     continue;
                 }
                 Written::Overtaken(present) => {
-                    let scoring = present.map_or(loaded.scoring, |present| *present);
+                    let scoring = present.unwrap_or(loaded.scoring);
                     return Ok(Driven { scoring, moves, end: End::Overtaken });
                 }
             }
@@ -423,8 +426,9 @@ impl Driver {
             // Whoever drives it sees the same, or more.
             return Ok(Written::Overtaken(None));
         }
-        let again = self.load(&sent.id).await?;
-        observed.claims.leave_to(again.as_ref().map(|present| &present.scoring));
+        // Boxed for the same reason as in `take_in`.
+        let again = Box::pin(self.load(&sent.id)).await?;
+        observed.claims.leave_to(again.as_ref().map(|present| &*present.scoring));
         self.release(observed.claims).await;
         let (Observation::Answer(answer), Some(present)) = (observed.observation, again) else {
             return Ok(Written::Overtaken(None));
@@ -435,7 +439,7 @@ impl Driver {
                 let seen = Answered { value, request_id: observed.request_id };
                 Written::StillCounts(Box::new((present, Observed::of(seen, self.clock.now()))))
             }
-            None => Written::Overtaken(Some(Box::new(present.scoring))),
+            None => Written::Overtaken(Some(present.scoring)),
         })
     }
 

@@ -21,7 +21,7 @@ use time::OffsetDateTime;
 
 pub use self::delivery::{Accepted, AcceptedScoring, Delivery, Submissions};
 use crate::clock::LedgerClock;
-use crate::driver::{Driver, Intent, ShownBy, TakenIn, too_many};
+use crate::driver::{Driver, Intent, Loaded, ShownBy, TakenIn, too_many};
 use crate::error::{Error, during, error_chain};
 use crate::ledger::rows::MAX_EVENT;
 use crate::ledger::{Announced, Ledger, Pending, Unannounced};
@@ -166,7 +166,7 @@ impl Intake {
             }
             Classification::Pending { scorings, uploads } => {
                 Box::pin(self.accept_scorings(scorings, event, now, &mut outcome)).await;
-                self.accept_uploads(uploads, renamed, event, now, &mut outcome).await;
+                Box::pin(self.accept_uploads(uploads, renamed, event, now, &mut outcome)).await;
             }
             Classification::Folder(folder) => {
                 // Listed by the ticks: a folder may hold any number of files, and an invocation has seconds.
@@ -212,7 +212,7 @@ impl Intake {
         for scoring in scorings {
             // What was taken before stays taken, and its intents are to be carried out.
             let reason = format!("rule `{}` wants this blob version", scoring.rule);
-            let taken = self.accept_scoring(scoring, reason, &announced, ShownBy::Event, now, outcome).await;
+            let taken = self.accept_scoring(Box::new(scoring), reason, &announced, ShownBy::Event, now, outcome).await;
             outcome.note(taken);
         }
     }
@@ -394,7 +394,7 @@ impl Intake {
                         return Ok(Some(upload.put_off(until, &too_many(until), now)));
                     }
                     let announced = Announced { event, refused: None };
-                    self.accept_scoring(*scoring, reason, &announced, ShownBy::Look, now, outcome).await?;
+                    self.accept_scoring(scoring, reason, &announced, ShownBy::Look, now, outcome).await?;
                 }
                 Ok(again.map(|again| *again))
             }
@@ -435,12 +435,12 @@ impl Intake {
         now: OffsetDateTime,
         outcome: &mut Outcome,
     ) -> Result<(), Error> {
-        self.accept_scoring(queued, reason, &Announced::default(), ShownBy::Look, now, outcome).await
+        self.accept_scoring(Box::new(queued), reason, &Announced::default(), ShownBy::Look, now, outcome).await
     }
 
     async fn accept_scoring(
         &self,
-        queued: Scoring,
+        queued: Box<Scoring>,
         reason: String,
         announced: &Announced<'_>,
         by: ShownBy,
@@ -451,15 +451,18 @@ impl Intake {
         let rule = queued.rule.clone();
         let overwrites = self.rules.get(&rule).map_or_else(Overwrites::default, |rule| rule.overwrites);
         let taken = self.driver.traced_take_in(queued, reason, announced, by, now).await?;
-        if let (Overwrites::LatestOnly, TakenIn::New { scoring, .. } | TakenIn::Duplicate(scoring)) =
-            (overwrites, &taken)
+        if let (
+            Overwrites::LatestOnly,
+            TakenIn::New { loaded: Loaded { scoring, .. }, .. } | TakenIn::Duplicate(scoring),
+        ) = (overwrites, &taken)
         {
             // Before the event is answered: who dies in between gets it again.
             Box::pin(self.driver.overtake(scoring)).await.map_err(during("looking for earlier versions of a blob"))?;
         }
         match taken {
-            TakenIn::New { scoring, intent } => {
-                if intent.is_some() {
+            TakenIn::New { loaded, begun } => {
+                let scoring = &*loaded.scoring;
+                if begun.is_some() {
                     // The record of its answer follows with the same members and more: one for each event is enough.
                     tracing::debug!(scoring = %scoring.id, rule = scoring.rule.as_str(), blob = scoring.blob.url, status = %scoring.status,
                         "scoring {} accepted as {}", scoring.id, scoring.status);
@@ -471,8 +474,8 @@ impl Intake {
                     .accepted
                     .accepted
                     .push(AcceptedScoring { id: scoring.id.to_string(), rule: scoring.rule.to_string() });
-                measures::accepted(&scoring, now);
-                outcome.intents.extend(intent.map(|intent| *intent));
+                measures::accepted(scoring, now);
+                outcome.intents.extend(begun.map(|begun| Intent { loaded, begun }));
             }
             TakenIn::Duplicate(existing) => {
                 let id = &existing.id;

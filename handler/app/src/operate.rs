@@ -204,7 +204,7 @@ async fn say(
         Some(Driven { moves: 0, .. }) => ResolveOutcome::Refused(Refused::Overtaken),
         Some(Driven { scoring, end, .. }) => {
             let left = if let End::Left(effect) = end { Some(effect) } else { None };
-            ResolveOutcome::Recorded { scoring: Box::new(scoring), left }
+            ResolveOutcome::Recorded { scoring, left }
         }
     })
 }

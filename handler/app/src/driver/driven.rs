@@ -6,7 +6,7 @@ use lifecycle::{Effect, Scoring};
 #[derive(Debug, Clone, PartialEq)]
 pub struct Driven {
     /// The scoring as the driver last knew it.
-    pub scoring: Scoring,
+    pub scoring: Box<Scoring>,
     /// Moves that were recorded, by this driver.
     pub moves: usize,
     /// Why it went no further.

@@ -224,7 +224,7 @@ impl Driver {
             }
             // Nothing was sent for it yet: one of the two is enough.
             Some((queued, etag)) if queued.status == Status::Queued && queued.attempt == 0 => {
-                self.move_other(Loaded { scoring: queued, etag }, &joins).await?
+                self.move_other((queued, etag).into(), &joins).await?
             }
             Some((present, _)) => Some(present),
         };
@@ -326,7 +326,7 @@ impl Driver {
             }
             if let Some(later) = self.later_version(&earlier).await? {
                 let seen = Observation::Overtaken { etag: later.blob.etag, by: later.id };
-                self.move_other(Loaded { scoring: earlier, etag }, &seen).await?;
+                self.move_other((earlier, etag).into(), &seen).await?;
             }
         }
         Ok(())
@@ -349,7 +349,7 @@ impl Driver {
     async fn move_other(&self, loaded: Loaded, seen: &Observation) -> Result<Option<Scoring>, ledger::Error> {
         let Loaded { scoring, etag } = loaded;
         let now = self.clock.now();
-        let Step::Move { next, entry, .. } = self.decide(&scoring, seen, now) else { return Ok(Some(scoring)) };
+        let Step::Move { next, entry, .. } = self.decide(&scoring, seen, now) else { return Ok(Some(*scoring)) };
         match self.ledger.record(&scoring, &etag, &next, &entry).await? {
             Recorded::Done(_) => {
                 self.announce(&scoring, &next, &entry, now).await;
@@ -381,7 +381,7 @@ impl Driver {
                 }
             } else if scoring.status == Status::Superseded && self.scored_as(&scoring).await?.is_some() {
                 return Ok(scoring);
-            } else if let Some(opened) = self.move_other(Loaded { scoring, etag }, &Observation::VersionSeen).await?
+            } else if let Some(opened) = self.move_other((scoring, etag).into(), &Observation::VersionSeen).await?
                 && !ended(&opened)
             {
                 return Ok(opened);

@@ -8,16 +8,17 @@ use crate::admission::{Claims, Refusal};
 use crate::ports::Answered;
 use crate::ports::table_store::ETag;
 
-/// A scoring as it was read, with the version that a write must still find.
+/// A scoring as it was read, with the version that a write must still find. Boxed: it has a kilobyte, and every future that holds it
+/// would be copied with it.
 #[derive(Debug)]
 pub(crate) struct Loaded {
-    pub(crate) scoring: Scoring,
+    pub(crate) scoring: Box<Scoring>,
     pub(crate) etag: ETag,
 }
 
 impl From<(Scoring, ETag)> for Loaded {
     fn from((scoring, etag): (Scoring, ETag)) -> Self {
-        Self { scoring, etag }
+        Self { scoring: Box::new(scoring), etag }
     }
 }
 

@@ -287,7 +287,7 @@ impl Walk {
         };
         match self.driver.drive(&row.id, evidence).await {
             Ok(driven) => {
-                let scoring = driven.as_ref().map(|driven| &driven.scoring);
+                let scoring = driven.as_ref().map(|driven| &*driven.scoring);
                 if scoring.is_none_or(|scoring| scoring.status != row.status) {
                     counts.moved(scoring);
                 }
