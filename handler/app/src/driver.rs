@@ -207,7 +207,8 @@ impl Driver {
                 self.ledger.note_repetition(&existing, now).await;
                 // The event shows the version, or is an old one delivered again: the look before its job tells which. Boxed, as this
                 // and the next one are seldom and have kilobytes, and each future around them would be copied with them.
-                let shown = Box::pin(self.show(*existing, by)).await.map_err(during("showing a scoring its version again"))?;
+                let shown =
+                    Box::pin(self.show(*existing, by)).await.map_err(during("showing a scoring its version again"))?;
                 Ok(TakenIn::Duplicate(Box::new(shown)))
             }
             Err(ledger::Error::Refused(source @ table_store::Error::Refused(_))) => {

@@ -7,7 +7,7 @@ use url::Url;
 
 use crate::blob::BlobVersion;
 use crate::id::AccountName;
-use crate::uri::is_loopback;
+use crate::uri::{is_loopback, is_plain_host};
 
 /// Suffixes of the public cloud: the usual one, and that of accounts with a DNS zone of their own.
 const PUBLIC: [&str; 2] = ["core.windows.net", "storage.azure.net"];
@@ -84,6 +84,11 @@ impl StorageHosts {
 
     /// Whether a blob of this URL is to be asked about.
     pub fn check(&self, url: &str) -> Result<(), ForeignHost> {
+        // As nearly all are written.
+        let authority = url.strip_prefix("https://").and_then(|behind| behind.split(['/', '?', '#', '\\']).next());
+        if authority.is_some_and(|host| is_plain_host(host) && self.permits(host)) {
+            return Ok(());
+        }
         let host = Url::parse(url).ok().and_then(|url| url.host_str().map(str::to_owned)).unwrap_or_default();
         if self.permits(&host) { Ok(()) } else { Err(ForeignHost(host)) }
     }

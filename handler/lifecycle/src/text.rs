@@ -50,7 +50,8 @@ fn is_plain_line(text: &str) -> bool {
     is_printable_ascii(text) && !text.starts_with(' ') && !text.ends_with(' ') && !text.contains("  ")
 }
 
-fn is_printable_ascii(text: &str) -> bool {
+/// Whether a text has neither control characters nor any beyond ASCII.
+pub fn is_printable_ascii(text: &str) -> bool {
     !any_of_eight(text, |eight| (eight & each(0x80)) | below(eight, b' ') | equal(eight, 0x7f))
 }
 

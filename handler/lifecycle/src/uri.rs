@@ -7,6 +7,12 @@ pub fn without_query(url: &str) -> &str {
     url.split(['?', '#']).next().unwrap_or(url)
 }
 
+/// Whether a parser of URLs would leave this host as it is: lower-case letters, digits, `-` and `.`, and no label in Punycode, which it
+/// would check. An IPv4 address in one of its other spellings is like this too.
+pub(crate) fn is_plain_host(host: &str) -> bool {
+    host.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.')) && !host.contains("xn--")
+}
+
 /// Whether what is sent to a URL travels encrypted or stays on this machine: only there a token or a secret may go.
 pub fn may_carry_secrets(url: &Url) -> bool {
     url.scheme() == "https" || (url.scheme() == "http" && is_loopback(url))

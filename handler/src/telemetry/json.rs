@@ -3,7 +3,7 @@
 //! tracing-subscriber's own format puts each span into a list below the record, and reads the text of each span back as JSON for each
 //! record to do so.
 
-use std::fmt::{self, Debug, Write as _};
+use std::fmt::{self, Debug};
 
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
@@ -22,23 +22,27 @@ where
     S: Subscriber + for<'a> LookupSpan<'a>,
     N: for<'a> FormatFields<'a> + 'static,
 {
-    fn format_event(&self, ctx: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
-        let mut line = String::with_capacity(512);
-        line.push_str(r#"{"timestamp":""#);
-        SystemTime.format_time(&mut Writer::new(&mut line))?;
-        write!(line, r#"","level":"{}","#, event.metadata().level())?;
+    fn format_event(&self, ctx: &FmtContext<'_, S, N>, writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+        let mut at = String::with_capacity(32);
+        SystemTime.format_time(&mut Writer::new(&mut at))?;
+        let mut line = Vec::with_capacity(1_024);
+        for part in [r#"{"timestamp":""#, &at, r#"","level":""#, event.metadata().level().as_str(), r#"","#] {
+            line.extend_from_slice(part.as_bytes());
+        }
         for span in ctx.event_scope().into_iter().flat_map(tracing_subscriber::registry::Scope::from_root) {
             if let Some(members) = span.extensions().get::<FormattedFields<N>>() {
-                line.push_str(&members.fields);
+                line.extend_from_slice(members.fields.as_bytes());
             }
         }
         if let Some(here) = app::spans::current() {
-            write!(line, r#""trace_id":"{}","span_id":"{}","#, here.trace_id_text(), here.span_id_text())?;
+            let ids = format!(r#""trace_id":"{}","span_id":"{}","#, here.trace_id_text(), here.span_id_text());
+            line.extend_from_slice(ids.as_bytes());
         }
         event.record(&mut Object(&mut line));
-        line.push_str(r#""target":"#);
+        line.extend_from_slice(br#""target":"#);
         push(&mut line, event.metadata().target());
-        writeln!(writer, "{line}}}")
+        line.extend_from_slice(b"}\n");
+        write(writer, &line)
     }
 }
 
@@ -46,22 +50,22 @@ where
 pub(super) struct Members;
 
 impl<'writer> FormatFields<'writer> for Members {
-    fn format_fields<R: RecordFields>(&self, mut writer: Writer<'writer>, fields: R) -> fmt::Result {
-        let mut members = String::new();
+    fn format_fields<R: RecordFields>(&self, writer: Writer<'writer>, fields: R) -> fmt::Result {
+        let mut members = Vec::new();
         fields.record(&mut Object(&mut members));
-        writer.write_str(&members)
+        write(writer, &members)
     }
 }
 
 /// Writes each field as a member.
-struct Object<'a>(&'a mut String);
+struct Object<'a>(&'a mut Vec<u8>);
 
 impl Object<'_> {
     fn member(&mut self, field: &Field, value: &(impl serde::Serialize + ?Sized)) {
         push(self.0, field.name().trim_start_matches("r#"));
-        self.0.push(':');
+        self.0.push(b':');
         push(self.0, value);
-        self.0.push(',');
+        self.0.push(b',');
     }
 }
 
@@ -87,13 +91,21 @@ impl Visit for Object<'_> {
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        self.member(field, &format!("{value:?}"));
+        self.member(field, &format_args!("{value:?}"));
     }
 }
 
-/// A text, number or truth as JSON, which each of them always is.
-fn push(line: &mut String, value: &(impl serde::Serialize + ?Sized)) {
-    line.push_str(&serde_json::to_string(value).unwrap_or_else(|_| "null".to_owned()));
+/// A text, number or truth as JSON, which each of them always is unless it fails to be shown.
+fn push(line: &mut Vec<u8>, value: &(impl serde::Serialize + ?Sized)) {
+    let before = line.len();
+    if serde_json::to_writer(&mut *line, value).is_err() {
+        line.truncate(before);
+        line.extend_from_slice(b"null");
+    }
+}
+
+fn write(mut writer: Writer<'_>, members: &[u8]) -> fmt::Result {
+    writer.write_str(std::str::from_utf8(members).map_err(|_| fmt::Error)?)
 }
 
 #[cfg(test)]

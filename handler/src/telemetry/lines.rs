@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::io::{self, Write};
 
 use lifecycle::redact::redacted;
-use lifecycle::text::visible;
+use lifecycle::text::{is_printable_ascii, visible};
 use tracing_subscriber::fmt::MakeWriter;
 
 /// Keeps every record on one line and without secrets: the host makes a record of each line, error texts of services hold
@@ -28,12 +28,11 @@ impl<W: Write> Write for OneLine<W> {
         let body = record.strip_suffix(b"\n").unwrap_or(record);
         // All is text that a formatter wrote; copies are made only where something is to be changed.
         let text = std::str::from_utf8(body).map_or_else(|_| String::from_utf8_lossy(body), Cow::Borrowed);
-        let text = redacted(&text);
-        // By bytes: to look for characters takes twenty times as long, and every record comes here.
-        let has_breaks = text.bytes().any(|byte| matches!(byte, b'\n' | b'\r'));
-        let text = if has_breaks { Cow::Owned(text.replace(['\n', '\r'], " ")) } else { text };
-        // A log is read on terminals, too.
-        let text = visible(&text);
+        let mut text = redacted(&text);
+        if !is_printable_ascii(&text) {
+            // A log is read on terminals, too.
+            text = Cow::Owned(visible(&text.replace(['\n', '\r'], " ")).into_owned());
+        }
         // By one call either way: two lines of two threads must not mix.
         if text.as_bytes() == body {
             self.0.write_all(record)?;

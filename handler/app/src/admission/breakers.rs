@@ -147,28 +147,19 @@ impl Breakers {
             return;
         }
         let known = self.controls.last();
-        let source = self.source_of(next, matches!(deployment, Verdict::Failed { .. })).await;
-        // A failed attempt has given its job away.
-        let job = next.job.as_ref().or(before.job.as_ref()).filter(|_| next.deployment.is_none());
-        let ran_on = job.and_then(lifecycle::Job::deployment);
-        let ran_on = ran_on.map(|deployment| RanOn {
-            deployment,
-            submitted: before.submitted.or(next.submitted).unwrap_or(next.created),
-        });
-        for (subject, verdict, ran_on) in
-            [(BreakerSubject::deployment_of(next), deployment, ran_on), (BreakerSubject::rule_of(next), rule, None)]
+        for (subject, verdict, is_deployment) in
+            [(BreakerSubject::deployment_of(next), deployment, true), (BreakerSubject::rule_of(next), rule, false)]
         {
-            let is_known = || !known.breaker(&subject).is_quiet();
-            let matters = match &verdict {
-                Verdict::Failed { .. } => true,
-                // A success, by far the most frequent, is written only where it can change something.
-                Verdict::Succeeded | Verdict::Nothing => is_known(),
-                Verdict::Made => ran_on.is_some() && is_known(),
-            };
-            if !matters {
+            // A success, by far the most frequent, is written only where it can change something.
+            if !matches!(verdict, Verdict::Failed { .. }) && known.breaker(&subject).is_quiet() {
                 continue;
             }
-            let event = BreakerEvent::Attempt { id: next.id.clone(), source: source.clone(), ran_on, verdict };
+            let ran_on = is_deployment.then(|| ran_on(before, next)).flatten();
+            if matches!(verdict, Verdict::Made) && ran_on.is_none() {
+                continue;
+            }
+            let source = self.source_of(next, matches!(verdict, Verdict::Failed { .. })).await;
+            let event = BreakerEvent::Attempt { id: next.id.clone(), source, ran_on, verdict };
             if let Err(error) = self.change(&subject, &event, &settings, now).await {
                 tracing::warn!(scoring = %next.id, error = %error_chain(&error), "an attempt of {} could not be counted by the circuit breaker of {}", next.id, name_of(&subject));
             }
@@ -291,6 +282,14 @@ fn is_of(row: &InFlight, subject: &BreakerSubject) -> bool {
         }
         BreakerSubject::Rule(rule) => row.rule == *rule,
     }
+}
+
+/// The deployment that an attempt ran on, as its job tells it, where none was asked for.
+fn ran_on(before: &Scoring, next: &Scoring) -> Option<RanOn> {
+    // A failed attempt has given its job away.
+    let job = next.job.as_ref().or(before.job.as_ref()).filter(|_| next.deployment.is_none())?;
+    let submitted = before.submitted.or(next.submitted).unwrap_or(next.created);
+    Some(RanOn { deployment: job.deployment()?, submitted })
 }
 
 /// What a scoring says of a breaker whose word is not awaited any more.

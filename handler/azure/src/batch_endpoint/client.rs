@@ -107,8 +107,9 @@ impl AzureMl {
             }
         };
         let status = response.status().as_u16();
-        let retry_after = wished_pause(response.headers(), self.tokens.now());
-        let retry_after = retry_after.and_then(|wait| wait.try_into().ok()); // at most a day
+        let is_success = response.status().is_success();
+        let wish = (!is_success).then(|| wished_pause(response.headers(), self.tokens.now())).flatten();
+        let retry_after = wish.and_then(|wait| wait.try_into().ok()); // at most a day
         let request_id = http::request_id(response.headers());
         if status == 401 {
             self.tokens.forget(&token);

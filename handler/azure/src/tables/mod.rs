@@ -136,7 +136,7 @@ impl AzureTables {
         let sent = AtomicBool::new(false);
         let attempt = async {
             // The service refuses a request that is more than 15 minutes old.
-            let date = HeaderValue::try_from(azure_core::time::to_rfc7231(&now())).map_err(NoAnswer::not_sent)?;
+            let date = HeaderValue::try_from(httpdate::fmt_http_date(now().into())).map_err(NoAnswer::not_sent)?;
             request.headers_mut().insert(MS_DATE, date);
             let token = self.auth.authorize(&mut request).await?;
             sent.store(true, Ordering::Relaxed);

@@ -5,7 +5,7 @@
 use url::Url;
 
 use super::invalid::InvalidBlob;
-use crate::uri::without_query;
+use crate::uri::{is_plain_host, without_query};
 
 /// What follows `ACCOUNT.blob.` in Azure's clouds; the last one has a zone (`z01` to `z99`) before `blob`.
 const STORAGE_SUFFIXES: [&str; 5] =
@@ -38,6 +38,13 @@ pub(super) fn split(url: &str) -> Result<Host<'_>, InvalidBlob> {
     let authority = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
     if authority.chars().any(|c| c.is_control() || c.is_whitespace()) {
         return Err(no_url(url::ParseError::InvalidDomainCharacter));
+    }
+    // As nearly all are written.
+    if is_plain_host(authority)
+        && let Some(azure) = in_azure(authority)
+    {
+        let account = authority.split('.').next().unwrap_or_default().to_owned();
+        return Ok(Host { base: ["https://", &azure].concat(), account, rest });
     }
     let parsed = Url::parse(&format!("{scheme}://{authority}/")).map_err(no_url)?;
     let host = parsed.host_str().unwrap_or_default().trim_end_matches('.');

@@ -117,7 +117,7 @@ impl FromStr for WorkspaceId {
 
 impl PartialEq for WorkspaceId {
     fn eq(&self, other: &Self) -> bool {
-        self.text.eq_ignore_ascii_case(&other.text)
+        self.text == other.text || self.text.eq_ignore_ascii_case(&other.text)
     }
 }
 
