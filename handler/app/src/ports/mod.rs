@@ -3,10 +3,10 @@
 mod answered;
 mod dead_letters;
 pub mod management;
-pub mod table_store;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
+pub use ::table_store;
 pub use answered::Answered;
 use async_trait::async_trait;
 pub use dead_letters::{DeadLetter, DeadLetters};

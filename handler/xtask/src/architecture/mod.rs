@@ -24,11 +24,21 @@ mod tests {
     /// Crates whose files import each other in no circle; `cargo xtask circles` shows those of the others. Whoever breaks
     /// a crate's last circle enters it here.
     const WITHOUT_CIRCLES: &[&str] =
-        &["app", "azure", "doctor", "lifecycle", "simulation", "simulator", "stores", "xtask"];
+        &["app", "azure", "doctor", "lifecycle", "simulation", "simulator", "stores", "table_store", "xtask"];
 
     /// Crates in which no text stands for an error. Whoever removes a crate's last one enters it here.
-    const WITHOUT_TEXT_FOR_ERRORS: &[&str] =
-        &["app", "azure", "doctor", "handler", "lifecycle", "simulation", "simulator", "stores", "xtask"];
+    const WITHOUT_TEXT_FOR_ERRORS: &[&str] = &[
+        "app",
+        "azure",
+        "doctor",
+        "handler",
+        "lifecycle",
+        "simulation",
+        "simulator",
+        "stores",
+        "table_store",
+        "xtask",
+    ];
 
     #[test]
     fn crates_need_only_those_below_them() {

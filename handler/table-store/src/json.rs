@@ -172,7 +172,7 @@ mod tests {
     use time::macros::format_description;
 
     use super::*;
-    use crate::ports::table_store::truncate_to_100ns;
+    use crate::truncate_to_100ns;
 
     proptest! {
         #[test]
