@@ -85,7 +85,13 @@ async fn report(app: &App, event: BreakerEvent, now: time::OffsetDateTime) {
 fn failed(n: u32) -> BreakerEvent {
     let verdict = Verdict::Failed { cause: FailureCause::Unknown, error: "x".into() };
     let id = ScoringId::read(&format!("{n:032x}")).unwrap();
-    BreakerEvent::Attempt { id, source: Source::read(&format!("{:08x}", n % 2)).unwrap(), ran_on: None, verdict }
+    BreakerEvent::Attempt {
+        id,
+        file: None,
+        source: Source::read(&format!("{:08x}", n % 2)).unwrap(),
+        ran_on: None,
+        verdict,
+    }
 }
 
 fn paths(world: &World) -> Vec<String> {

@@ -1,12 +1,13 @@
 //! How a group that failed is split: who is in its halves, which failures count on the deployment, and when splitting stops.
 
 use app::App;
-use lifecycle::{FailureCause, JobStatus, Rules, Status};
+use lifecycle::breaker::BreakerEvent;
+use lifecycle::{FailureCause, JobStatus, Rules, Status, Verb};
 use serde_json::{Value, json};
 use simulation::TOO_LARGE;
 use time::Duration;
 
-use super::groups::{by_time, group_of, minutes, until_final, uploads, url};
+use super::groups::{by_time, group_of, minutes, order, until_final, uploads, url};
 use super::groups_changing::why_alone;
 use super::renames::tick;
 use crate::support::world::World;
@@ -81,7 +82,9 @@ async fn halves_that_do_not_find_their_input_pause_the_rule_and_not_the_deployme
     let app = world.app();
     uploads(&world, &app, 16).await;
     for error in ["ValueError: columns are missing", "StreamAccessException was caused by NotFoundException"] {
-        tick(&world, &app, Duration::minutes(2)).await;
+        for _ in 0..3 {
+            tick(&world, &app, Duration::minutes(1)).await;
+        }
         world.fail_jobs(error);
     }
     for _ in 0..3 {
@@ -97,6 +100,66 @@ async fn halves_that_do_not_find_their_input_pause_the_rule_and_not_the_deployme
         report.findings.iter().filter(|finding| finding.kind == app::reports::FindingKind::BreakerOpen).collect();
     let [waits] = waits[..] else { panic!("{:?}", report.findings) };
     assert_eq!(waits.count, 16, "the members of groups that are not split wait for it too: {waits}");
+}
+
+/// What was counted once is not counted by each reconcile run that finds the halves unsplit.
+#[tokio::test]
+async fn a_breaker_that_an_operator_closes_stays_closed_until_something_fails_anew() {
+    let world = World::with_rules(&by_time(8));
+    let app = world.app();
+    for n in 0..uploads(&world, &app, 32).await.len() {
+        world.fail_whatever_reads(&url(n));
+    }
+    minutes(&world, &app, 6).await;
+    assert!(is_open(&app).await);
+    for n in 0..32 {
+        world.repair_file(&url(n));
+    }
+    // What runs still was made of the bad files.
+    for _ in 0..3 {
+        minutes(&world, &app, 1).await;
+    }
+    let subject = app.ledger().controls().await.unwrap().subjects().next().unwrap().0;
+    let settings = world.rules.breaker(&"https://heart.example/jobs".parse().unwrap());
+    app.ledger().change_breaker(&subject, &BreakerEvent::Closed, &settings, world.now()).await.unwrap();
+    for _ in 0..10 {
+        minutes(&world, &app, 1).await;
+        assert!(!is_open(&app).await);
+    }
+    until_final(&world, &app, 40).await;
+    assert!(world.statuses(&app).await[&Status::Scored] > 16, "{:?}", world.statuses(&app).await);
+}
+
+#[tokio::test]
+async fn a_group_that_probes_in_vain_begins_the_pause_anew() {
+    let world = World::with_rules(&by_time(8));
+    let app = world.app();
+    for n in 0..uploads(&world, &app, 64).await.len() {
+        world.fail_whatever_reads(&url(n));
+    }
+    minutes(&world, &app, 6).await;
+    assert!(is_open(&app).await);
+    let begun = world.jobs().len();
+    minutes(&world, &app, 30).await;
+    // An hour has twelve pauses of five minutes.
+    let probes = world.jobs().len() - begun;
+    assert!((5..=12).contains(&probes), "{probes} probes in an hour");
+}
+
+#[tokio::test]
+async fn a_file_that_is_retried_and_fails_again_counts_once_and_shows_all_its_attempts() {
+    let world = World::with_rules(&by_time(1));
+    let app = world.app();
+    let ids = uploads(&world, &app, 1).await;
+    world.fail_whatever_reads(&url(0));
+    for attempt in 1..=3 {
+        until_final(&world, &app, 20).await;
+        assert_eq!(world.get(&app, &ids[0]).await.attempt, attempt);
+        let breakers = app.ledger().controls().await.unwrap().breakers;
+        let failed: usize = breakers.values().map(|known| known.breaker.in_a_row()).sum();
+        assert_eq!(failed, 1, "a scoring counts once, however often it is tried");
+        order(&world, &app, &ids[0], Verb::Retry).await;
+    }
 }
 
 /// Whatever a job says, it may be of one of its files: a script quotes what it has read.

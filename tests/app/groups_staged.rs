@@ -52,10 +52,11 @@ async fn a_group_that_waits_for_its_copies_needs_attention_and_its_members_say_w
         let report = reports::status(app.ledger(), world.now(), None).await.unwrap();
         report.findings.into_iter().filter(|finding| finding.kind != FindingKind::RunOverdue).collect::<Vec<_>>()
     };
-    world.blind_storage(Some("storage answered 404"));
+    world.blind_storage(Some("storage answered 503"));
     tick(&world, &app, Duration::minutes(6)).await;
     assert_eq!(findings().await, [], "it may pass");
-    tick(&world, &app, Duration::minutes(11)).await;
+    world.blind_storage(Some("storage answered 404"));
+    tick(&world, &app, Duration::minutes(2)).await;
     let [of_404] = &findings().await[..] else { panic!("{:?}", findings().await) };
     assert_eq!((of_404.kind, of_404.next.as_str()), (FindingKind::CannotCopy, "scorekeeper doctor"));
     assert!(
@@ -129,6 +130,7 @@ async fn a_file_whose_copy_is_never_answered_goes_alone_after_half_an_hour() {
     tick(&world, &app, Duration::minutes(1)).await;
     let alone = super::groups_changing::why_alone(&world, &app, &ids[first]).await;
     assert!(alone.contains("the storage does not copy it"), "{alone}");
+    tick(&world, &app, Duration::minutes(1)).await;
     assert_eq!(world.jobs().len(), 2, "the other one need not wait any longer");
 }
 

@@ -224,6 +224,8 @@ pub enum Verdict {
     },
     /// It is over, and says nothing about whom the breaker is of.
     Nothing,
+    /// It failed as a group, whose halves tell more. It counts as no failure; but where it was to prove that others may go, it did not.
+    Split,
 }
 
 /// What changes a breaker: attempts, a wish to probe, an operator.
@@ -233,6 +235,8 @@ pub enum BreakerEvent {
     Attempt {
         /// The scoring whose attempt it is.
         id: ScoringId,
+        /// The scoring that it counts as, if that is another: the only file of a group, which is one however often it is tried.
+        file: Option<ScoringId>,
         /// Where its file comes from.
         source: Source,
         /// The deployment that its job ran on, if only that tells.
@@ -350,18 +354,20 @@ impl Breaker {
     ) -> Option<Self> {
         let mut next = self.clone();
         match event {
-            BreakerEvent::Attempt { id, source, ran_on, verdict } => {
+            BreakerEvent::Attempt { id, file, source, ran_on, verdict } => {
                 let counts = next.is_of_its_deployment(ran_on.as_ref());
-                let outcome = |failed| Outcome { id: id.clone(), source: source.clone(), failed };
+                let counted = file.as_ref().unwrap_or(id);
+                let outcome = |failed| Outcome { id: counted.clone(), source: source.clone(), failed };
                 match verdict {
                     _ if !counts => next.free_probe(id),
                     Verdict::Made => {}
                     Verdict::Nothing => next.free_probe(id),
-                    Verdict::Succeeded => next.succeeded(subject, outcome(None), now),
+                    Verdict::Split => next.pause_anew(id, settings, now),
+                    Verdict::Succeeded => next.succeeded(subject, id, outcome(None), now),
                     Verdict::Failed { cause, error } => {
                         next.error = Some(error.chars().take(MAX_ERROR_CHARS).collect());
                         next.failed = Some(now);
-                        next.failed(subject, outcome(Some(*cause)), settings, now);
+                        next.failed(subject, id, outcome(Some(*cause)), settings, now);
                     }
                 }
             }
@@ -402,6 +408,13 @@ impl Breaker {
         self.probe.take_if(|probe| probe.id == *id);
     }
 
+    /// Whoever probed has shown nothing good: the next one probes after another pause.
+    fn pause_anew(&mut self, id: &ScoringId, settings: &BreakerSettings, now: OffsetDateTime) {
+        if self.open_until.is_some() && self.probe.as_ref().is_some_and(|probe| probe.id == *id) {
+            (self.open_until, self.probe) = (Some(now + settings.pause.0), None);
+        }
+    }
+
     /// Remembers an outcome, in place of an earlier one of the same scoring.
     fn remember(&mut self, outcome: Outcome) {
         self.outcomes.retain(|other| other.id != outcome.id);
@@ -410,8 +423,7 @@ impl Breaker {
         self.outcomes.drain(..surplus);
     }
 
-    fn succeeded(&mut self, subject: &BreakerSubject, outcome: Outcome, now: OffsetDateTime) {
-        let id = outcome.id.clone();
+    fn succeeded(&mut self, subject: &BreakerSubject, id: &ScoringId, outcome: Outcome, now: OffsetDateTime) {
         self.remember(outcome);
         let good = self.outcomes.iter().rev().take_while(|outcome| outcome.failed.is_none()).count();
         let quiet = Self { ran_on: self.ran_on.take(), ..Self::default() };
@@ -421,7 +433,7 @@ impl Breaker {
             self.ran_on = quiet.ran_on;
             if !self.mostly_failed() {
                 (self.open_until, self.probe) = (None, None);
-            } else if self.probe.as_ref().is_some_and(|probe| probe.id == id) {
+            } else if self.probe.as_ref().is_some_and(|probe| probe.id == *id) {
                 // One good one proves little here: the next one may try at once.
                 (self.open_until, self.probe) = (Some(now), None);
             }
@@ -444,8 +456,15 @@ impl Breaker {
         }
     }
 
-    fn failed(&mut self, subject: &BreakerSubject, outcome: Outcome, settings: &BreakerSettings, now: OffsetDateTime) {
-        let probed = self.probe.as_ref().is_some_and(|probe| probe.id == outcome.id);
+    fn failed(
+        &mut self,
+        subject: &BreakerSubject,
+        id: &ScoringId,
+        outcome: Outcome,
+        settings: &BreakerSettings,
+        now: OffsetDateTime,
+    ) {
+        let probed = self.probe.as_ref().is_some_and(|probe| probe.id == *id);
         let awaited = self.probe.as_ref().is_some_and(|probe| now < probe.awaited_until(settings, now));
         self.remember(outcome);
         let opens = match self.open_until {
@@ -476,7 +495,7 @@ pub fn verdicts(event: Event, next: &Scoring) -> Option<Verdicts> {
         // One of its files may have failed it; each half tells more. What was repeated before is counted as of any other scoring: attempts
         // in vain are what a breaker saves.
         Event::LastAttemptFailed if next.failure.is_some_and(|cause| next.splits_at_once(cause)) => {
-            both(Verdict::Nothing)
+            both(Verdict::Split)
         }
         // What an operator ordered to be published was good long ago.
         Event::OutputGood if next.publishing.as_ref().is_some_and(Publishing::is_ordered) => None,

@@ -351,6 +351,7 @@ pub const TRANSITIONS: &[(Status, Event, Status)] = {
         (S::Gone, E::SeenAgain, S::Queued),
         (S::Superseded, E::SeenAgain, S::Queued),
         (S::Queued, E::Retried, S::Queued),
+        (S::Staging, E::Retried, S::Staging),
         (S::Failed, E::Retried, S::Queued),
         (S::Cancelled, E::Retried, S::Queued),
         (S::Gone, E::Retried, S::Queued),

@@ -12,8 +12,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use lifecycle::breaker::{
     Breaker, BreakerDecision, BreakerEvent, BreakerSubject, RanOn, Source, Verdict, Verdicts, verdicts,
 };
+use lifecycle::group::Group;
 use lifecycle::id::DeploymentName;
-use lifecycle::{BreakerSettings, Event, FailureCause, Rules, Scoring, ScoringId};
+use lifecycle::{BreakerSettings, Event, FailureCause, Rules, Scoring, ScoringId, Status};
 use time::{Duration, OffsetDateTime};
 
 use super::controls::KnownControls;
@@ -158,12 +159,46 @@ impl Breakers {
             if matches!(verdict, Verdict::Made) && ran_on.is_none() {
                 continue;
             }
-            let source = self.source_of(next, matches!(verdict, Verdict::Failed { .. })).await;
-            let event = BreakerEvent::Attempt { id: next.id.clone(), source, ran_on, verdict };
+            let is_failed = matches!(verdict, Verdict::Failed { .. });
+            let source = self.source_of(next, is_failed).await;
+            let file = next.group().and_then(only_file).filter(|_| is_failed);
+            let event = BreakerEvent::Attempt { id: next.id.clone(), file, source, ran_on, verdict };
             if let Err(error) = self.change(&subject, &event, &settings, now).await {
                 tracing::warn!(scoring = %next.id, error = %error_chain(&error), "an attempt of {} could not be counted by the circuit breaker of {}", next.id, name_of(&subject));
             }
         }
+        if next.status == Status::Failed
+            && next.is_group()
+            && let Err(error) = Box::pin(self.notify_of_halves(next, now)).await
+        {
+            tracing::warn!(group = %next.id, error = %error_chain(&error), "whether both halves failed that group {} is one of is not known to the circuit breakers", next.id);
+        }
+    }
+
+    /// Tells them once both halves of a group have failed for the sake of the same one: two such groups make it suspect, and no file.
+    /// Each half is looked at when it ends, and whichever ends last sees the other.
+    ///
+    /// A half of one file says so only of a group that is no half itself, all of whose files fail then. Further down they may be two bad
+    /// files that came one after the other.
+    async fn notify_of_halves(&self, half: &Scoring, now: OffsetDateTime) -> Result<(), ledger::Error> {
+        let Some(whole) = half.group().and_then(|group| group.half_of.as_ref()) else { return Ok(()) };
+        let of_rule = |scoring: &Scoring| scoring.failure.map(FailureCause::is_of_rule);
+        let mut several = true;
+        for id in [whole.half(0), whole.half(1)] {
+            let Some((other, _)) = self.ledger.get(&id).await? else { return Ok(()) };
+            if other.status != Status::Failed || of_rule(&other) != of_rule(half) {
+                return Ok(());
+            }
+            several &= other.group().is_some_and(|group| group.members.len() > 1);
+        }
+        if !several {
+            let whole = self.ledger.get(whole).await?;
+            if whole.is_none_or(|(whole, _)| whole.group().is_none_or(|group| group.half_of.is_some())) {
+                return Ok(());
+            }
+        }
+        self.both_halves_failed(half, whole, now).await;
+        Ok(())
     }
 
     /// Where a scoring's files come from: a failed group's is that of its first file, as the place of its copies is the same for all
@@ -182,7 +217,7 @@ impl Breakers {
 
     /// Both halves of a group failed: it counts as one failure more of the deployment, or of the rule if that is at fault, and of two such
     /// groups that opens the breaker.
-    pub(crate) async fn both_halves_failed(&self, half: &Scoring, whole: &ScoringId, now: OffsetDateTime) {
+    async fn both_halves_failed(&self, half: &Scoring, whole: &ScoringId, now: OffsetDateTime) {
         let cause = half.failure.unwrap_or(FailureCause::Unknown);
         let subject =
             if cause.is_of_rule() { BreakerSubject::rule_of(half) } else { BreakerSubject::deployment_of(half) };
@@ -292,10 +327,18 @@ fn ran_on(before: &Scoring, next: &Scoring) -> Option<RanOn> {
     Some(RanOn { deployment: job.deployment()?, submitted })
 }
 
+/// The file that a group of one stands for.
+fn only_file(group: &Group) -> Option<ScoringId> {
+    match &group.members[..] {
+        [only] => Some(only.id.clone()),
+        _ => None,
+    }
+}
+
 /// What a scoring says of a breaker whose word is not awaited any more.
 pub(super) fn says_nothing(scoring: &Scoring) -> BreakerEvent {
     let source = Source::of(scoring, None);
-    BreakerEvent::Attempt { id: scoring.id.clone(), source, ran_on: None, verdict: Verdict::Nothing }
+    BreakerEvent::Attempt { id: scoring.id.clone(), file: None, source, ran_on: None, verdict: Verdict::Nothing }
 }
 
 /// Frees the places of a scoring that was ended by somebody who has the ledger alone.

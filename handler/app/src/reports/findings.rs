@@ -193,5 +193,10 @@ fn with_orders(finding: Finding, group: &str, of: Vec<String>, orders: &[&'stati
 
 /// Whether an error says that access is denied.
 fn is_denied(error: &str) -> bool {
-    error.split(|c: char| !c.is_ascii_alphanumeric()).any(|word| matches!(word, "401" | "403"))
+    says(error, &["401", "403"])
+}
+
+/// Whether an error has one of these words.
+fn says(error: &str, words: &[&str]) -> bool {
+    error.split(|c: char| !c.is_ascii_alphanumeric()).any(|word| words.contains(&word))
 }

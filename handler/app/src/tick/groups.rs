@@ -208,9 +208,6 @@ impl Groups {
             self.end_members(id, out, |member| end_of(&scoring, group, member), deadline, counts).await;
             return Ok(Vec::new());
         }
-        if let Some(whole) = group.half_of.as_ref().filter(|_| scoring.status == Status::Failed) {
-            self.count_halves(&scoring, whole).await?;
-        }
         if scoring.splits() {
             return self.split(&scoring, group, known, deadline, counts).await;
         }
@@ -286,34 +283,6 @@ impl Groups {
             self.join(&id, Some(&scoring.id), half, deadline, counts).await;
         }
         Ok(made)
-    }
-
-    /// Tells the breaker of the deployment, or of the rule, once both halves of a group have failed for its sake: two such groups make it
-    /// suspect, and no file.
-    ///
-    /// A half of one file says so only of a group that is no half itself, all of whose files fail then. Further down they may be two bad
-    /// files that came one after the other.
-    async fn count_halves(&self, half: &Scoring, whole: &ScoringId) -> Result<(), Error> {
-        let of_rule = |scoring: &Scoring| scoring.failure.map(FailureCause::is_of_rule);
-        let mut several = true;
-        for half_of_whole in [whole.half(0), whole.half(1)] {
-            let Some((other, _)) = self.ledger.get(&half_of_whole).await.map_err(during("reading half a group"))?
-            else {
-                return Ok(());
-            };
-            if other.status != Status::Failed || of_rule(&other) != of_rule(half) {
-                return Ok(());
-            }
-            several &= other.group().is_some_and(|group| group.members.len() > 1);
-        }
-        if !several {
-            let whole = self.ledger.get(whole).await.map_err(during("reading a group"))?;
-            if whole.is_none_or(|(whole, _)| whole.group().is_none_or(|group| group.half_of.is_some())) {
-                return Ok(());
-            }
-        }
-        self.admission.breakers().both_halves_failed(half, whole, self.clock.now()).await;
-        Ok(())
     }
 
     /// Lets rows name a group; those that do now.

@@ -19,7 +19,7 @@ fn source(n: u32) -> Source {
 }
 
 fn told(n: u32, verdict: Verdict) -> BreakerEvent {
-    BreakerEvent::Attempt { id: id(n), source: source(n), ran_on: None, verdict }
+    BreakerEvent::Attempt { id: id(n), file: None, source: source(n), ran_on: None, verdict }
 }
 
 fn failed_by(n: u32, cause: FailureCause) -> BreakerEvent {
@@ -314,7 +314,7 @@ fn a_rule_is_paused_by_several_of_one_cause_in_a_row_from_whatever_source() {
 
 fn ran_on(n: u32, deployment: &str, minute: i64, verdict: Verdict) -> BreakerEvent {
     let ran_on = RanOn { deployment: deployment.parse().expect("a name"), submitted: NOW + Duration::minutes(minute) };
-    BreakerEvent::Attempt { id: id(n), source: source(n), ran_on: Some(ran_on), verdict }
+    BreakerEvent::Attempt { id: id(n), file: None, source: source(n), ran_on: Some(ran_on), verdict }
 }
 
 #[test]
@@ -374,6 +374,7 @@ fn what_counts_on_whom_is_decided_by_the_cause() {
             Verdict::Succeeded => "good",
             Verdict::Failed { .. } => "bad",
             Verdict::Nothing => "nothing",
+            Verdict::Split => "split",
         };
         Some((word(deployment), word(rule)))
     };
@@ -437,7 +438,7 @@ fn a_group_that_is_split_is_no_failure_of_anybody_and_its_last_file_is_one() {
         verdicts(Event::LastAttemptFailed, &scoring).expect("it is told")
     };
     let (code, platform) = (FailureCause::UserCode, FailureCause::Platform);
-    assert_eq!(verdict(&[1, 2], code), Verdicts { deployment: Verdict::Nothing, rule: Verdict::Nothing });
+    assert_eq!(verdict(&[1, 2], code), Verdicts { deployment: Verdict::Split, rule: Verdict::Split });
     assert!(matches!(verdict(&[1], code).deployment, Verdict::Failed { cause: FailureCause::UserCode, .. }));
     let in_vain = verdict(&[1, 2], platform).deployment;
     assert!(matches!(in_vain, Verdict::Failed { cause: FailureCause::Platform, .. }), "all its attempts were made");

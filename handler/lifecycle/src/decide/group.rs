@@ -76,7 +76,8 @@ impl DecideContext<'_> {
                 let SharedFailure { error, cause, job, job_status, attempt } = &**shared;
                 let reason = format!("group {group} failed: {error}");
                 self.transition(Event::MemberFailed, reason, Effect::None, |next| {
-                    next.attempt = next.attempt.max(*attempt);
+                    // Retried, it is tried in another group: all attempts are its own.
+                    next.attempt += attempt;
                     next.job.clone_from(job);
                     next.job_status.clone_from(job_status);
                     next.error = Some(error.clone());

@@ -66,7 +66,7 @@ impl DecideContext<'_> {
         let (status, now) = (self.scoring.status, self.now);
         match status {
             Status::Queued if self.scoring.on_hold.is_some() => self.is_on_hold(),
-            Status::Queued if self.is_put_off() => {
+            Status::Queued | Status::Staging if self.is_put_off() => {
                 let reason = format!("{order}: its back-off ends");
                 self.transition(Event::Retried, reason, Effect::None, |next| {
                     next.due = now;
@@ -135,9 +135,10 @@ impl DecideContext<'_> {
     /// Not to be scored, where no job of it runs: safe to order of many.
     fn skip(&self, order: &Order) -> Step {
         match self.scoring.status {
-            Status::Running | Status::Cancelling => {
-                wait("a job of it runs, which is left alone; `scorekeeper cancel` stops it".to_owned())
-            }
+            Status::Running | Status::Cancelling => wait(format!(
+                "a job of it runs, which is left alone; `scorekeeper cancel {}` stops it",
+                self.scoring.id
+            )),
             Status::Failed => wait("it is failed; `scorekeeper ack` says that it was seen".to_owned()),
             // What is queued or held ends; of all else a cancellation says why not.
             _ => self.cancel(order),

@@ -7,7 +7,7 @@ use lifecycle::{ScoringId, Status};
 use time::{Duration, OffsetDateTime};
 
 use super::same_reason::{ByReason, SameReason};
-use super::{Finding, FindingKind, Seen, is_denied, one, with_orders};
+use super::{Finding, FindingKind, Seen, is_denied, one, says, with_orders};
 use crate::ledger::{InFlight, InGroup};
 use crate::reports::expected::ENOUGH;
 use crate::reports::text::shortened;
@@ -35,8 +35,9 @@ impl Seen<'_> {
             };
             // A back-off begins anew with each refusal.
             let since = if matches!(row.status, Status::Queued | Status::Staging) { row.created } else { row.since };
-            // A role that is missing does not come by itself.
-            if kind == FindingKind::Denied || self.now - since > PASSING {
+            // A role that is missing does not come by itself, nor a container.
+            let is_missing = kind == FindingKind::CannotCopy && says(error, &["404"]);
+            if kind == FindingKind::Denied || is_missing || self.now - since > PASSING {
                 groups.add((kind, row.status), row.id.as_str(), error, since);
             }
         }
