@@ -19,6 +19,7 @@ use lifecycle::{
 use serde_json::value::RawValue;
 use time::OffsetDateTime;
 
+use self::delivery::MAX_CONCURRENT_SCORINGS;
 pub use self::delivery::{Accepted, AcceptedScoring, Delivery, Submissions};
 use crate::clock::LedgerClock;
 use crate::driver::{Driver, Intent, Loaded, ShownBy, TakenIn, too_many};
@@ -28,9 +29,6 @@ use crate::ledger::{Announced, Ledger, Pending, Unannounced};
 use crate::measures;
 use crate::own_outputs;
 use crate::ports::{Blobs, Inconclusive, with_index_tags};
-
-/// Scorings of one delivery, or intents of one invocation, that are worked on at one time.
-const MAX_CONCURRENT_SCORINGS: usize = 16;
 
 /// Takes deliveries in. Cheap to clone.
 #[derive(Clone)]

@@ -1,6 +1,7 @@
 //! What a run is going to meet, as far as it is decided before it begins: rules, uploads, deliveries, processes.
 
 mod drawn;
+mod happenings;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,6 +14,7 @@ use self::drawn::{
     asking_for_tags, disturb_deliveries, drawn_input_changes, drawn_limit_changes, drawn_rules, drawn_upload,
     is_tagged, keep_renamed_ones_apart, with_deployments,
 };
+pub(super) use self::happenings::{ChangeAt, Delivery, LimitChange, Upload};
 use crate::account::{self, CONTAINERS};
 use crate::arrivals::Arrival;
 use crate::behaviour::Poison;
@@ -25,58 +27,9 @@ use crate::output_places;
 use crate::publish_places;
 use crate::rules_changes::{self, RulesChange};
 use crate::tagged::{self, Tagged};
-use crate::uploaded::Uploaded;
 
 /// The clock of a process is off by at most this.
 const SKEW_SECONDS: i64 = 120;
-
-/// One blob version.
-#[derive(Debug, Clone)]
-pub(super) struct Upload {
-    container: &'static str,
-    path: String,
-    etag: String,
-    arrival: Arrival,
-}
-
-impl Upload {
-    pub(super) fn url(&self) -> String {
-        account::url(self.container, &self.path)
-    }
-
-    /// Event Grid's events about it.
-    fn events(&self) -> Vec<Value> {
-        self.arrival.events(self.container, &self.path, &self.etag)
-    }
-
-    /// Puts it where a look finds it.
-    pub(super) fn put(&self, uploaded: &mut Uploaded) {
-        self.arrival.put(self.container, &self.path, &self.etag, uploaded);
-    }
-}
-
-/// Some events that are delivered together, first at some time.
-#[derive(Debug, Clone)]
-pub(super) struct Delivery {
-    pub(super) at: Duration,
-    pub(super) payload: Value,
-}
-
-/// What happens to an input at some time.
-#[derive(Debug, Clone)]
-pub(super) struct ChangeAt {
-    pub(super) at: Duration,
-    pub(super) url: String,
-    pub(super) change: InputChange,
-}
-
-/// What an operator says of a rule's limit at some time; `None` leaves it to the rules again.
-#[derive(Debug, Clone)]
-pub(super) struct LimitChange {
-    pub(super) at: Duration,
-    pub(super) rule: String,
-    pub(super) limit: Option<u32>,
-}
 
 /// What is decided before a run begins.
 #[derive(Debug)]

@@ -3,8 +3,10 @@
 use futures::{StreamExt as _, stream};
 use serde::Serialize;
 
-use super::MAX_CONCURRENT_SCORINGS;
 use crate::driver::{Driver, Intent};
+
+/// Scorings of one delivery, or intents of one invocation, that are worked on at one time.
+pub(super) const MAX_CONCURRENT_SCORINGS: usize = 16;
 
 /// What became of a delivery.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]

@@ -4,7 +4,7 @@ use lifecycle::Rules;
 use serde_json::{Value, json};
 use time::Duration;
 
-use super::{ChangeAt, Delivery, LimitChange, Upload};
+use super::happenings::{ChangeAt, Delivery, LimitChange, Upload};
 use crate::account::CONTAINERS;
 use crate::arrivals::{self, Arrival};
 use crate::executor::Rng;
