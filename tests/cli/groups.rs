@@ -110,7 +110,10 @@ async fn an_order_of_a_group_is_asked_for_as_one_of_all_its_members() {
     );
 
     let (code, told) = ordered(&world, &app, Verb::Cancel, &of(&[id], true)).await;
-    assert!(code == OK && told.starts_with(&format!("{id}  cancelled with its 2 members; it is ")), "{told}");
+    assert!(
+        code == OK && told.starts_with(&format!("{id}  cancelled with what is left of its 2 members; it is ")),
+        "{told}"
+    );
     world.end_jobs(&JobStatus::Canceled);
     for _ in 0..3 {
         tick(&world, &app).await;

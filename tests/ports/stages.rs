@@ -483,7 +483,7 @@ impl Stage for InSimulation {
     }
 
     fn refuse_to_copy(&self, blob: &BlobVersion) {
-        self.0.refuse_copies_of(&blob.url);
+        self.0.refuse_copies_of(&blob.url, lifecycle::publication::RefusalKind::SourceNotCopied);
     }
 
     fn delete_input(&self, blob: &BlobVersion) {

@@ -82,9 +82,9 @@ impl Sandbox {
         change(&mut self.ports.world.state().cloud.inputs, self.now())
     }
 
-    /// The storage refuses to copy this upload from now on.
-    pub fn refuse_copies_of(&self, url: &str) {
-        self.ports.world.state().cloud.bad.not_copied.insert(url.to_owned(), RefusalKind::SourceNotCopied);
+    /// The storage refuses to copy this upload from now on, for this reason.
+    pub fn refuse_copies_of(&self, url: &str, kind: RefusalKind) {
+        self.ports.world.state().cloud.bad.not_copied.insert(url.to_owned(), kind);
     }
 
     /// Puts a blob at a URI.

@@ -1,6 +1,7 @@
 //! The copy that is made where a rule groups.
 
 use app::ports::{Blobs as _, PartPage};
+use lifecycle::publication::RefusalKind;
 use lifecycle::{BlobPlace, UnversionedBlob};
 use stores::fault::Fault;
 
@@ -76,7 +77,7 @@ async fn a_copy_that_is_refused_is_a_fault_with_what_helps() {
     own.storage.next_write(Fault::Refused { permanent: false });
     let contributor = "which gives the role 'Storage Blob Data Contributor'";
     let read = grouping(&[("eu/a.csv", 7)]);
-    read.storage.refuse_copies_of(&upload("eu/a.csv").url);
+    read.storage.refuse_copies_of(&upload("eu/a.csv").url, RefusalKind::MayNotReadSource);
     for (case, parts) in [
         (write, [contributor, "the container uploads/scorekeeper-staging"]),
         (own, [contributor, "the container uploads/scorekeeper-staging"]),
@@ -89,6 +90,16 @@ async fn a_copy_that_is_refused_is_a_fault_with_what_helps() {
         }
         assert!(finding.cause.is_some_and(|cause| cause.contains("file")), "what comes of it");
     }
+}
+
+#[tokio::test]
+async fn an_upload_that_no_right_helps_to_copy_proves_nothing_of_the_others() {
+    let case = grouping(&[("eu/a.csv", 7)]);
+    case.storage.refuse_copies_of(&upload("eu/a.csv").url, RefusalKind::SourceNotCopied);
+    let finding = of_copy(case).await;
+    assert_eq!(finding.verdict, Verdict::Unknown, "{finding:?}");
+    assert!(finding.seen.ends_with("such a file goes alone"), "{finding:?}");
+    assert!(finding.remedy.is_some_and(|needed| needed.contains("once another file lies there")));
 }
 
 #[tokio::test]
