@@ -115,6 +115,26 @@ async fn a_file_that_is_cancelled_before_its_copy_is_not_copied_and_no_job_reads
 }
 
 #[tokio::test]
+async fn a_file_that_changes_between_the_copies_of_two_processes_is_scored_by_the_copy() {
+    let world = World::with_rules(&by_time(100));
+    let app = world.app();
+    let ids = uploads(&world, &app, 1).await;
+    // The other process copies it and dies before that is on record; then the source changes.
+    let (others, other) = (world.clone(), world.app());
+    world.before_next_publish(move || async move {
+        let moves_a_group = |op: &Op| matches!(op, Op::Replace(row, _) if row.string("Grouping") == Some("group"));
+        others.store.rule(move |_, ops| ops.iter().any(moves_a_group).then_some(Fault::NotSent));
+        tick_with_errors(&others, &other, Duration::ZERO).await;
+        others.store.heal();
+        others.change_inputs(|inputs, now| inputs.put(&url(0), "0x2", 1, false, now));
+    });
+    tick(&world, &app, Duration::minutes(6)).await;
+    assert_eq!(group_of(&world, &app, &ids[0]).await.group().unwrap().staged().count(), 1);
+    super::groups::until_final(&world, &app, 10).await;
+    assert_eq!((world.jobs().len(), world.get(&app, &ids[0]).await.status), (1, Status::Scored));
+}
+
+#[tokio::test]
 async fn a_file_whose_copy_is_never_answered_goes_alone_after_half_an_hour() {
     let world = World::with_rules(&by_time(100));
     let app = world.app();

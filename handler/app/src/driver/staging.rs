@@ -190,15 +190,17 @@ impl Driver {
         let to = BlobPlace::of_url(copy_url(&group.blob.url, &staged_name(id, &member.blob.path)));
         match services.blobs.publish(&source, &to, &WriteCondition::Absent, mark).await {
             Ok(Answered { value: Published::Written { .. }, .. }) => Copied::Staged(Box::new(member)),
-            Ok(Answered { value: Published::DestinationChanged, .. }) => match services.blobs.published(&to).await {
-                // A copy whose answer was lost.
-                Ok(Some(there)) if there.mark.as_ref().is_some_and(|by| by.scoring == group.id) => {
-                    Copied::Staged(Box::new(member))
+            Ok(Answered { value: refused @ (Published::DestinationChanged | Published::SourceChanged), .. }) => {
+                match services.blobs.published(&to).await {
+                    // A copy whose answer was lost, or which another process has made before the source changed.
+                    Ok(Some(there)) if there.mark.as_ref().is_some_and(|by| by.scoring == group.id) => {
+                        Copied::Staged(Box::new(member))
+                    }
+                    Ok(_) if refused == Published::SourceChanged => Copied::Member(MemberState::Changed),
+                    Ok(_) => Copied::Unanswered(format!("something else lies at {}; remove it", to.uri)),
+                    Err(inconclusive) => Copied::Unanswered(error_chain(&inconclusive)),
                 }
-                Ok(_) => Copied::Unanswered(format!("something else lies at {}; remove it", to.uri)),
-                Err(inconclusive) => Copied::Unanswered(error_chain(&inconclusive)),
-            },
-            Ok(Answered { value: Published::SourceChanged, .. }) => Copied::Member(MemberState::Changed),
+            }
             Ok(Answered { value: Published::Refused(Refusal { kind, text }), .. }) => match kind {
                 RefusalKind::MayNotWrite | RefusalKind::NoContainer | RefusalKind::NotAsked => Copied::Later(text),
                 RefusalKind::MayNotReadSource => Copied::NotReadable(text),
