@@ -86,7 +86,7 @@ impl World {
                 }
             }
             if row.splits() && self.removed_guard != RemovedGuard::NotSplit && named.contains(id) {
-                self.of_halves(state, id, actions);
+                Self::of_halves(state, id, actions);
             }
             let is_named = named.contains(id) || group.half_of.as_ref().is_some_and(|whole| named.contains(whole));
             if !is_named && !row.status.is_terminal() && !row.stop_ordered {
@@ -101,7 +101,7 @@ impl World {
         }
     }
 
-    fn of_halves(&self, state: &State, whole: &ScoringId, actions: &mut Vec<Action>) {
+    fn of_halves(state: &State, whole: &ScoringId, actions: &mut Vec<Action>) {
         for (which, members) in state.group(whole).halves().into_iter().enumerate() {
             let half = whole.half(which);
             if members.is_empty() {
