@@ -347,7 +347,7 @@ impl Scoring {
             return "waits for others, with which one job scores it; a reconcile run makes a group of them";
         }
         if self.splits() {
-            return "a group that failed by what one of its files may have caused; it is tried in halves, once no circuit breaker of its deployment is open, and the others are scored";
+            return "a group whose job failed, perhaps by one of its files: they go on in its halves, which are made while no circuit breaker is open";
         }
         self.status.sentence()
     }

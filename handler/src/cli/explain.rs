@@ -3,7 +3,8 @@
 use std::io::Write;
 
 use app::ledger::Ledger;
-use app::reports::{self, Explanation, GroupView, Verdict};
+use app::reports::{self, Explanation, GroupView, MemberView, Verdict};
+use lifecycle::Status;
 use lifecycle::intake;
 use lifecycle::text::visible;
 use time::OffsetDateTime;
@@ -113,17 +114,20 @@ pub(super) fn print(
 /// Members of a group that are named where it is explained; `show` has them all.
 const MEMBERS_NAMED: usize = 5;
 
-/// Of whom a group was made, the first ones by name.
+/// Of whom a group was made, the first ones by name; where some are scored, of those that are not.
 fn members(group: &GroupView) -> String {
-    let named: Vec<&str> = group
-        .group_members
-        .iter()
-        .take(MEMBERS_NAMED)
-        .map(|member| member.path.as_deref().unwrap_or(&member.id))
-        .collect();
-    let more = group.group_members.len().saturating_sub(named.len());
+    let is_scored = |member: &&MemberView| member.status == Some(Status::Scored.name());
+    let (scored, others): (Vec<_>, Vec<_>) = group.group_members.iter().partition(is_scored);
+    let (of, these) = match (scored.is_empty(), others.is_empty()) {
+        (false, false) => ("not scored: ", others),
+        (true, _) => ("", others),
+        (_, true) => ("", scored),
+    };
+    let named: Vec<&str> =
+        these.iter().take(MEMBERS_NAMED).map(|member| member.path.as_deref().unwrap_or(&member.id)).collect();
+    let more = these.len().saturating_sub(named.len());
     let more = if more == 0 { String::new() } else { format!(" and {more} more") };
-    format!("{} ({}{more})", group.told(), named.join(", "))
+    format!("{} ({of}{}{more})", group.told(), named.join(", "))
 }
 
 fn print_verdict(verdict: &Verdict, now: OffsetDateTime, out: &mut dyn Write) -> std::io::Result<()> {
