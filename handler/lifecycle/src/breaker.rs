@@ -15,6 +15,7 @@
 //!   in a row from two sources or more, a source being a rule and the first folder below its prefix, or twice as many from one,
 //!   as a dozen bad files of one sender are no broken model; or when 80 % of the last [`WINDOW`] failed, so that a success now and then does not keep
 //!   a broken model going. One success closes it where failures in a row opened it; else three in a row do.
+//!   Groups of files that share a job open it as well: two of which both halves failed ([`BreakerEvent::BothHalvesFailed`]).
 //! * on the **rule** what its request, its input or a right caused: so many of one cause in a row pause the rule, and no other
 //!   one of the deployment. A scoring that succeeds, or that fails by what only code that has its input can do, closes it.
 //!

@@ -66,16 +66,19 @@ impl Scoring {
     /// node or one file has too little of it, and a file may hold the words of any error. Without a job nothing was read, and no half
     /// would tell more.
     pub fn splits(&self) -> bool {
-        let at_last = |cause| {
-            matches!(cause, FailureCause::Platform | FailureCause::Access) && self.has_several() && self.job.is_some()
-        };
-        self.status == Status::Failed && self.failure.is_some_and(|cause| self.splits_at_once(cause) || at_last(cause))
+        let by = |cause| self.splits_at_once(cause) || self.splits_at_last(cause);
+        self.status == Status::Failed && self.failure.is_some_and(by)
     }
 
     /// Its halves are tried after one failed job, as to repeat the whole before would only cost: the code's or the data's failure comes
     /// again, and what nobody recognises is tried again in the halves. What is the platform's, or a right's, may pass.
     pub(crate) fn splits_at_once(&self, cause: FailureCause) -> bool {
         matches!(cause, FailureCause::UserCode | FailureCause::Input | FailureCause::Unknown) && self.has_several()
+    }
+
+    /// Its halves are tried once no attempt is left of the whole.
+    pub(crate) fn splits_at_last(&self, cause: FailureCause) -> bool {
+        matches!(cause, FailureCause::Platform | FailureCause::Access) && self.has_several() && self.job.is_some()
     }
 
     /// Sealed with several, though one alone was copied in time: the copy of one that left may have come late, and have failed the job.

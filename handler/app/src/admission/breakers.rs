@@ -171,7 +171,7 @@ impl Breakers {
             && next.is_group()
             && let Err(error) = Box::pin(self.notify_of_halves(next, now)).await
         {
-            tracing::warn!(group = %next.id, error = %error_chain(&error), "whether both halves failed that group {} is one of is not known to the circuit breakers", next.id);
+            tracing::warn!(group = %next.id, error = %error_chain(&error), "whether both halves failed of which group {} is one could not be counted by the circuit breakers", next.id);
         }
     }
 
@@ -182,6 +182,7 @@ impl Breakers {
     /// files that came one after the other.
     async fn notify_of_halves(&self, half: &Scoring, now: OffsetDateTime) -> Result<(), ledger::Error> {
         let Some(whole) = half.group().and_then(|group| group.half_of.as_ref()) else { return Ok(()) };
+        let Some(cause) = half.failure else { return Ok(()) };
         let of_rule = |scoring: &Scoring| scoring.failure.map(FailureCause::is_of_rule);
         let mut several = true;
         for id in [whole.half(0), whole.half(1)] {
@@ -192,12 +193,16 @@ impl Breakers {
             several &= other.group().is_some_and(|group| group.members.len() > 1);
         }
         if !several {
-            let whole = self.ledger.get(whole).await?;
-            if whole.is_none_or(|(whole, _)| whole.group().is_none_or(|group| group.half_of.is_some())) {
+            let row = self.ledger.get(whole).await?;
+            if row.is_none_or(|(row, _)| row.group().is_none_or(|group| group.half_of.is_some())) {
                 return Ok(());
             }
         }
-        self.both_halves_failed(half, whole, now).await;
+        let subject =
+            if cause.is_of_rule() { BreakerSubject::rule_of(half) } else { BreakerSubject::deployment_of(half) };
+        let error = half.error.clone().unwrap_or_default();
+        let event = BreakerEvent::BothHalvesFailed { group: whole.clone(), cause, error };
+        self.change(&subject, &event, &self.rules.breaker(&half.endpoint), now).await?;
         Ok(())
     }
 
@@ -213,23 +218,6 @@ impl Breakers {
             return Source::of(&member, rule);
         }
         Source::of(scoring, rule)
-    }
-
-    /// Both halves of a group failed: it counts as one failure more of the deployment, or of the rule if that is at fault, and of two such
-    /// groups that opens the breaker.
-    async fn both_halves_failed(&self, half: &Scoring, whole: &ScoringId, now: OffsetDateTime) {
-        let cause = half.failure.unwrap_or(FailureCause::Unknown);
-        let subject =
-            if cause.is_of_rule() { BreakerSubject::rule_of(half) } else { BreakerSubject::deployment_of(half) };
-        let settings = self.rules.breaker(&half.endpoint);
-        let error = half.error.clone().unwrap_or_default();
-        let event = BreakerEvent::BothHalvesFailed { group: whole.clone(), cause, error };
-        if !settings.is_on() {
-            return;
-        }
-        if let Err(error) = self.change(&subject, &event, &settings, now).await {
-            tracing::warn!(group = %whole, error = %error_chain(&error), "that both halves of group {whole} failed could not be counted by the circuit breaker of {}", name_of(&subject));
-        }
     }
 
     /// Why a failed group is not split now: its deployment, or its rule, is suspect, and each half would fail as well.
@@ -310,7 +298,8 @@ impl Breakers {
     }
 }
 
-fn is_of(row: &InFlight, subject: &BreakerSubject) -> bool {
+/// Whether what is in flight goes by this breaker.
+pub(crate) fn is_of(row: &InFlight, subject: &BreakerSubject) -> bool {
     match subject {
         BreakerSubject::Deployment { endpoint, deployment } => {
             row.endpoint == *endpoint && row.deployment == *deployment

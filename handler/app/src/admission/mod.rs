@@ -28,7 +28,7 @@ mod limits;
 mod refusal;
 
 use breakers::Breakers;
-pub(crate) use breakers::{free_probes_of, name_of, remedy};
+pub(crate) use breakers::{free_probes_of, is_of, name_of, remedy};
 pub(crate) use claims::Claims;
 pub(crate) use controls::KnownControls;
 pub(crate) use limits::limited;

@@ -129,7 +129,8 @@ impl Driver {
         if has_right {
             refused.append(&mut not_readable);
         }
-        // A copy that comes late is not the group's any more: whoever splits it, or lists its copies, knows that.
+        // Its copy may still come, and be read by the job: that it left does not make another file the failing one, as a group that was
+        // sealed with several is split whatever was copied.
         if any_copied && now - scoring.created > PATIENCE {
             refused.append(&mut unanswered);
         }

@@ -192,19 +192,13 @@ impl DecideContext<'_> {
             } else if hopeless && attempt < max {
                 format!("{told}; a recognised error of the user's code, which is not tried again (retryUserErrors)")
             } else {
-                format!("{told}; attempt {attempt} of {max} was the last")
+                let halves = if self.scoring.splits_at_last(cause) { "; the group is tried in halves" } else { "" };
+                format!("{told}; attempt {attempt} of {max} was the last{halves}")
             };
-            let mut step = self.transition(Event::LastAttemptFailed, reason, Effect::None, |next| {
+            return self.transition(Event::LastAttemptFailed, reason, Effect::None, |next| {
                 fail(next);
                 note_end(next);
             });
-            if let Step::Move { next, entry, .. } = &mut step
-                && !splits
-                && next.splits()
-            {
-                entry.reason.push_str("; the group is tried in halves");
-            }
-            return step;
         }
         let pause = back_off(self.policy.retry_back_off.0, MAX_BACK_OFF, attempt.saturating_sub(1), &self.scoring.id);
         let reason = format!(

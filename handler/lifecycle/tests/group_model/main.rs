@@ -17,7 +17,7 @@ use lifecycle::group::MemberState;
 use lifecycle::{ScoringId, Status};
 use stateright::{Checker, HasDiscoveries, Model, Property};
 
-use state::{Budget, PROCESSES, Process, RemovedGuard, State, World};
+use state::{Budget, Process, RemovedGuard, State, World};
 
 /// What happens next.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -268,7 +268,7 @@ fn world(files: usize, bad: &[(usize, &'static str)], budget: Budget) -> World {
 fn holds(world: World, what: &str) {
     let begun = std::time::Instant::now();
     let is_good = world.bad.is_empty() && world.budget == CALM;
-    let checker = world.checker().threads(PROCESSES).spawn_bfs().join();
+    let checker = world.checker().spawn_bfs().join();
     println!(
         "{what}: {} unique states of {} walked, at most {} steps long, {:?}",
         checker.unique_state_count(),

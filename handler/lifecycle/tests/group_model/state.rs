@@ -19,7 +19,8 @@ use lifecycle::{
 use time::{Duration, OffsetDateTime, macros::datetime};
 
 pub(crate) const START: OffsetDateTime = datetime!(2026-07-21 10:00 UTC);
-pub(crate) const PROCESSES: usize = 2;
+/// That make groups side by side.
+const PROCESSES: usize = 2;
 static RULE: LazyLock<Rule> = LazyLock::new(World::read_rule);
 
 /// How often each thing may happen.

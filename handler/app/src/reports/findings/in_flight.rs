@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use lifecycle::breaker::BreakerSubject;
 use lifecycle::{ScoringId, Status};
 use time::{Duration, OffsetDateTime};
 
 use super::same_reason::{ByReason, SameReason};
 use super::{Finding, FindingKind, Seen, is_denied, one, says, with_orders};
+use crate::admission::is_of;
 use crate::ledger::{InFlight, InGroup};
 use crate::reports::expected::ENOUGH;
 use crate::reports::text::shortened;
@@ -136,16 +136,7 @@ impl Seen<'_> {
             _ => row.status == Status::Queued,
         };
         self.breakers.iter().filter(|view| view.is_open()).filter_map(move |view| {
-            let of_it = |row: &&InFlight| {
-                waits(row)
-                    && match &view.of {
-                        BreakerSubject::Rule(rule) => row.rule == *rule,
-                        BreakerSubject::Deployment { endpoint, deployment } => {
-                            row.endpoint == *endpoint && row.deployment == *deployment
-                        }
-                    }
-            };
-            let waiting = self.in_flight.iter().filter(of_it).count();
+            let waiting = self.in_flight.iter().filter(|row| waits(row) && is_of(row, &view.of)).count();
             let reason = format!("{waiting} wait for {}: circuit breaker {}", view.subject(), view.summary());
             (waiting > 0).then(|| one(FindingKind::BreakerOpen, waiting, view.failed_time, reason, &view.remedy()))
         })
