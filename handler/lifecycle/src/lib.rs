@@ -26,6 +26,7 @@ pub mod destination;
 pub mod digest;
 pub mod duration;
 pub mod endpoint_hosts;
+mod event_grid;
 pub mod failure;
 pub mod group;
 mod grouped;

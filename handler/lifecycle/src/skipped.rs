@@ -2,8 +2,13 @@
 
 use time::OffsetDateTime;
 
+use crate::blob::BlobVersion;
 use crate::digest::digest;
 use crate::id::RuleId;
+use crate::text::one_line;
+
+/// Characters of a reason that are kept; it quotes the event or names each rule.
+pub(crate) const MAX_REASON: usize = 2_000;
 
 /// An event that was understood and refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,4 +30,13 @@ pub struct SkippedEvent {
 pub(crate) fn skip_key(parts: &[&str], event_time: Option<OffsetDateTime>, reason: &str) -> String {
     let at = event_time.map(|at| at.unix_timestamp().to_string()).unwrap_or_default();
     digest(&[parts, &[&at, reason]].concat())
+}
+
+/// The record of a blob version that is skipped. One that is skipped for another reason, as after a change of the rules, is
+/// another record.
+pub fn skipped(blob: &BlobVersion, rule: Option<RuleId>, reason: &str) -> SkippedEvent {
+    let reason = one_line(reason, MAX_REASON);
+    let key = digest(&[&blob.url, &blob.etag, rule.as_deref().unwrap_or_default(), &reason]);
+    let (subject, etag) = (blob.url.clone(), Some(blob.etag.clone()));
+    SkippedEvent { key, subject, rule, etag, reason }
 }

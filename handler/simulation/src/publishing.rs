@@ -7,7 +7,8 @@ use lifecycle::{BlobPlace, PublicationMark, Published};
 use stores::fault::Fault;
 use time::{Duration, OffsetDateTime};
 
-use crate::cloud::{Cloud, is_copy};
+use crate::cloud::Cloud;
+use crate::cloud::storage::is_copy;
 use crate::faults::{Dice, Kind};
 use crate::process_ports::ProcessPorts;
 use crate::world::{World, WorldState};

@@ -1,10 +1,13 @@
 //! One run: the real app in some processes, the world around it, and what happens to both.
 
+mod processes;
+mod settled;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use lifecycle::{LedgerId, Rules, Scoring, ScoringId, Status, StorageHosts, TRANSITIONS, UnversionedBlob};
+use lifecycle::{Rules, Scoring, ScoringId, Status, TRANSITIONS, UnversionedBlob};
 use serde_json::Value;
 use time::macros::datetime;
 use time::{Duration, OffsetDateTime};
@@ -17,7 +20,6 @@ use crate::executor::{Executor, Rng, Time};
 use crate::faults::{Dice, Faults, Kind};
 use crate::inputs::InputChange;
 use crate::invariants::{Invariants, ScoredVersion};
-use crate::names;
 use crate::options::{RunOptions, Wiring};
 use crate::outcome::Outcome;
 use crate::output_events::OutputEvents;
@@ -25,25 +27,18 @@ use crate::plan::{ChangeAt, Plan};
 use crate::process_ports::ProcessPorts;
 use crate::publications::Publication;
 use crate::trace::Trace;
-use crate::world::{TASK_HUBS, World, WorldConfig, WorldState, skewed};
-use app::ledger::{Ledger, LedgerOptions};
-use app::ports::table_store::TableStore;
-use app::ports::{Blobs, Endpoint};
-use app::{App, Parts, Pause};
+use crate::world::{TASK_HUBS, World, WorldConfig, WorldState};
+use app::{App, Pause};
 
 const START: OffsetDateTime = datetime!(2026-07-21 10:00 UTC);
 /// A tick has this long; the Functions host's limit is ten minutes.
 const TICK: Duration = Duration::minutes(5);
-/// After the end of all faults everything must be settled within this: three jobs of an hour, and back-offs.
-const TO_SETTLE: Duration = Duration::hours(8);
 /// Ticks come no more often than this once nothing goes wrong any more: what is left is waiting.
 const CALM: Duration = Duration::minutes(2);
 /// Somebody looks after what is held so often.
 pub(super) const PERSON: Duration = Duration::minutes(7);
 /// The endpoints' default deployment, before and after it is switched.
 const DEFAULTS: [&str; 2] = ["v1", "v2"];
-/// Ticks after everything is settled, in which nothing may change any more.
-const TICKS_AFTER: u32 = 3;
 
 /// What is to happen at some time, beside the tasks.
 #[derive(Clone, Copy)]
@@ -364,79 +359,10 @@ impl Run {
         }
     }
 
-    /// After each turn of a process: it may die here, or freeze.
-    fn strike(&mut self, process: usize) {
-        if self.healed {
-            return;
-        }
-        let mut state = self.world.state();
-        if self.kills_left > 0 && state.dice.strikes(Kind::Kills, 4) {
-            self.kills_left -= 1;
-            let away = state.dice.stream(Kind::Kills).seconds(0, 120);
-            drop(state);
-            self.kill(process, away);
-        } else if self.pauses_left > 0 && state.dice.strikes(Kind::Pauses, 3) {
-            self.pauses_left -= 1;
-            let away = state.dice.stream(Kind::Pauses).seconds(5, 1_200);
-            drop(state);
-            self.freeze(process, away);
-        }
-    }
-
-    fn freeze(&mut self, process: usize, away: Duration) {
-        self.world.trace(Some(process), None, || format!("freezes for {away}"));
-        self.executor.pause(process);
-        self.later(away, Control::Resume(process));
-    }
-
-    fn kill(&mut self, process: usize, away: Duration) {
-        self.world.trace(Some(process), None, || format!("dies; another begins in its place after {away}"));
-        self.executor.kill(process);
-        self.processes[process].app = None;
-        self.later(away, Control::Begin(process));
-    }
-
-    fn begin(&mut self, process: usize) {
-        self.writers += 1;
-        let clock_off = Arc::clone(&self.processes[process].clock_off);
-        let ports = Arc::new(ProcessPorts { world: self.world.clone(), process });
-        let store = (self.wiring.store)(Arc::clone(&ports) as Arc<dyn TableStore>);
-        let options = LedgerOptions {
-            task_hub: TASK_HUBS[self.world.installation(process)].to_owned(),
-            writer: format!("w{}", self.writers),
-            // Each process would call the ledger something else: the first one's word must hold for all.
-            new_id: (self.wiring.ledger_id)(LedgerId::of_random(self.ids.bytes())),
-            projection: true,
-        };
-        let ledger = Ledger::new(store, &options).expect("the task hub's name is fixed and good");
-        let app = App::new(Parts {
-            callbacks: None,
-            ledger,
-            endpoint: (self.wiring.endpoint)(Arc::clone(&ports) as Arc<dyn Endpoint>),
-            blobs: (self.wiring.blobs)(ports as Arc<dyn Blobs>),
-            dead_letters: None,
-            rules: (self.wiring.rules)(&self.rules),
-            storage_hosts: StorageHosts::of_cloud("core.windows.net").watching("uploads"),
-            clock: (self.wiring.clock)(skewed(self.world.time(), &clock_off)),
-            orphan_scan_interval: Some(self.plan.orphan_scan_interval),
-            retention: Duration::days(400),
-        });
-        self.processes[process].app = Some(app);
-    }
-
     /// Every delivery to every installation.
     pub(super) fn all_deliveries(&self) -> Vec<(usize, usize)> {
         let of = |installation| (0..self.plan.deliveries.len()).map(move |delivery| (installation, delivery));
         (0..self.plan.installations).flat_map(of).collect()
-    }
-
-    /// The paths to which a version came back, after a later one of them was skipped. Under `latestOnly` that version may have given
-    /// way to the skipped one, and an event that shows it again queues it: something does come of it.
-    fn returned_and_skipped(&self) -> BTreeSet<String> {
-        let skipped = self.scorings().into_iter().filter(|(_, scoring)| scoring.status == Status::Cancelled);
-        let urls: BTreeSet<String> = skipped.map(|(_, scoring)| scoring.blob.url).collect();
-        let state = self.world.state();
-        urls.into_iter().filter(|url| state.cloud.inputs.was_rolled_back(url)).collect()
     }
 
     /// The processes of an installation, from one by the seed on.
@@ -592,118 +518,6 @@ impl Run {
     fn heal(&mut self) {
         self.healed = true;
         self.world.heal();
-    }
-
-    /// Once nothing goes wrong any more, everything must come to its end, and stay there.
-    fn watch(&mut self) {
-        self.ticks_since += 1;
-        let unsettled = self.unsettled();
-        let posts = self.world.state().posts;
-        match (unsettled, self.settled) {
-            (Some((scoring, what)), None) => {
-                if self.world.time().elapsed() > self.plan.fault_period + TO_SETTLE {
-                    self.world.state().broken("liveness", scoring.as_ref(), what);
-                }
-            }
-            (Some((scoring, what)), Some(_)) => {
-                let what = format!("everything was settled, and then: {what}");
-                self.world.state().broken("rest", scoring.as_ref(), what);
-            }
-            (None, None) => {
-                self.settled = Some((self.ticks_since, posts));
-                // Every event once more: nothing may come of it.
-                let taken = none_taken(&self.plan);
-                let returned = self.returned_and_skipped();
-                for (installation, n) in self.all_deliveries() {
-                    if !self.plan.told_by(n).any(|upload| returned.contains(&upload.url())) {
-                        self.hand_over(installation, n, Arc::clone(&taken));
-                    }
-                }
-                if self.plan.tells_of_outputs {
-                    self.tell_of_all_outputs();
-                }
-                self.move_what_is_oddly_named();
-            }
-            (None, Some((ticks, before))) => {
-                if posts != before {
-                    self.world.state().broken("rest", None, "an event of which nothing may come made a request");
-                }
-                if self.ticks_since >= ticks + TICKS_AFTER {
-                    for installation in 0..self.plan.installations {
-                        names::check(&mut self.world.state().invariants[installation], &self.plan.urls());
-                        self.world.check_the_end(installation);
-                    }
-                    self.over = true;
-                }
-            }
-        }
-    }
-
-    /// What is not done yet, if something is not.
-    fn unsettled(&self) -> Option<(Option<ScoringId>, String)> {
-        if let Some(what) = (0..self.plan.installations).find_map(|installation| self.unsettled_in(installation)) {
-            return Some(what);
-        }
-        if self.delivers_again {
-            return Some((None, "a rule is removed".to_owned()));
-        }
-        let state = self.world.state();
-        let adopted = state.invariants.iter().flat_map(Invariants::adopted_jobs).cloned().collect();
-        if let Some(name) = state.cloud.orphaned_jobs(&adopted, self.world.time().now()).first() {
-            let id = state.cloud.owner(name).map(|(id, _)| id);
-            return Some((id, format!("{name} is needed by nobody and runs on")));
-        }
-        // Who froze before it heard an answer acts on it when it goes on.
-        if self.executor.is_any_paused() {
-            return Some((None, "a process is frozen".to_owned()));
-        }
-        // What is written or asked again at rest is under way too.
-        let waits = self.settled.is_none() && state.under_way > 0;
-        waits.then(|| (None, "requests are under way".to_owned()))
-    }
-
-    /// A blob that no sweep has seen as it is now: whoever was scored last was marked then, which is another ETag, and the next sweep
-    /// finds it.
-    fn not_swept(&self, installation: usize, cloud: &Cloud) -> Option<String> {
-        let began = self.world.last_sweep_began(installation);
-        let after = self.plan.rules.iter().map(|rule| rule.sweep.after.0).max().unwrap_or_default();
-        let now = self.world.time().now();
-        let is_seen = |url: &str| {
-            began.zip(cloud.inputs.written(url, now)).is_some_and(|(began, written)| written + after <= began)
-        };
-        cloud.inputs.urls().find(|url| !is_seen(url)).map(str::to_owned)
-    }
-
-    /// What is not done yet in one installation.
-    fn unsettled_in(&self, installation: usize) -> Option<(Option<ScoringId>, String)> {
-        let state = self.world.state();
-        let invariants = &state.invariants[installation];
-        let taken = self.taken[installation].lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(n) = taken.iter().position(|taken| !taken) {
-            return Some((None, format!("delivery {n} is not taken")));
-        }
-        let is_missing = |of: &ScoredVersion| invariants.scoring_of(of).is_none();
-        let since = self.plan.sweeps.then(|| self.world.swept_since(installation)).flatten();
-        // What was written before the place was to be swept was there before it.
-        let was_before = |(_, url, etag): &ScoredVersion| {
-            let written = self.plan.written(url, etag).map(|at| START + at);
-            written.zip(since).is_some_and(|(written, since)| written < since)
-        };
-        if let Some((_, name)) = self.expected.iter().find(|(of, _)| is_missing(of) && !was_before(of)) {
-            return Some((None, format!("{name} is not in the ledger")));
-        }
-        if self.settled.is_none()
-            && self.plan.sweeps
-            && let Some(url) = self.not_swept(installation, &state.cloud)
-        {
-            return Some((None, format!("{url} was written to after the last sweep")));
-        }
-        // An event that is repeated may leave something to look at again; at the very end nothing is left.
-        if self.settled.is_none() && self.world.pending(installation) > 0 {
-            return Some((None, "an upload waits for a look at the storage".to_owned()));
-        }
-        let (id, what) = invariants.unsettled(&state.cloud, self.settled.is_some())?;
-        Some((Some(id), what))
     }
 }
 

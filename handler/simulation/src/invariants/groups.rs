@@ -6,7 +6,8 @@ use lifecycle::group::{MemberState, staging_manifest};
 use lifecycle::{Scoring, ScoringId, Status};
 
 use super::Invariants;
-use crate::cloud::{A_FILE_IS_BAD, Cloud, is_copy};
+use crate::cloud::storage::is_copy;
+use crate::cloud::{A_FILE_IS_BAD, Cloud};
 use crate::publications::Content;
 
 impl Invariants {
