@@ -54,7 +54,7 @@ async fn status_has_a_split_and_a_shadow_side_by_side_with_the_ratio_of_failures
 
 /// A canary of a tenth over a thousand uploads; then the events come again, under rules with other shares.
 #[tokio::test]
-async fn a_thousand_uploads_are_split_within_bounds_and_redelivered_ones_keep_their_deployment() {
+async fn a_thousand_uploads_are_split_within_bounds_and_redelivered_ones_stay() {
     let rules = |v7: u32| {
         format!(
             r#"{{"rules": [{{"id": "claims", "match": {{"container": "claims"}},

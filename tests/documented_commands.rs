@@ -91,7 +91,7 @@ fn runner(command: &str) -> Runner {
 }
 
 #[test]
-fn what_takes_long_in_a_release_build_is_shortened_under_the_words_that_the_pages_have() {
+fn long_commands_are_shortened_under_the_words_that_the_pages_have() {
     for (long, _) in SHORT {
         assert!(PAGES.iter().any(|(_, page)| commands(page).iter().any(|command| command.contains(long))), "{long}");
     }

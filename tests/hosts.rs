@@ -115,7 +115,7 @@ async fn a_deadline_that_is_past_on_arrival_fails_no_invocation() {
 
 /// Lambda's runtime reads the payload as JSON before any function of ours sees it.
 #[tokio::test]
-async fn under_lambda_a_byte_that_is_no_utf_8_fails_the_whole_delivery_and_the_next_one_is_taken() {
+async fn under_lambda_a_byte_that_is_no_utf_8_fails_its_whole_delivery_alone() {
     let cloud = Cloud::start().await;
     let lambda = Lambda::start("BlobCreated", cloud.root(), &cloud.vars("lambda")).await;
     let good = json!([event("a.csv"), event("b-bad.csv")]);

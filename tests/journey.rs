@@ -87,7 +87,7 @@ async fn an_upload_is_scored_through_the_real_binary() {
 
 /// Through the real client of the storage: the copy, its conditions, its mark.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_result_lies_at_its_exact_path_once_it_is_scored_and_the_next_version_takes_its_place() {
+async fn a_result_lies_at_its_exact_path_once_scored_and_the_next_version_replaces_it() {
     let cloud = Cloud::start().await;
     let mut vars = cloud.vars("ledger");
     let mut rules: Value = serde_json::from_str(&rules(&cloud)).unwrap();
@@ -425,7 +425,7 @@ async fn local_scores_grouped_files_by_one_job_over_copies() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_local_does_not_score_is_told_listed_and_explained_and_its_settings_are_found() {
+async fn what_local_does_not_score_is_listed_and_explained_and_its_settings_are_found() {
     let folder = tempfile::tempdir().unwrap();
     let at = |path: &str| folder.path().join(".scorekeeper/inbox").join(path);
     let rules = r#"{"rules":[{"id":"claims","match":{"container":"claims","suffix":".csv"},
@@ -602,7 +602,7 @@ async fn no_upload_is_taken_into_a_log_that_was_removed() {
 
 /// Root may read every file; this is how it goes for everybody else, where the system lets a test become one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_file_that_may_not_be_read_yet_waits_and_another_users_ledger_is_told_of_as_that() {
+async fn an_unreadable_file_waits_and_another_users_ledger_is_told_of_as_that() {
     let folder = tempfile::tempdir().unwrap();
     let set = |path: &Path, mode| std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
     set(folder.path(), 0o777);

@@ -285,7 +285,7 @@ fn rules_of_one_endpoint_name_one_identity_and_others_each_their_own() {
 }
 
 #[test]
-fn a_corrected_identity_holds_for_what_is_in_flight_and_that_of_a_rule_that_is_gone_is_kept() {
+fn a_corrected_identity_holds_for_what_is_in_flight_and_a_gone_rules_is_kept() {
     let rules = asked_as(&[("a", "e", Some("partner")), ("b", "f", None)]).unwrap();
     let name = |text: &str| text.parse::<IdentityName>().unwrap();
     let endpoint = |text: &str| format!("https://{text}.example/jobs").parse::<EndpointUri>().unwrap();

@@ -148,7 +148,7 @@ async fn rules_of(host: &FunctionsHost, name: &str) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rules_change_in_the_blob_and_each_upload_is_decided_by_one_version_that_its_history_names() {
+async fn each_upload_is_decided_by_one_version_of_the_rules_that_its_history_names() {
     let place = Place::start().await;
     place.put(&place.rules("first").to_string());
     let host = place.serve().await;
@@ -361,7 +361,7 @@ async fn the_simulators_storage_keeps_the_conditions_of_reads_and_writes() {
 }
 
 #[tokio::test]
-async fn rules_are_pushed_after_a_check_and_a_comparison_and_never_over_somebody_elses_change() {
+async fn rules_are_pushed_after_a_check_and_never_over_somebody_elses_change() {
     let place = Place::start().await;
     let file = place.root().join("new.json");
     let push = async |text: &str, more: &[&str]| {

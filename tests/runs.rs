@@ -55,7 +55,7 @@ fn without_names(told: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_file_is_uploaded_scored_at_a_named_endpoint_and_downloaded_from_an_empty_folder() {
+async fn run_uploads_scores_at_a_named_endpoint_and_downloads_from_an_empty_folder() {
     let cloud = Cloud::with_writable_inbox().await;
     let vars = of_a_person(&cloud);
     let folder = tempfile::tempdir().unwrap();
@@ -134,7 +134,7 @@ async fn what_does_not_end_well_is_told_with_an_exit_code_of_its_own() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn under_a_rule_the_app_scores_what_a_person_orders_and_the_order_stands_in_the_history() {
+async fn under_a_rule_the_app_scores_what_a_person_orders_and_the_history_tells_it() {
     let cloud = Cloud::start().await;
     let mut vars = cloud.vars("ledger");
     vars.insert("SCOREKEEPER_STORAGE_HOSTS".to_owned(), cloud.simulator.storage_hosts());
@@ -282,7 +282,7 @@ async fn token(vars: &BTreeMap<String, String>, audience: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_person_runs_is_asked_as_whoever_is_signed_in_with_either_of_azures_command_lines() {
+async fn a_run_asks_as_whoever_is_signed_in_with_either_of_azures_command_lines() {
     for tool in ["az", "azd"] {
         let cloud = Cloud::start().await;
         let mut vars = of_a_person(&cloud);

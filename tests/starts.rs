@@ -106,7 +106,7 @@ async fn one_request_starts_a_scoring_and_its_location_is_followed_to_the_end() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_start_without_a_key_joins_the_scoring_of_the_upload_and_the_upload_that_of_a_start() {
+async fn a_start_without_a_key_joins_the_uploads_scoring_and_an_upload_that_of_a_start() {
     let cloud = Cloud::with_pipeline(Timing::default()).await;
     let vars = vars(&cloud, "ledger");
     let host = FunctionsHost::start(cloud.root(), &vars).await;
@@ -274,7 +274,7 @@ async fn nobody_outside_invokes_a_function_or_is_believed_to_have_signed_in() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_signed_in_stands_in_the_history_where_the_platform_requires_it_and_nobody_else_is_answered() {
+async fn where_sign_in_is_required_history_names_who_and_nobody_else_is_answered() {
     let cloud = Cloud::with_pipeline(Timing::default()).await;
     let mut vars = vars(&cloud, "ledger");
     for (name, value) in [("SCOREKEEPER_SIGN_IN", "required"), ("WEBSITE_AUTH_ENABLED", "True")] {
@@ -323,7 +323,7 @@ async fn the_doctor_says_whether_they_are_switched_on_and_which_setting_does_it(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn scorings_are_listed_by_pages_cancelled_and_tried_again_and_each_order_may_come_twice() {
+async fn scorings_are_listed_cancelled_and_retried_and_each_order_may_come_twice() {
     let cloud = Cloud::with_pipeline(Timing { running: Duration::from_secs(600), ..Timing::default() }).await;
     let vars = vars(&cloud, "ledger");
     let host = FunctionsHost::start(cloud.root(), &vars).await;

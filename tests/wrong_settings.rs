@@ -53,7 +53,7 @@ async fn wrong_settings_are_told_by_a_handler_that_stays_and_loses_no_event() {
 
 /// As a file beside host.json, as a file that a setting names, and in the setting itself.
 #[tokio::test]
-async fn broken_rules_are_told_by_a_handler_that_stays_and_the_same_events_are_scored_after_the_correction() {
+async fn a_handler_with_broken_rules_stays_and_scores_the_same_events_once_corrected() {
     let misspelt: fn(&str) -> String = |rules| rules.replace("\"container\"", "\"contaner\"");
     let cut: fn(&str) -> String = |rules| rules[..rules.len() - 2].to_owned();
     let places = ["rules.json", "rules/ours.json", "(inline)"];

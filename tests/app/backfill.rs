@@ -298,7 +298,7 @@ async fn a_share_of_few_slots_is_one_of_them() {
 }
 
 #[tokio::test]
-async fn a_backfill_whose_times_are_told_from_now_is_paused_and_gone_on_with_by_the_same_words() {
+async fn a_backfill_with_relative_times_is_paused_and_resumed_by_the_same_words() {
     let world = ruled(&json!({}));
     let app = world.app();
     world.lists_give(10);

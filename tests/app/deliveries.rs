@@ -22,7 +22,7 @@ const HANGS: Duration = Duration::from_secs(90);
 
 /// One failure repeats the whole delivery, while the submissions of the one before are still under way.
 #[tokio::test(start_paused = true)]
-async fn whole_deliveries_are_repeated_within_their_deadlines_and_limits_while_the_endpoint_hangs() {
+async fn whole_deliveries_are_repeated_within_deadlines_while_the_endpoint_hangs() {
     let world = World::with_rules(LIMITED);
     world.posts_take(HANGS);
     let app = world.app();

@@ -91,7 +91,7 @@ async fn a_strangers_job_is_never_cancelled_and_nothing_of_it_is_published() {
 }
 
 #[tokio::test]
-async fn a_followed_job_that_fails_costs_an_attempt_and_the_next_one_has_a_path_of_its_own() {
+async fn a_failed_followed_job_costs_an_attempt_and_the_next_has_a_path_of_its_own() {
     let world = silent(crate::support::world::RULE);
     let app = world.app();
     let before = lost(&world, &app).await;

@@ -254,7 +254,7 @@ async fn a_member_names_its_group_and_a_group_its_members_and_halves() {
 }
 
 #[tokio::test]
-async fn a_file_that_changed_before_its_copy_leaves_the_group_and_later_changes_do_not_matter() {
+async fn a_file_changed_before_its_copy_leaves_the_group_and_later_changes_do_not_matter() {
     let world = World::with_rules(&by_time(100));
     let app = world.app();
     let ids = uploads(&world, &app, 3).await;

@@ -108,7 +108,7 @@ async fn files_of_all_folders_share_a_job_by_time_and_who_comes_later_joins_the_
 }
 
 #[tokio::test]
-async fn a_file_that_is_overwritten_while_it_is_copied_leaves_and_its_new_version_is_scored() {
+async fn a_file_overwritten_while_it_is_copied_leaves_and_its_new_version_is_scored() {
     let world = World::with_rules(&by_time(100));
     let app = world.app();
     let ids = uploads(&world, &app, 3).await;
@@ -167,7 +167,7 @@ async fn a_file_that_the_storage_does_not_copy_goes_alone_and_says_what_the_stor
 }
 
 #[tokio::test]
-async fn a_group_of_which_nothing_can_be_copied_waits_for_the_right_and_then_its_files_go_alone() {
+async fn a_group_that_cannot_be_copied_waits_for_the_right_then_its_files_go_alone() {
     let world = World::with_rules(&by_time(100));
     let app = world.app();
     let ids = uploads(&world, &app, 2).await;
@@ -290,7 +290,7 @@ async fn a_rule_that_groups_no_more_lets_what_waits_go_alone_and_open_groups_end
 }
 
 #[tokio::test]
-async fn files_for_different_endpoints_share_no_job_and_a_group_goes_where_its_files_were_to_go() {
+async fn files_for_different_endpoints_share_no_job_and_a_group_goes_where_they_would() {
     let before = World::with_rules(&by_time(100));
     let app = before.app();
     let old = uploads(&before, &app, 2).await;
@@ -317,7 +317,7 @@ async fn files_for_different_endpoints_share_no_job_and_a_group_goes_where_its_f
 }
 
 #[tokio::test]
-async fn a_file_on_hold_takes_no_place_in_a_group_and_one_that_is_not_copied_waits_for_nobody() {
+async fn a_file_on_hold_takes_no_place_in_a_group_and_an_uncopied_one_waits_for_nobody() {
     let world = World::with_rules(&by_time(3));
     let app = world.app();
     let ids = uploads(&world, &app, 4).await;

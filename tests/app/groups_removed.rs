@@ -14,7 +14,7 @@ use super::since;
 use crate::support::world::{Fault, World};
 
 #[tokio::test]
-async fn copies_stay_while_the_job_runs_though_no_row_of_its_files_in_the_index_can_be_read() {
+async fn copies_stay_while_the_job_runs_though_no_index_row_of_its_files_can_be_read() {
     let world = World::with_rules(&by_time(100));
     let app = world.app();
     let ids = uploads(&world, &app, 2).await;

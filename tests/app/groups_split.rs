@@ -248,7 +248,7 @@ async fn bad_files_that_come_one_after_the_other_do_not_make_the_deployment_susp
 }
 
 #[tokio::test]
-async fn a_file_that_is_too_large_for_its_node_fails_alone_and_with_the_job_that_tells_why() {
+async fn a_file_too_large_for_its_node_fails_alone_with_the_job_that_tells_why() {
     let world = World::with_rules(&by_time(100));
     let app = world.app();
     let ids = uploads(&world, &app, 3).await;

@@ -32,7 +32,7 @@ async fn what_is_copied_or_refused_is_not_asked_for_again_while_the_others_are_t
 }
 
 #[tokio::test]
-async fn a_container_that_cannot_be_listed_is_named_with_the_role_that_the_app_needs_on_it() {
+async fn a_container_that_cannot_be_listed_is_named_with_the_role_the_app_needs_on_it() {
     let world = World::with_rules(&by_time(100));
     let app = world.app();
     let ids = uploads(&world, &app, 2).await;

@@ -64,7 +64,7 @@ async fn running(world: &World, count: usize) {
 }
 
 #[tokio::test]
-async fn a_tick_over_20_000_unchanged_jobs_reads_each_page_once_and_writes_its_signs_of_life() {
+async fn a_tick_over_20_000_unchanged_jobs_reads_each_page_once_and_writes_signs_of_life() {
     let world = World::new();
     Box::pin(running(&world, 20_000)).await;
     let app = where_jobs_run_on(&world);

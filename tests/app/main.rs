@@ -180,7 +180,7 @@ async fn twelve_processes_that_get_the_same_event_at_once_make_one_job(world: Wo
 }
 
 #[tokio::test]
-async fn a_tick_over_jobs_that_go_on_reads_pages_and_jobs_and_writes_its_signs_of_life_alone() {
+async fn a_tick_over_unchanged_jobs_reads_pages_and_jobs_and_writes_signs_of_life_alone() {
     let world = World::new();
     let app = world.app();
     for n in 0..50 {

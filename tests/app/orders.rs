@@ -150,7 +150,7 @@ async fn what_is_expedited_goes_first_when_a_slot_is_free() {
 }
 
 #[tokio::test]
-async fn what_is_scored_is_scored_once_more_as_the_next_generation_however_often_that_is_ordered_and_whatever_fails() {
+async fn a_rescore_is_one_next_generation_however_often_it_is_ordered_whatever_fails() {
     for fault in [
         None,
         Some(Fault::NotSent),
@@ -204,7 +204,7 @@ async fn what_is_scored_is_scored_once_more_as_the_next_generation_however_often
 }
 
 #[tokio::test]
-async fn a_blob_whose_event_was_skipped_or_never_came_is_taken_in_after_the_fix_with_the_author_in_its_history() {
+async fn a_blob_with_a_skipped_or_lost_event_is_taken_in_later_with_who_ordered_it() {
     let world = World::new();
     let app = world.app();
     let url = "https://uploads.blob.core.windows.net/photos/a.csv";

@@ -131,7 +131,7 @@ async fn a_job_that_turns_up_after_resubmit_after_is_found_cancelled_and_counted
 /// Whose it is shows in its output path alone, which may have checksums before the id, and be of a template that was changed
 /// since its attempt.
 #[tokio::test]
-async fn a_job_of_an_earlier_attempt_that_turns_up_late_is_found_by_the_path_that_was_handed_out() {
+async fn a_late_job_of_an_earlier_attempt_is_found_by_the_path_that_was_handed_out() {
     let rule = |template: &str| {
         json!({"rules": [{"id": "claims", "match": {"container": "claims"}, "endpoint": {"uri": "https://heart.example/jobs"},
             "outputs": {"score": {"type": "UriFile", "uri": format!("azureml://datastores/d/paths/{template}")}}}]})

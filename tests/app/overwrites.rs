@@ -43,7 +43,7 @@ fn shown(all: &[(String, Status)]) -> Vec<(&str, Status)> {
 }
 
 #[tokio::test]
-async fn where_overwrites_are_ignored_a_path_is_scored_once_and_each_further_version_is_skipped_with_that_reason() {
+async fn where_overwrites_are_ignored_a_path_is_scored_once_and_later_versions_skipped() {
     let world = ruled(&json!({ "overwrites": "ignore", "verifyInput": false }));
     let (one, other) = (world.app(), world.app());
     let first = world.deliver(&one, &version("1", "1")).await.remove(0);
@@ -67,7 +67,7 @@ async fn where_overwrites_are_ignored_a_path_is_scored_once_and_each_further_ver
 }
 
 #[tokio::test]
-async fn two_processes_that_take_two_versions_in_at_one_time_make_one_scoring_of_an_ignoring_rule() {
+async fn two_versions_taken_in_at_once_are_one_scoring_where_overwrites_are_ignored() {
     for lost in [false, true] {
         let world = ruled(&json!({ "overwrites": "ignore", "verifyInput": false }));
         let (one, other) = (world.app(), world.app());
@@ -90,7 +90,7 @@ async fn two_processes_that_take_two_versions_in_at_one_time_make_one_scoring_of
 }
 
 #[tokio::test]
-async fn where_overwrites_are_ignored_what_was_overwritten_before_its_job_is_superseded_by_nothing() {
+async fn where_overwrites_are_ignored_an_overwritten_version_is_superseded_by_nothing() {
     let world = ruled(&json!({ "overwrites": "ignore", "maxInFlight": 1 }));
     let app = world.app();
     world.deliver(&app, &event("before.csv", "0")).await;
@@ -107,7 +107,7 @@ async fn where_overwrites_are_ignored_what_was_overwritten_before_its_job_is_sup
 }
 
 #[tokio::test]
-async fn where_the_latest_version_alone_is_wanted_queued_earlier_ones_end_superseded_in_whatever_order_the_events_come()
+async fn where_the_latest_alone_is_wanted_queued_earlier_versions_end_superseded()
 {
     for order in [["1", "2", "3"], ["3", "2", "1"], ["2", "3", "1"]] {
         let world = ruled(&json!({ "overwrites": "latestOnly", "maxInFlight": 1 }));
@@ -224,7 +224,7 @@ async fn a_version_in_flight_goes_on_when_a_later_one_comes_and_gets_no_further_
 }
 
 #[tokio::test]
-async fn who_dies_before_the_earlier_versions_are_ended_is_made_up_for_by_the_redelivery_or_by_the_slot() {
+async fn a_death_before_earlier_versions_end_is_made_up_for_by_redelivery_or_slot() {
     for redelivered in [true, false] {
         let world = ruled(&json!({ "overwrites": "latestOnly", "maxInFlight": 1 }));
         let app = world.app();

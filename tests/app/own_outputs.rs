@@ -88,7 +88,7 @@ async fn an_upload_in_the_shape_of_an_output_is_scored() {
 /// The same for what comes to such a path by another name, alone or with its folder. Of an event that is older than what the
 /// ledger surely remembers the rules of today are all that is left to go by.
 #[tokio::test]
-async fn an_upload_that_is_renamed_into_the_shape_of_an_output_is_scored_unless_its_event_is_old() {
+async fn an_upload_renamed_into_an_outputs_shape_is_scored_unless_its_event_is_old() {
     let rule = json!({"id": "claims", "match": {"container": "claims"}, "endpoint": {"uri": "https://heart.example/jobs"},
         "outputs": {"score": {"type": "UriFolder", "uri": "azureml://datastores/claims/paths/{blob.folder}/{scoring.id}/{attempt}"}}});
     let folder = "cases/0123456789abcdef0123456789abcdef/2024";

@@ -147,7 +147,7 @@ async fn a_second_commit_of_a_name_has_a_day_of_its_own_for_its_content() {
 }
 
 #[tokio::test]
-async fn a_file_that_is_marked_again_and_again_is_scored_once_where_its_content_can_be_told() {
+async fn a_file_marked_again_and_again_is_scored_once_where_its_content_can_be_told() {
     let world = resting();
     let app = world.app();
     put(&world, "x.csv", "0x1", 9);

@@ -296,7 +296,7 @@ async fn a_copy_whose_answer_was_lost_is_no_conflict_and_not_made_again() {
 }
 
 #[tokio::test]
-async fn what_somebody_writes_meanwhile_is_looked_at_again_and_left_where_the_rule_says_so() {
+async fn what_is_written_meanwhile_is_looked_at_again_and_left_where_the_rule_says_so() {
     for (if_exists, published) in [("replace", true), ("refuse", false), ("version", true)] {
         let world = World::with_rules(&rules(&latest(if_exists)));
         let app = world.app();
@@ -317,7 +317,7 @@ async fn what_somebody_writes_meanwhile_is_looked_at_again_and_left_where_the_ru
 }
 
 #[tokio::test]
-async fn a_right_that_is_missing_is_waited_for_and_then_told_of_until_somebody_acknowledges_it() {
+async fn a_missing_right_is_waited_for_and_then_told_of_until_it_is_acknowledged() {
     let patient = json!({"outputTimeout": "PT10M"});
     let world = World::with_rules(&rules_of("UriFile", &latest("replace"), &patient));
     let app = world.app();
@@ -451,7 +451,7 @@ async fn a_strangers_file_in_an_attempts_folder_is_replaced_before_the_manifest(
 
 /// One file among several may be another one by then: all of them are verified again.
 #[tokio::test]
-async fn a_folder_that_is_written_to_after_it_was_verified_is_verified_again_before_it_is_published() {
+async fn a_folder_written_to_after_its_verification_is_verified_again_before_publishing() {
     let folder = "azureml://datastores/claims/paths/latest";
     let world = World::with_rules(&rules_of("UriFolder", &json!({ "uri": folder }), &json!({})));
     let app = world.app();
@@ -474,7 +474,7 @@ async fn a_folder_that_is_written_to_after_it_was_verified_is_verified_again_bef
 }
 
 #[tokio::test]
-async fn a_further_generation_takes_the_place_of_the_one_before_and_a_replay_changes_nothing() {
+async fn a_further_generation_replaces_the_one_before_and_a_replay_changes_nothing() {
     let publish = latest("refuse");
     let mut world = World::with_rules(&rules(&publish));
     let app = world.app();

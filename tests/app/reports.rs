@@ -167,7 +167,7 @@ async fn a_page_of_five_thousand_takes_as_many_queries_of_a_real_table_service()
 }
 
 #[tokio::test]
-async fn a_filter_of_failed_ones_reads_the_rows_of_failed_ones_and_the_scorings_that_it_shows() {
+async fn a_filter_of_failed_ones_reads_their_rows_and_the_scorings_that_it_shows() {
     let world = World::new();
     let app = world.app();
     many(&world, &app, 20_000).await;

@@ -282,7 +282,7 @@ async fn an_output_of_ours_is_not_started() {
 }
 
 #[tokio::test]
-async fn where_overwrites_are_ignored_a_start_of_a_further_version_is_not_taken_for_the_first_one() {
+async fn where_overwrites_are_ignored_a_start_of_a_later_version_is_not_the_first_one() {
     let rules = r#"{"rules":[{"id":"claims","match":{"container":"claims"},"overwrites":"ignore",
         "endpoint":{"uri":"https://heart.example/jobs"}}]}"#;
     let world = World::with_rules(rules);

@@ -203,7 +203,7 @@ async fn a_sweep_that_races_the_event_of_what_it_finds_makes_one_scoring_and_one
 }
 
 #[tokio::test]
-async fn two_processes_never_list_one_page_twice_and_one_that_dies_leaves_its_place_to_the_next() {
+async fn two_processes_never_list_a_page_twice_and_one_that_dies_leaves_its_place() {
     let world = World::new();
     let (first, second) = (world.app(), world.app());
     begun(&world, &first).await;
@@ -264,7 +264,7 @@ async fn a_sweep_goes_on_where_the_last_run_left_it_and_begins_nothing_after_its
 
 /// The first chunk of its page takes all of its time.
 #[tokio::test]
-async fn a_page_that_takes_too_long_is_left_in_its_middle_and_what_is_in_the_ledger_costs_one_read() {
+async fn a_page_that_takes_too_long_is_left_midway_and_known_versions_cost_one_read() {
     let world = World::new();
     let app = world.app();
     begun(&world, &app).await;
@@ -320,7 +320,7 @@ async fn of_two_that_have_read_a_place_one_gets_it() {
 
 /// A version of which nothing is known costs 22 requests, so that 20 pages of 250 are more than a run makes.
 #[tokio::test]
-async fn a_run_makes_a_hundred_thousand_requests_and_leaves_the_rest_and_other_places_to_the_next() {
+async fn a_run_makes_a_hundred_thousand_requests_and_leaves_the_rest_to_the_next() {
     let rules = r#"{"rules":[
         {"id":"claims","match":{"container":"claims","maxBytes":5},"endpoint":{"uri":"https://heart.example/jobs"}},
         {"id":"other","match":{"container":"other"},"endpoint":{"uri":"https://heart.example/jobs"}}]}"#;
@@ -608,7 +608,7 @@ async fn status_tells_when_a_sweep_ended_what_it_found_and_what_keeps_the_next_o
 }
 
 #[tokio::test]
-async fn an_ordered_sweep_asks_about_all_versions_at_once_also_where_another_one_is_under_way() {
+async fn an_ordered_sweep_asks_about_all_versions_also_while_another_is_under_way() {
     let world = World::new();
     let app = world.app();
     assert!(order_sweep(app.ledger(), None, world.now()).await.unwrap().is_empty(), "nothing is swept yet");

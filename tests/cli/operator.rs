@@ -73,7 +73,7 @@ fn next(finding: &Value) -> Vec<String> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_operator_who_knows_only_help_brings_three_hundred_uploads_under_faults_to_their_ends() {
+async fn an_operator_who_knows_only_help_ends_three_hundred_uploads_under_faults() {
     let (world, app) = a_bad_day().await;
     let mut transcript = String::new();
     let mut kinds = BTreeSet::new();

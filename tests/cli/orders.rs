@@ -22,7 +22,7 @@ async fn ordered(app: &App, world: &World, verb: Verb, args: &OrderArgs) -> (u8,
 }
 
 #[tokio::test]
-async fn a_skipped_blob_is_replayed_by_what_the_ledger_knows_of_it_and_a_scored_one_is_rescored() {
+async fn a_skipped_blob_is_replayed_from_the_ledger_and_a_scored_one_is_rescored() {
     let world = World::new();
     let app = populate(&world).await;
     let replay = async |args: ReplayArgs| {
@@ -115,7 +115,7 @@ async fn what_is_held_needs_attention_and_a_person_resolves_it() {
 }
 
 #[tokio::test]
-async fn what_failed_is_retried_or_acknowledged_by_id_or_by_filter_with_a_count_to_confirm() {
+async fn what_failed_is_retried_or_acknowledged_by_id_or_filter_with_a_count_to_confirm() {
     let world = World::new();
     let app = world.app();
     let mut ids = Vec::new();
@@ -243,7 +243,7 @@ async fn the_log_names_a_quarantined_event_by_its_id() {
 }
 
 #[tokio::test]
-async fn a_quarantined_event_that_was_acknowledged_stays_so_when_it_is_delivered_again_and_is_shown_by_its_id() {
+async fn an_acknowledged_quarantined_event_stays_so_when_redelivered_and_is_shown_by_id() {
     let world = World::new();
     let app = populate(&world).await;
     let report = async || app::reports::status(app.ledger(), world.now(), None).await.unwrap().findings;
@@ -284,7 +284,7 @@ async fn a_quarantined_event_that_was_acknowledged_stays_so_when_it_is_delivered
 
 /// An operator knows the file, not the id.
 #[tokio::test]
-async fn an_order_names_a_blob_where_that_is_one_scoring_and_is_told_of_all_where_it_is_several() {
+async fn an_order_may_name_a_blob_of_one_scoring_and_is_told_of_all_where_it_has_several() {
     let two = RULE.replace("]}", ",{\"id\":\"other\",\"match\":{\"container\":\"claims\",\"suffix\":\".both\"},\"endpoint\":{\"uri\":\"https://heart.example/jobs\"}}]}");
     let world = World::with_rules(&two);
     let app = world.app();

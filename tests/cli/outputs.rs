@@ -15,7 +15,7 @@ use super::{HERE, text};
 use crate::support::world::{Fault, RULE, START, World, event};
 
 #[tokio::test(start_paused = true)]
-async fn one_waits_for_a_blob_until_it_is_scored_or_ended_otherwise_and_is_told_where_its_output_is() {
+async fn wait_ends_when_a_blob_is_scored_or_ended_otherwise_and_tells_its_output() {
     let world = World::with_rules(&RULE.replace("\"maxAttempts\":2", "\"maxAttempts\":1"));
     let app = world.app();
     let waits = async |blob: &str| {

@@ -162,7 +162,7 @@ async fn a_general_reason_is_looked_for_in_the_steps() {
 }
 
 #[tokio::test]
-async fn an_error_that_names_no_reason_is_looked_for_in_log_files_on_permitted_hosts_without_a_token() {
+async fn an_error_without_a_reason_is_looked_for_in_logs_on_permitted_hosts_tokenless() {
     let server = Canned::start().await;
     server.at("GET /jobs/j", canned::json(200, &job(&server, "j", "Failed")));
     let mut details = run("UserError", "User process '/bin/python' exited with status code 42. Please check log file.");

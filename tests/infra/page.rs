@@ -146,7 +146,7 @@ const DEFECTS: [(&str, &str, &str); 8] = [
 ];
 
 #[test]
-fn a_variable_that_no_block_sets_and_a_first_screen_that_does_not_deploy_are_noticed() {
+fn an_unset_variable_and_a_first_screen_that_does_not_deploy_are_noticed() {
     let files = Files::load();
     super::none(&check(&Project::load()));
     for (from, to, said) in DEFECTS {

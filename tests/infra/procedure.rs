@@ -58,7 +58,7 @@ fn triggers_are_synchronised_until_both_functions_are_listed() {
 }
 
 #[test]
-fn with_queue_delivery_the_queues_function_is_waited_for_and_there_is_no_second_stage() {
+fn with_queue_delivery_the_queues_function_is_awaited_without_a_second_stage() {
     let queue = lists("*", "func/BlobCreatedFromQueue\nfunc/Reconcile");
     let played = play("queue-delivery", "all").with(told("storageQueue")).with(queue).run();
     played.ends(0).says("none with queue delivery");

@@ -128,7 +128,7 @@ fn made<'p>(project: &'p Project, snapshot: &str, definition: &str) -> Option<&'
 
 /// Only accounts whose rules ask for index tags, or those of which a parameter says so.
 #[test]
-fn the_right_to_read_index_tags_is_given_where_a_rule_asks_for_them_and_nowhere_else() {
+fn the_right_to_read_index_tags_is_given_only_where_a_rule_asks_for_them() {
     let project = Project::load();
     let all = assignments(&project);
     let given = all.iter().filter(|it| it.role.is_none() && it.scope == "storageAccounts");

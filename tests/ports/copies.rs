@@ -65,7 +65,7 @@ fn waiting(file: &Path) -> Vec<PathBuf> {
 }
 
 #[tokio::test]
-async fn a_copy_that_was_killed_goes_on_with_the_blocks_that_are_there_and_with_none_of_another_version() {
+async fn a_killed_copy_goes_on_with_its_blocks_and_with_none_of_another_version() {
     for changed in [false, true] {
         let stage = Azure::start().await;
         let scoring = scoring(&stage, "a.csv", Ending::Absent).await;
@@ -149,7 +149,7 @@ fn refusal(done: Published) -> Refusal {
 }
 
 #[tokio::test]
-async fn a_container_that_is_not_there_and_rights_that_are_not_are_told_apart_however_large_the_source() {
+async fn a_missing_container_and_missing_rights_are_told_apart_whatever_the_size() {
     for bytes in [7, LONG] {
         let stage = Azure::start().await;
         let scoring = scoring(&stage, "a.csv", Ending::Absent).await;
@@ -183,7 +183,7 @@ async fn a_container_that_is_not_there_and_rights_that_are_not_are_told_apart_ho
 
 /// In blocks the source is looked at first, by whom it is read then.
 #[tokio::test]
-async fn a_large_source_that_may_not_be_looked_at_is_refused_as_one_that_may_not_be_copied() {
+async fn a_large_source_without_the_right_to_look_is_refused_as_one_that_is_not_copied() {
     let stage = Azure::start().await;
     let scoring = scoring(&stage, "a.csv", Ending::Absent).await;
     let source = upload(&stage, LONG).await;

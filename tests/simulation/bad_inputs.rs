@@ -105,7 +105,7 @@ fn a_model_that_is_broken_for_a_while_costs_few_jobs_and_no_upload_but_the_bad_o
 }
 
 #[test]
-fn a_shadow_that_is_broken_for_a_while_holds_up_no_scoring_of_its_rule_and_of_none_beside_it() {
+fn a_broken_shadow_holds_up_no_scoring_of_its_rule_nor_of_another() {
     nothing_is_wrong(Poison::BrokenShadow, FEW);
 }
 

@@ -13,7 +13,7 @@ use super::storage_guard::StorageGuard;
 
 /// By two processes that die again and again, while answers of the storage and of the table are lost.
 #[test]
-fn two_hundred_versions_of_twenty_blobs_end_with_the_newest_at_each_path_and_never_go_back() {
+fn two_hundred_versions_of_twenty_blobs_leave_the_newest_at_each_path() {
     let faults = [Kind::Kills, Kind::PublishLost, Kind::TableLost, Kind::Slow, Kind::Events, Kind::OutputsOverwritten];
     let faults = faults.into_iter().fold(Faults::NONE, Faults::with);
     let (mut injected, mut skipped) = (0, 0);

@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rescore_is_the_next_generation_or_the_rules_own_and_the_same_however_often_it_is_made() {
+    fn a_rescore_is_the_next_generation_or_the_rules_own_however_often_it_is_made() {
         let ledger = "0123456789abcdef0123456789abcdef".parse::<LedgerId>().unwrap();
         let blob = BlobVersion::read("https://a.blob.core.windows.net/con/x.csv", "0x1").unwrap();
         let scored = Scoring::accept(&ledger, rules(1).get("r").unwrap(), blob, NOW);

@@ -576,7 +576,7 @@ mod tests {
     }
 
     #[test]
-    fn terminal_statuses_are_left_by_a_person_or_what_is_seen_again_and_others_reach_one() {
+    fn terminal_statuses_are_left_by_a_person_or_a_new_sight_and_others_reach_one() {
         for status in Status::ALL {
             let leaves = TRANSITIONS.iter().any(|(from, _, to)| *from == status && *to != status);
             assert!(leaves, "{status}");

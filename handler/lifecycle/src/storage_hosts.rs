@@ -136,7 +136,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_rules_account_is_listed_at_its_host_and_one_that_it_does_not_name_at_all_that_are_watched() {
+    fn a_named_account_is_listed_at_its_host_and_an_unnamed_one_at_all_watched_hosts() {
         let hosts =
             StorageHosts::of_cloud("core.windows.net").watching("Uploads").watching("scans.z12.blob.storage.azure.net");
         let all = ["https://uploads.blob.core.windows.net", "https://scans.z12.blob.storage.azure.net"];

@@ -317,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_written_since_the_last_sweep_is_asked_about_each_time_and_all_once_a_day() {
+    fn what_is_new_since_the_last_sweep_is_asked_about_each_time_and_all_once_a_day() {
         let rule = rule();
         let swept = |place: SweptPlace, at: OffsetDateTime| {
             let claimed = place.claim(&rule, RETENTION, at).expect("it is due");

@@ -322,7 +322,7 @@ mod tests {
 
     /// `mv` and `cp -p` put another file in the place of one, with the same time and perhaps the same length.
     #[test]
-    fn another_file_under_a_name_is_another_version_and_the_same_file_under_another_is_not() {
+    fn another_file_under_a_name_is_another_version_and_a_renamed_file_is_not() {
         let folder = tempfile::tempdir().unwrap();
         let at = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_800_000_000);
         let write = |name: &str| {

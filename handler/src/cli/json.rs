@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn an_expression_picks_from_the_answer_and_one_that_cannot_be_read_or_applied_is_told() {
+    fn an_expression_picks_from_the_answer_and_an_unusable_one_is_told() {
         assert_eq!(answer("[?attempt > `1`].id").unwrap(), json!(["2"]));
         assert_eq!(answer("length(@)").unwrap(), json!(2));
         assert_eq!(answer("[0].bytes").unwrap(), json!(9_007_199_254_740_993_u64), "every digit");

@@ -527,7 +527,7 @@ mod tests {
     }
 
     #[test]
-    fn a_managed_identity_that_an_application_trusts_is_its_proof_for_the_audience_of_the_cloud() {
+    fn a_trusted_managed_identity_is_its_applications_proof_for_the_clouds_audience() {
         let (tenant, client) = ((TENANT, "partner.example"), (CLIENT, "99999999-2222-3333-4444-555555555555"));
         let trusted = (NAME, "workloadIdentity:clientId=11111111-2222-3333-4444-555555555555");
         for (cloud, expected) in [

@@ -125,7 +125,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_settings_of_a_local_are_known_unless_the_environment_names_a_ledger_and_its_secret_lies_apart() {
+    fn a_locals_settings_are_known_unless_a_ledger_is_named_and_its_secret_lies_apart() {
         let folder = tempfile::tempdir().unwrap();
         let data = folder.path().join(LOCAL);
         std::fs::create_dir(&data).unwrap();

@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn the_command_line_comes_first_then_the_environment_then_its_profile_then_the_default() {
+    fn the_command_line_comes_before_the_environment_its_profile_and_the_default() {
         let home = tempfile::tempdir().unwrap();
         let home = home.path();
         with_two(home);

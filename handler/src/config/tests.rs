@@ -278,7 +278,7 @@ fn a_misspelt_setting_is_warned_about() {
 }
 
 #[test]
-fn sign_in_that_is_required_and_off_is_warned_about_where_a_platform_could_have_it_on() {
+fn required_sign_in_that_is_off_is_warned_about_where_a_platform_could_have_it() {
     let warned = |vars: &[(&str, &str)]| {
         good(&[&[EMBEDDED], vars].concat()).table().matches("warning: SCOREKEEPER_SIGN_IN").count()
     };
@@ -324,7 +324,7 @@ fn the_site_is_named_by_its_arm_id() {
 }
 
 #[test]
-fn a_rule_whose_endpoint_is_on_a_foreign_host_is_refused_with_value_place_and_remedy() {
+fn an_endpoint_on_a_foreign_host_is_refused_with_value_place_and_remedy() {
     let rules =
         r#"{"rules":[{"id":"a","match":{"container":"claims"},"endpoint":{"uri":"https://gateway.example/jobs"}}]}"#;
     let told = problems(&[EMBEDDED, ("SCOREKEEPER_RULES", rules)]).join("\n");
@@ -368,7 +368,7 @@ fn each_cloud_has_its_own_endpoint_hosts_and_this_machine_is_of_all() {
 const WATCHED: (&str, &str) = ("SCOREKEEPER_WATCHED_ACCOUNTS", "uploads");
 
 #[test]
-fn outputs_that_fall_into_a_watched_place_are_a_warning_with_the_rule_and_an_example() {
+fn outputs_in_a_watched_place_are_a_warning_with_the_rule_and_an_example() {
     let warned = |prefix: &str, datastore: &str| {
         let rules = serde_json::json!({"rules": [{"id": "a", "match": {"container": "claims", "prefix": prefix},
             "endpoint": {"uri": "https://e.r.inference.ml.azure.com/jobs"}, "outputs": {"score": {"type": "UriFolder",

@@ -517,7 +517,7 @@ fn bad_settings_are_faults_and_nothing_else_was_looked_at() {
 }
 
 #[tokio::test]
-async fn rules_in_a_blob_are_examined_by_what_was_seen_of_them_by_the_apps_right_and_by_what_lies_beside() {
+async fn rules_in_a_blob_are_examined_with_the_apps_right_and_what_lies_beside_them() {
     let permissions = |case: &mut Case, actions: Value| {
         let scope = format!("{}/blobServices/default/containers/config", account("state"));
         case.cloud

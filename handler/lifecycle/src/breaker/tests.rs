@@ -318,7 +318,7 @@ fn ran_on(n: u32, deployment: &str, minute: i64, verdict: Verdict) -> BreakerEve
 }
 
 #[test]
-fn a_default_deployment_that_was_switched_begins_closed_and_the_old_one_counts_no_more() {
+fn a_switched_default_deployment_begins_closed_and_the_old_one_counts_no_more() {
     let fails = || Verdict::Failed { cause: FailureCause::UserCode, error: "ValueError".to_owned() };
     let mut life = Life::new();
     for n in 1..=3 {

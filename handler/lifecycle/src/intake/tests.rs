@@ -97,7 +97,7 @@ fn skips_say_which_rule_and_why() {
 }
 
 #[test]
-fn what_looks_like_an_output_is_one_by_the_rules_only_if_the_ledger_may_have_forgotten_it() {
+fn the_form_of_an_output_decides_only_if_the_ledger_may_have_forgotten_it() {
     let url = "https://uploads.blob.core.windows.net/everything/scorekeeper/all/0123456789abcdef0123456789abcdef/1/predictions.csv";
     let told = |event: &Value, now: OffsetDateTime| {
         let ledger = LedgerId::of_random([1; 16]);

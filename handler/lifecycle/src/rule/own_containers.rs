@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn the_datastores_that_a_rule_writes_to_are_those_of_its_outputs_and_of_its_settings_once_each() {
+    fn a_rule_writes_to_the_datastores_of_its_outputs_and_settings_once_each() {
         let workspace = "/subscriptions/s/resourceGroups/g/providers/Microsoft.MachineLearningServices/workspaces/w";
         let text = serde_json::json!({"rules": [{"id": "a", "match": {"container": "con"},
         "endpoint": {"uri": "https://e.example/jobs", "workspace": workspace}, "settings": {"DefaultDatastore": "steps"},

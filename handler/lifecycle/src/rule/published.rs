@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_published_lies_neither_where_it_is_read_nor_below_or_above_where_attempts_write() {
+    fn what_is_published_lies_neither_where_it_is_read_nor_near_where_attempts_write() {
         let of = |kind: &str, attempts: &str, publish: &str| json!({"a": {"type": kind, "uri": format!("{D}/{attempts}"), "publish": {"uri": format!("{D}/{publish}")}}});
         for (kind, attempts, publish) in [
             ("UriFolder", "nest/{scoring.id}/{attempt}/out/", "nest/{scoring.id}/{attempt}/out/pub"),

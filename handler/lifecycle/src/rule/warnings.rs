@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn a_percent_encoded_part_of_a_path_on_a_datastore_is_warned_of_and_one_of_a_url_is_not() {
+    fn a_percent_encoded_part_is_warned_of_in_a_datastores_path_and_not_in_a_url() {
         let output = |path: &str| {
             serde_json::json!({"outputs": {"o": {"type": "UriFile", "uri": "azureml://datastores/d/paths/{scoring.id}/{attempt}",
             "publish": {"uri": format!("azureml://datastores/d/paths/{path}")}}}})

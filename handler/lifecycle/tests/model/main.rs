@@ -111,7 +111,7 @@ fn refusals_blind_looks_and_bad_jobs_do_no_harm() {
 }
 
 #[test]
-fn an_input_that_is_deleted_at_any_moment_ends_as_gone_or_by_the_job_that_has_read_it() {
+fn an_input_deleted_at_any_moment_ends_as_gone_or_by_the_job_that_has_read_it() {
     let budget = Budget { crashes: 1, deletions: 1, bad_jobs: 1, ..CALM };
     holds(World { budget, rules: &world::LOOKING, ..ONE }, "a deleted input, a bad job");
     let budget = Budget { lost_answers: 1, blind_looks: 1, deletions: 1, ..CALM };

@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_sender_who_says_nothing_or_drips_is_given_up_and_waiting_for_a_place_is_not_his() {
+    async fn a_silent_or_dripping_sender_is_given_up_and_waiting_for_a_place_is_not_his() {
         let dripping = |every: Duration| {
             let chunks = futures::stream::unfold((), move |()| async move {
                 tokio::time::sleep(every).await;

@@ -351,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn a_parent_that_declares_and_re_exports_imports_nothing_until_it_uses_what_it_re_exports() {
+    fn a_parent_that_re_exports_imports_nothing_until_it_uses_what_it_re_exports() {
         let child = "pub struct X;";
         assert_eq!(found(&[("", "pub mod a; pub use a::X;"), ("a", child)]), [""; 0]);
         assert_eq!(found(&[("", "pub mod a; pub use a::X; pub fn f(_: X) {}"), ("a", child)]), [" -> a"]);

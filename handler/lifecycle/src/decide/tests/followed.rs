@@ -83,7 +83,7 @@ fn nothing_is_sent_again_before_the_output_path_was_looked_at() {
 }
 
 #[test]
-fn when_all_followed_jobs_completed_without_its_output_it_is_sent_again_to_the_same_path() {
+fn when_followed_jobs_completed_without_its_output_it_is_sent_again_to_its_path() {
     let mut life = Life::unknown();
     let sent = life.scoring.submission.clone();
     life.moves(&possible(&[RUNS]));
@@ -133,7 +133,7 @@ fn former_and_orphaned_jobs_are_neither_followed_nor_adopted() {
 }
 
 #[test]
-fn what_is_held_for_longer_than_a_job_may_run_gives_its_slot_back_and_waits_for_another() {
+fn what_is_held_longer_than_a_job_may_run_gives_its_slot_back_and_waits() {
     let mut life = Life::unknown();
     life.later(Duration::minutes(15)).moves(&possible(&[RUNS]));
     assert!(life.scoring.holds_slot());

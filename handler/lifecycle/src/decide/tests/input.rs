@@ -146,7 +146,7 @@ fn a_second_etag_of_a_content_joins_its_scoring() {
 }
 
 #[test]
-fn a_rule_that_verifies_has_the_input_looked_at_before_a_job_after_a_failure_and_before_scored() {
+fn a_verified_input_is_looked_at_before_a_job_after_a_failure_and_before_scored() {
     let looking = |mut life: Life| {
         life.rule.policy.verify_input = true;
         life

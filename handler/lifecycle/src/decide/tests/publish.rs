@@ -328,7 +328,7 @@ fn publish() -> Observation {
 }
 
 #[test]
-fn what_could_not_be_published_is_ordered_to_be_as_its_rule_says_now_and_without_a_job() {
+fn what_could_not_be_published_is_ordered_by_todays_rule_and_without_a_job() {
     let mut life = not_published_life();
     let (attempt, job, was) = (life.scoring.attempt, life.scoring.job.clone(), life.now);
     assert_eq!(life.later(Duration::days(3)).moves(&publish()), Effect::None);
@@ -390,7 +390,7 @@ fn what_is_ordered_to_be_published_is_scored_whatever_comes_of_it() {
 }
 
 #[test]
-fn the_back_off_of_a_publication_ends_by_an_order_and_what_is_not_scored_has_no_result() {
+fn a_publications_back_off_ends_by_an_order_and_what_is_not_scored_has_no_result() {
     let mut life = publishing(IfExists::Replace);
     life.later(Duration::minutes(29)).moves(&refused(RefusalKind::MayNotWrite));
     assert!(life.scoring.due > life.now);
@@ -461,7 +461,7 @@ fn a_rule_that_publishes_no_more_ends_it_and_a_rule_that_is_gone_does_not() {
 }
 
 #[test]
-fn a_folder_has_its_manifest_where_it_is_published_and_its_files_in_a_folder_of_the_attempt() {
+fn a_folders_manifest_lies_where_it_is_published_its_files_in_the_attempts_folder() {
     let mut life = life(IfExists::Replace);
     for output in life.scoring.submission.as_mut().unwrap().outputs.values_mut() {
         output.kind = crate::job::OutputKind::UriFolder;

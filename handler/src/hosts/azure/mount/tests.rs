@@ -340,7 +340,7 @@ fn answering() -> Functions {
 }
 
 #[tokio::test]
-async fn a_request_that_is_handed_on_is_answered_raw_and_as_an_invocation_in_the_hosts_form() {
+async fn a_forwarded_request_is_answered_raw_and_an_invocation_in_the_hosts_form() {
     let router = mounted(1, answering());
     let (status, told) = called(&router, Method::PUT, "/api/Echo/7?code=k", "x").await;
     assert_eq!((status, told), (StatusCode::ACCEPTED, json!({"method": "PUT", "path": "Echo/7", "body": "x"})));
@@ -357,7 +357,7 @@ async fn a_request_that_is_handed_on_is_answered_raw_and_as_an_invocation_in_the
 }
 
 #[tokio::test]
-async fn a_panic_of_an_http_function_is_a_500_that_tells_nothing_and_the_next_request_is_answered() {
+async fn a_panic_in_an_http_function_is_a_bare_500_and_the_next_request_is_answered() {
     let router = mounted(1, answering());
     let (status, told) = called(&router, Method::GET, "/api/echo/panic", "").await;
     assert_eq!((status, &told["error"]["code"]), (StatusCode::INTERNAL_SERVER_ERROR, &json!("Panicked")));
