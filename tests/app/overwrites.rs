@@ -107,8 +107,7 @@ async fn where_overwrites_are_ignored_an_overwritten_version_is_superseded_by_no
 }
 
 #[tokio::test]
-async fn where_the_latest_alone_is_wanted_queued_earlier_versions_end_superseded()
-{
+async fn where_the_latest_alone_is_wanted_queued_earlier_versions_end_superseded() {
     for order in [["1", "2", "3"], ["3", "2", "1"], ["2", "3", "1"]] {
         let world = ruled(&json!({ "overwrites": "latestOnly", "maxInFlight": 1 }));
         let app = world.app();

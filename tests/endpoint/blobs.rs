@@ -207,6 +207,17 @@ async fn a_look_is_repeated_three_times_and_no_more() {
 }
 
 #[tokio::test]
+async fn a_storage_that_asks_for_a_longer_pause_is_left_alone_until_the_next_look() {
+    let server = emulator().await;
+    let scoring = scoring(&server);
+    let busy = || canned::text(503, "").header("Retry-After", "60");
+    let before = server.requests().len();
+    server.next(busy()).next(properties(1, MODIFIED));
+    assert!(blobs(&server).outputs(&scoring).await.unwrap_err().what.contains("503"));
+    assert_eq!(server.requests().len() - before, 2, "one for the datastore, one look");
+}
+
+#[tokio::test]
 async fn datastores_that_hold_no_blobs_are_named() {
     let server = Canned::start().await;
     let scoring = scoring(&server);

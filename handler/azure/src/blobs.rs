@@ -33,7 +33,7 @@ use reqwest::Url;
 use time::OffsetDateTime;
 
 use crate::http;
-use crate::http::retry::{Tries, may_pass};
+use crate::http::retry::{Tries, may_pass, pause_wished_by};
 use crate::resource_manager::{self, Datastore};
 use crate::tokens::{Storage, Tokens};
 use app::ports::{Answered, BlobPage, Blobs, Inconclusive, NamedBy, PartPage};
@@ -264,7 +264,7 @@ impl AzureBlobs {
         let place = format!("{}{}", url.host_str().unwrap_or_default(), url.path());
         let mut tries = Tries::new();
         loop {
-            let inconclusive = match tokio::time::timeout(TRY, look()).await {
+            let (inconclusive, wish) = match tokio::time::timeout(TRY, look()).await {
                 Ok(Ok(found)) => return Ok(Some(found)),
                 Ok(Err(error)) if absent(&error) => return Ok(None),
                 Ok(Err(error)) => match error.http_status().map(u16::from) {
@@ -272,14 +272,17 @@ impl AzureBlobs {
                         self.tokens.forget_current();
                         continue;
                     }
-                    status => failed(error, status, &place)?,
+                    status => {
+                        let wish = pause_wished_by(&error, self.tokens.now());
+                        (failed(error, status, &place)?, wish)
+                    }
                 },
-                Err(_) => Inconclusive::not_reachable(format!(
-                    "storage did not answer about {place} within {} s",
-                    TRY.as_secs()
-                )),
+                Err(_) => {
+                    let text = format!("storage did not answer about {place} within {} s", TRY.as_secs());
+                    (Inconclusive::not_reachable(text), None)
+                }
             };
-            if !tries.again(None).await {
+            if !tries.again(wish).await {
                 return Err(inconclusive);
             }
         }

@@ -14,7 +14,7 @@ use azure_core::http::Transport;
 use azure_storage_blob::models::BlobContainerClientListBlobsOptions;
 use azure_storage_blob::{BlobContainerClient, BlobContainerClientOptions};
 use futures::TryStreamExt as _;
-use lifecycle::{EndpointHosts, StorageHosts};
+use lifecycle::{EndpointHosts, EndpointUri, StorageHosts};
 use reqwest::Url;
 use serde_json::Value;
 
@@ -157,8 +157,8 @@ impl Cloud for AzureCloud {
         Ok(listed)
     }
 
-    async fn job(&self, endpoint: &str, name: &str) -> Result<(), QueryError> {
-        let url = job_url(endpoint, name)?;
+    async fn job(&self, endpoint: &EndpointUri, name: &str) -> Result<(), QueryError> {
+        let url = job_url(endpoint, name);
         let got = ask_endpoint(&self.ml, &self.endpoint_hosts, &url).await?;
         self.note_clock(url.host_str().unwrap_or_default(), &got, self.ml.now());
         check_status(got, "the endpoint", "a job that does not exist").map(drop)

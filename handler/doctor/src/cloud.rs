@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use app::ports::Inconclusive;
 use app::ports::management::{Audience, Cloud, QueryError, ResourceList};
+use lifecycle::EndpointUri;
 use serde_json::Value;
 use tokio::sync::{OnceCell, Semaphore};
 use tokio::time::Instant;
@@ -60,7 +61,7 @@ impl CloudQueries {
         once(&self.lists, &key, self.in_time(self.cloud.list(path, version, filter, pages))).await
     }
 
-    pub(super) async fn job(&self, endpoint: &str, name: &str) -> Result<(), QueryError> {
+    pub(super) async fn job(&self, endpoint: &EndpointUri, name: &str) -> Result<(), QueryError> {
         self.in_time(self.cloud.job(endpoint, name)).await
     }
 

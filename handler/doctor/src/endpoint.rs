@@ -1,6 +1,6 @@
 //! The batch endpoint and its deployment: as Resource Manager shows them, and as they answer.
 
-use lifecycle::{EndpointKey, Rule};
+use lifecycle::{EndpointKey, EndpointUri, Rule};
 use serde_json::Value;
 
 use crate::examination::Examination;
@@ -271,27 +271,21 @@ impl Examination {
     }
 }
 
-/// The endpoint's name: the first label of its host, or what stands before `/jobs` for hosts that serve several.
-fn name_in(uri: &str) -> Option<String> {
-    let url = url::Url::parse(uri).ok()?;
-    if let Some((name, _)) =
-        url.domain().and_then(|host| host.split_once('.')).filter(|(_, rest)| rest.contains("inference."))
-    {
-        return Some(name.to_owned());
-    }
-    let segments: Vec<&str> = url.path_segments()?.filter(|segment| !segment.is_empty()).collect();
-    match segments.as_slice() {
-        [.., name, last] if last.eq_ignore_ascii_case("jobs") => Some((*name).to_owned()),
-        _ => None,
-    }
+/// The endpoint's name: what its URI tells for certain, else what stands before `/jobs` where a host serves several.
+fn name_in(uri: &EndpointUri) -> Option<&str> {
+    let before_jobs = || {
+        let segments: Vec<&str> = uri.url().path_segments()?.filter(|segment| !segment.is_empty()).collect();
+        match segments.as_slice() {
+            [.., name, last] if last.eq_ignore_ascii_case("jobs") => Some(*name),
+            _ => None,
+        }
+    };
+    uri.name().or_else(before_jobs)
 }
 
 /// A host that is neither Azure ML's nor this machine: whose endpoint answers there cannot be told.
-fn through_a_gateway(uri: &str) -> bool {
-    let url = url::Url::parse(uri).ok();
-    url.is_some_and(|url| {
-        !lifecycle::uri::is_loopback(&url) && url.domain().is_some_and(|host| !host.contains(".inference."))
-    })
+fn through_a_gateway(uri: &EndpointUri) -> bool {
+    uri.name().is_none() && !lifecycle::uri::is_loopback(uri.url())
 }
 
 fn state(document: &Value) -> &str {
@@ -351,10 +345,11 @@ mod tests {
             ("http://127.0.0.1:1234/endpoints/heart/jobs", Some("heart")),
             ("https://gateway.example.com/ml/heart/jobs/", Some("heart")),
             ("https://gateway.example.com/jobs", None),
-            ("not a url", None),
+            ("https://westeurope.api.azureml.ms/subscriptions/s/batchEndpoints/heart/jobs", Some("heart")),
         ] {
-            assert_eq!(name_in(uri).as_deref(), name, "{uri}");
-            assert_eq!(through_a_gateway(uri), uri.contains("gateway"), "{uri}");
+            let endpoint: EndpointUri = uri.parse().unwrap();
+            assert_eq!(name_in(&endpoint), name, "{uri}");
+            assert_eq!(through_a_gateway(&endpoint), uri.contains("gateway"), "{uri}");
         }
     }
 

@@ -1,6 +1,7 @@
 //! What the doctor asks of Azure: resources, role assignments, tokens. Every request only looks.
 
 use async_trait::async_trait;
+use lifecycle::EndpointUri;
 use serde_json::Value;
 
 use super::{Inconclusive, InconclusiveKind};
@@ -80,7 +81,7 @@ pub trait Cloud: Send + Sync + 'static {
     ) -> Result<ResourceList, QueryError>;
 
     /// Asks the batch endpoint of this invoke URI about a job.
-    async fn job(&self, endpoint: &str, name: &str) -> Result<(), QueryError>;
+    async fn job(&self, endpoint: &EndpointUri, name: &str) -> Result<(), QueryError>;
 
     /// Lists one blob of the container at this URL.
     async fn container(&self, url: &str) -> Result<(), QueryError>;

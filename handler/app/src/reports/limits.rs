@@ -92,7 +92,7 @@ impl LimitView {
 
 /// The slots that a scoring may have one of; `None`: neither its rule nor its endpoint has a limit.
 pub(super) fn slots_of(controls: &Controls, scoring: &Scoring) -> Option<u32> {
-    let scopes = [LimitScope::endpoint(&scoring.endpoint), LimitScope::rule(&scoring.rule)];
+    let scopes = [LimitScope::Endpoint(scoring.endpoint.key().clone()), LimitScope::rule(&scoring.rule)];
     let limit = |scope: &LimitScope| match controls.limits.get(scope) {
         Some(live) => Some(live.limit),
         None => controls.scopes.get(scope)?.configured,
@@ -117,7 +117,7 @@ pub fn waits_for(controls: &Controls, scoring: &Scoring) -> Option<String> {
     let reason = if let Some(breaker) = open {
         Some(format!("{} (scorekeeper breaker)", breaker.reason()))
     } else {
-        let scopes = [LimitScope::endpoint(&scoring.endpoint), LimitScope::rule(&scoring.rule)];
+        let scopes = [LimitScope::Endpoint(scoring.endpoint.key().clone()), LimitScope::rule(&scoring.rule)];
         scopes.iter().find_map(|scope| controls.scopes.get(scope)?.reason.clone())
     };
     let reasons: Vec<_> = back_off.into_iter().chain(reason).collect();

@@ -6,7 +6,7 @@ use std::time::Duration;
 use app::ports::{Answered, Inconclusive, JobAddress};
 use lifecycle::id::workspace_of;
 use lifecycle::text::error_chain;
-use lifecycle::{Answer, EndpointHosts, Scoring, StorageHosts};
+use lifecycle::{Answer, EndpointHosts, EndpointUri, Scoring, StorageHosts};
 use reqwest::header::AUTHORIZATION;
 use reqwest::{Method, Url};
 use tokio::time::Instant;
@@ -119,8 +119,8 @@ impl AzureMl {
     }
 
     /// `GET {uri}/{name}`.
-    pub(super) async fn look(&self, endpoint: &str, name: &str) -> Result<Answered<JobLookup>, Inconclusive> {
-        let got = ask_endpoint(&self.tokens, &self.hosts, &job_url(endpoint, name)?).await?;
+    pub(super) async fn look(&self, endpoint: &EndpointUri, name: &str) -> Result<Answered<JobLookup>, Inconclusive> {
+        let got = ask_endpoint(&self.tokens, &self.hosts, &job_url(endpoint, name)).await?;
         let found = match got.status {
             200..=299 => match Resource::read(&got.body) {
                 Some(resource) => Ok(JobLookup::Job(resource)),
@@ -189,14 +189,13 @@ pub(crate) async fn ask_endpoint(
 }
 
 /// Where the endpoint is asked about a job: `{invoke URI}/{name}`, with the URI's own query.
-pub(crate) fn job_url(endpoint: &str, name: &str) -> Result<Url, Inconclusive> {
-    let unreadable = || Inconclusive::not_asked("the endpoint's URI cannot be read");
-    let mut url = Url::parse(endpoint).map_err(|why| unreadable().caused_by(why))?;
-    match url.path_segments_mut() {
-        Ok(mut path) => drop(path.pop_if_empty().push(name)),
-        Err(()) => return Err(unreadable()),
+pub(crate) fn job_url(endpoint: &EndpointUri, name: &str) -> Url {
+    let mut url = endpoint.url().clone();
+    // An http(s) URL always has a path.
+    if let Ok(mut path) = url.path_segments_mut() {
+        path.pop_if_empty().push(name);
     }
-    Ok(url)
+    url
 }
 
 fn refused(code: &str, text: String, permanent: bool) -> Answer {

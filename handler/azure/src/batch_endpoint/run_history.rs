@@ -10,7 +10,7 @@
 use lifecycle::failure::{first_error, is_general, recognised};
 use lifecycle::id::workspace_of;
 use lifecycle::text::{error_chain, fit};
-use lifecycle::{EndpointHosts, StorageHosts};
+use lifecycle::{EndpointHosts, EndpointUri, StorageHosts};
 use reqwest::Url;
 use serde_json::Value;
 
@@ -34,7 +34,7 @@ pub(super) struct Access<'a> {
 /// file; what says no more than that something failed only if there is nothing else.
 pub(super) async fn error_text(
     access: &Access<'_>,
-    endpoint: &str,
+    endpoint: &EndpointUri,
     workspace: Option<&str>,
     job: &Resource,
 ) -> Option<String> {
@@ -83,7 +83,7 @@ impl Step {
 
 /// `…/history/v1.0/WORKSPACE/runs`. The tracking address of the job knows host and workspace; else they are put
 /// together from what else is known.
-fn base(hosts: &EndpointHosts, endpoint: &str, workspace: Option<&str>, job: &Resource) -> Option<Url> {
+fn base(hosts: &EndpointHosts, endpoint: &EndpointUri, workspace: Option<&str>, job: &Resource) -> Option<Url> {
     let tracking = job.tracking().and_then(|text| text.strip_prefix("azureml://"));
     let workspace = job
         .id()
@@ -107,8 +107,8 @@ fn base(hosts: &EndpointHosts, endpoint: &str, workspace: Option<&str>, job: &Re
 
 /// `ENDPOINT.REGION.inference.ml.azure.com` has its run history at `REGION.api.azureml.ms`, mostly. The path form of a
 /// scoring URI is on that host already.
-fn guess(endpoint: &str) -> Option<String> {
-    let url = Url::parse(endpoint).ok()?;
+fn guess(endpoint: &EndpointUri) -> Option<String> {
+    let url = endpoint.url();
     let host = url.host_str()?;
     match host.strip_suffix(".inference.ml.azure.com").and_then(|front| front.split_once('.')) {
         Some((_, region)) => Some(format!("{region}.api.azureml.ms")),
@@ -196,7 +196,7 @@ mod tests {
     fn of(tracking: &str) -> Option<String> {
         let job = json!({"name": "j", "id": format!("{WORKSPACE}/batchEndpoints/e/jobs/j"),
             "properties": {"interactionEndpoints": {"Tracking": {"endpoint": tracking}}}});
-        base(&hosts(), ENDPOINT, None, &Resource::of(job)).map(String::from)
+        base(&hosts(), &ENDPOINT.parse().unwrap(), None, &Resource::of(job)).map(String::from)
     }
 
     #[test]
@@ -205,8 +205,8 @@ mod tests {
         assert_eq!(of("azureml://westus.api.azureml.ms/mlflow/v1.0/subscriptions/x?"), Some(expected));
         let bare = Resource::of(json!({"name": "j"}));
         let guessed = format!("https://westeurope.api.azureml.ms/history/v1.0{WORKSPACE}/runs");
-        assert_eq!(base(&hosts(), ENDPOINT, Some(WORKSPACE), &bare).map(String::from), Some(guessed));
-        assert_eq!(base(&hosts(), ENDPOINT, None, &bare), None);
+        assert_eq!(base(&hosts(), &ENDPOINT.parse().unwrap(), Some(WORKSPACE), &bare).map(String::from), Some(guessed));
+        assert_eq!(base(&hosts(), &ENDPOINT.parse().unwrap(), None, &bare), None);
     }
 
     #[test]

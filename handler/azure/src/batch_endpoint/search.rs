@@ -19,7 +19,7 @@ use std::time::Duration as Limit;
 use futures::{StreamExt as _, stream};
 use lifecycle::datastore::same_place;
 use lifecycle::job::{Input, experiment_asked_for};
-use lifecycle::{Candidate, Job, JobName, JobStatus, Scoring, Submission};
+use lifecycle::{Candidate, EndpointUri, Job, JobName, JobStatus, Scoring, Submission};
 use time::{Duration, OffsetDateTime};
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -427,16 +427,8 @@ fn is_output_of(scoring: &Scoring, uri: &str) -> bool {
 
 /// Names that the experiment of our job may have: the endpoint's, or the one that the rule's settings ask for. `None`
 /// if the URI does not tell the endpoint's name.
-fn experiments(endpoint: &str, asked: &[String]) -> Option<Vec<String>> {
-    let url = reqwest::Url::parse(endpoint).ok()?;
-    let path: Vec<&str> = url.path_segments()?.collect();
-    let in_path =
-        path.iter().position(|part| part.eq_ignore_ascii_case("batchEndpoints")).and_then(|at| path.get(at + 1));
-    let name = match in_path {
-        Some(name) => (*name).to_owned(),
-        None => url.domain()?.split_once(".inference.")?.0.split('.').next()?.to_owned(),
-    };
-    Some(std::iter::once(name).chain(asked.iter().cloned()).collect())
+fn experiments(endpoint: &EndpointUri, asked: &[String]) -> Option<Vec<String>> {
+    Some(std::iter::once(endpoint.name()?.to_owned()).chain(asked.iter().cloned()).collect())
 }
 
 #[cfg(test)]
@@ -446,11 +438,15 @@ mod tests {
     #[test]
     fn the_experiment_is_the_endpoint_or_the_one_asked_for() {
         let host = "https://claims.westeurope.inference.ml.azure.com/jobs";
-        let path = "https://westeurope.api.azureml.ms/mferp/managementfrontend/subscriptions/s/batchEndpoints/claims/jobs?api-version=1";
+        let path =
+            "https://westeurope.api.azureml.ms/mferp/managementfrontend/subscriptions/s/batchEndpoints/claims/jobs";
+        let experiments = |uri: &str, asked: &[String]| experiments(&uri.parse().unwrap(), asked);
         let asked = ["nightly".to_owned()];
         assert_eq!(experiments(host, &[]), Some(vec!["claims".to_owned()]));
         assert_eq!(experiments(path, &[]), Some(vec!["claims".to_owned()]));
         assert_eq!(experiments(host, &asked), Some(vec!["claims".to_owned(), "nightly".to_owned()]));
-        assert_eq!(experiments("http://127.0.0.1:1/jobs", &[]), None);
+        for another in ["http://127.0.0.1:1/jobs", "https://gateway.example/claims/jobs"] {
+            assert_eq!(experiments(another, &[]), None);
+        }
     }
 }

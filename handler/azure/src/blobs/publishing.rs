@@ -32,7 +32,7 @@ use super::etag::{quoted, unquoted};
 use super::properties::snapshot;
 use super::publish_answer::{request_id_of, unanswered, unreadable_source, unwritten};
 use super::{AzureBlobs, below, blob_not_found};
-use crate::http::retry::Tries;
+use crate::http::retry::{Tries, pause_wished_by};
 
 /// One write. The shared client reads no answer that is silent for as long.
 const WRITE: Duration = Duration::from_secs(60);
@@ -284,15 +284,18 @@ impl AzureBlobs {
                 let client = self.block_blob_client(&route.to)?;
                 client.stage_block_from_url(&id, 0, route.from.to_string(), Some(options)).await
             };
-            let perhaps = match self.write(&route.to, stage).await {
+            let (perhaps, wish) = match self.write(&route.to, stage).await {
                 Ok(Ok(_)) => return Ok(()),
-                Ok(Err(error)) => match unwritten(error, route.from.as_str(), route.to.as_str()) {
-                    Ok(certainly) => return Err(Ended::Certainly(certainly)),
-                    Err(perhaps) => perhaps,
-                },
-                Err(perhaps) => perhaps,
+                Ok(Err(error)) => {
+                    let wish = pause_wished_by(&error, self.tokens.now());
+                    match unwritten(error, route.from.as_str(), route.to.as_str()) {
+                        Ok(certainly) => return Err(Ended::Certainly(certainly)),
+                        Err(perhaps) => (perhaps, wish),
+                    }
+                }
+                Err(perhaps) => (perhaps, None),
             };
-            if !tries.again(None).await {
+            if !tries.again(wish).await {
                 return Err(Ended::Perhaps(perhaps));
             }
         }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use azure_core::error::ErrorKind;
+use azure_core::http::headers::HeaderName;
 use reqwest::header::HeaderMap;
 use time::OffsetDateTime;
 use tokio::time::Instant;
@@ -76,6 +78,12 @@ pub(crate) fn retry_after<'a>(
 /// What an answer's headers say of the next try.
 pub(crate) fn wished_pause(headers: &HeaderMap, now: OffsetDateTime) -> Option<Duration> {
     retry_after(|name| headers.get(name)?.to_str().ok(), now)
+}
+
+/// The same of an answer that Microsoft's client has made an error of.
+pub(crate) fn pause_wished_by(error: &azure_core::Error, now: OffsetDateTime) -> Option<Duration> {
+    let ErrorKind::HttpResponse { raw_response: Some(answer), .. } = error.kind() else { return None };
+    retry_after(|name| answer.headers().get_optional_str(&HeaderName::from_static(name)), now)
 }
 
 #[cfg(test)]

@@ -87,6 +87,18 @@ impl EndpointUri {
         &self.0.url
     }
 
+    /// The endpoint's name, where the URI tells it for certain: the first label of an inference host
+    /// (`NAME.REGION.inference.…`), or what follows `batchEndpoints/` in the path. `None` of a gateway or an emulator: what
+    /// their paths mean is theirs.
+    pub fn name(&self) -> Option<&str> {
+        let mut segments = self.url().path_segments()?;
+        if segments.any(|segment| segment.eq_ignore_ascii_case("batchEndpoints")) {
+            return segments.next().filter(|name| !name.is_empty());
+        }
+        let (front, _) = self.url().domain()?.split_once(".inference.")?;
+        front.split('.').next()
+    }
+
     /// The key that names the endpoint in rows.
     pub fn key(&self) -> &EndpointKey {
         &self.0.key

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use lifecycle::{LedgerId, Rules, StorageHosts};
+use lifecycle::{EndpointUri, LedgerId, Rules, StorageHosts};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::macros::datetime;
@@ -128,7 +128,7 @@ impl Cloud for Fake {
         Ok(ResourceList { items, complete: true })
     }
 
-    async fn job(&self, endpoint: &str, name: &str) -> Result<(), QueryError> {
+    async fn job(&self, endpoint: &EndpointUri, name: &str) -> Result<(), QueryError> {
         self.asked(endpoint).await?;
         Err(missing(name))
     }
