@@ -73,7 +73,7 @@ impl TableName {
         if good { Ok(Self(name.to_owned())) } else { Err(InvalidTableName(name.to_owned())) }
     }
 
-    /// The name.
+    /// The name as the service has it in URLs; safe to be part of a path.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -88,14 +88,14 @@ impl fmt::Display for TableName {
 /// Names an entity in its table.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Key {
-    /// PartitionKey.
+    /// PartitionKey: at most 512 characters, without `/`, `\`, `#`, `?` and control characters.
     pub partition: String,
-    /// RowKey.
+    /// RowKey, unique within the partition; the same limits hold.
     pub row: String,
 }
 
 impl Key {
-    /// A key.
+    /// A key of any texts; what the service refuses shows when it is written, see [`check`].
     pub fn new(partition: impl Into<String>, row: impl Into<String>) -> Self {
         Self { partition: partition.into(), row: row.into() }
     }
@@ -110,19 +110,19 @@ impl fmt::Display for Key {
 /// An entity: a key and its properties. A property without a value is absent, as in the service.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Entity {
-    /// Its key.
+    /// Where it lies; the service's PartitionKey and RowKey.
     pub key: Key,
     /// Its properties by name; never PartitionKey, RowKey or Timestamp.
     pub properties: Properties,
 }
 
 impl Entity {
-    /// An entity without properties.
+    /// An entity that has nothing but its key yet.
     pub fn new(key: Key) -> Self {
         Self { key, properties: Properties::with_room() }
     }
 
-    /// With one more property.
+    /// The same with this property set; one that was there of that name is replaced.
     #[must_use]
     pub fn with(mut self, name: impl Into<Cow<'static, str>>, value: impl Into<Value>) -> Self {
         self.properties.insert(name, value.into());
@@ -138,7 +138,7 @@ impl Entity {
         }
     }
 
-    /// A string property.
+    /// The value of a string property; `None` if it is not there, or of another type.
     pub fn string(&self, name: &str) -> Option<&str> {
         match self.properties.get(name) {
             Some(Value::String(text)) => Some(text),
@@ -146,7 +146,7 @@ impl Entity {
         }
     }
 
-    /// A 32-bit property.
+    /// The value of an Edm.Int32 property; `None` if it is not there, or of another type: numbers are not converted.
     pub fn int32(&self, name: &str) -> Option<i32> {
         match self.properties.get(name) {
             Some(Value::Int32(number)) => Some(*number),
@@ -154,7 +154,7 @@ impl Entity {
         }
     }
 
-    /// A 64-bit property.
+    /// The value of an Edm.Int64 property; `None` if it is not there, or of another type: numbers are not converted.
     pub fn int64(&self, name: &str) -> Option<i64> {
         match self.properties.get(name) {
             Some(Value::Int64(number)) => Some(*number),
@@ -162,7 +162,7 @@ impl Entity {
         }
     }
 
-    /// A boolean property.
+    /// The value of a boolean property; `None` if it is not there, or of another type.
     pub fn boolean(&self, name: &str) -> Option<bool> {
         match self.properties.get(name) {
             Some(Value::Boolean(flag)) => Some(*flag),
@@ -170,7 +170,7 @@ impl Entity {
         }
     }
 
-    /// A time property.
+    /// The value of an Edm.DateTime property, of UTC; `None` if it is not there, or of another type.
     pub fn time(&self, name: &str) -> Option<OffsetDateTime> {
         match self.properties.get(name) {
             Some(Value::DateTime(at)) => Some(*at),
@@ -186,33 +186,33 @@ pub struct ETag(pub String);
 /// An entity as it was read.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Row {
-    /// The entity.
+    /// The entity with its key and all of its properties.
     pub entity: Entity,
-    /// Its version.
+    /// The version that was read, for a write on the condition that it is still there.
     pub etag: ETag,
 }
 
 /// What a conditional write demands. There is no third way: forgetting the condition would be an upsert.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum IfMatch {
-    /// The entity must exist.
+    /// The entity must exist, in whatever version (`If-Match: *`).
     Any,
     /// The entity must exist in this version.
     Tag(ETag),
 }
 
-/// One write.
+/// One write: an operation of a transaction, or one alone.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Op {
     /// The key must be free.
     Insert(Entity),
-    /// All properties are replaced.
+    /// The entity must exist; all of its properties are replaced, and those that are not given go.
     Replace(Entity, IfMatch),
     /// The given properties are replaced, the others stay.
     Merge(Entity, IfMatch),
     /// Insert or replace, last writer wins: for rows that anybody may write the same way.
     Upsert(Entity),
-    /// The entity goes.
+    /// The entity must exist, and is gone afterwards.
     Delete(Key, IfMatch),
 }
 
@@ -241,9 +241,9 @@ impl Op {
 /// Part of one partition: `from <= RowKey < below`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Range {
-    /// PartitionKey.
+    /// PartitionKey: a range never reaches over two.
     pub partition: String,
-    /// First row key.
+    /// The first row key that may be in it.
     pub from: String,
     /// Behind the last row key.
     pub below: String,
@@ -272,7 +272,7 @@ pub struct Continuation(pub String);
 pub struct Page {
     /// Rows in order of row key; at most 1,000; possibly none.
     pub rows: Vec<Row>,
-    /// There may be more.
+    /// Where the next page begins, which may have no rows; `None`: this was the last.
     pub next: Option<Continuation>,
 }
 
@@ -282,19 +282,19 @@ pub enum Error {
     /// An insert found its key taken. Nothing was written.
     #[error("operation {op}: the key is taken")]
     AlreadyExists {
-        /// Index of the operation.
+        /// Index of the operation that failed, from 0 in the order they were given.
         op: usize,
     },
     /// An If-Match did not hold. Nothing was written.
     #[error("operation {op}: the entity has changed")]
     Conflict {
-        /// Index of the operation.
+        /// Index of the operation that failed, from 0 in the order they were given.
         op: usize,
     },
     /// The entity to be changed is not there. Nothing was written.
     #[error("operation {op}: there is no such entity")]
     Missing {
-        /// Index of the operation.
+        /// Index of the operation that failed, from 0 in the order they were given.
         op: usize,
     },
     /// The table is not there. Nothing was written; `create_table` fixes it.

@@ -10,11 +10,11 @@ use time::OffsetDateTime;
 pub enum Value {
     /// Edm.String: at most 32,768 UTF-16 units.
     String(String),
-    /// Edm.Int32.
+    /// Edm.Int32: a plain number in JSON.
     Int32(i32),
-    /// Edm.Int64.
+    /// Edm.Int64: in JSON a string with the type beside it.
     Int64(i64),
-    /// Edm.Boolean.
+    /// Edm.Boolean: `true` or `false` in JSON.
     Boolean(bool),
     /// Edm.DateTime, UTC; kept to 100 ns, the resolution of the service.
     DateTime(OffsetDateTime),
@@ -82,17 +82,17 @@ impl Properties {
         Some(self.all.swap_remove(at).1)
     }
 
-    /// How many there are.
+    /// How many properties there are; the service takes 252 beside the key.
     pub fn len(&self) -> usize {
         self.all.len()
     }
 
-    /// There is none.
+    /// There is no property, only the key.
     pub fn is_empty(&self) -> bool {
         self.all.is_empty()
     }
 
-    /// Names and values.
+    /// Names and values, in no order that counts.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Value)> {
         self.all.iter().map(|(name, value)| (&**name, value))
     }
