@@ -42,9 +42,9 @@ const MEASURED: Duration = Duration::days(7);
 /// times of when it began.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Told {
-    /// Then.
+    /// A moment that was named, such as 2026-07-01.
     Then(OffsetDateTime),
-    /// So long before now.
+    /// So long before the backfill begins: one that is continued keeps the time that this was then.
     Ago(Duration),
 }
 
@@ -75,7 +75,7 @@ struct Times {
 /// What is to be taken in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BackfillRequest {
-    /// Under which rule.
+    /// Id of the rule whose place is listed and under which versions are taken in; a shadow's is refused.
     pub rule: RuleId,
     /// Blobs of its container whose path begins so.
     pub prefix: String,
@@ -89,9 +89,9 @@ pub struct BackfillRequest {
     pub share: u8,
     /// Also what was written before the ledger began to forget.
     pub forgotten: bool,
-    /// Who orders it.
+    /// Who orders it, as histories and the backfill's row will name them; on the command line the user of the machine.
     pub by: String,
-    /// Why.
+    /// Why it is ordered, in the operator's own words; told beside who ordered it.
     pub reason: String,
 }
 
@@ -101,7 +101,7 @@ pub enum Error {
     /// There is no such rule.
     #[error("there is no rule `{0}`")]
     NoRule(RuleId),
-    /// It is a shadow.
+    /// The named rule is a shadow, which has no places of its own: order the backfill of the rule that it is a shadow of.
     #[error("rule `{0}` is a shadow: it goes with the rule that it is a shadow of")]
     Shadow(RuleId),
     /// Nobody says where its blobs lie.
@@ -112,27 +112,27 @@ pub enum Error {
     /// The rule wants nothing there.
     #[error("rule `{rule}` wants what begins with `{wants}`, which nothing does that begins with `{prefix}`")]
     NotWanted {
-        /// The rule.
+        /// Id of the rule that was named.
         rule: RuleId,
-        /// Its `match.prefix`.
+        /// The rule's `match.prefix`, with which paths must begin.
         wants: String,
-        /// What was given.
+        /// The prefix that was asked for; it and `wants` begin differently.
         prefix: String,
     },
     /// No time is between them.
     #[error("nothing is written since {} and before {}: --since is the earlier one", utc_text(*since), utc_text(*until))]
     Times {
-        /// The first.
+        /// The lower bound that was asked for, as a moment; not before `until`.
         since: OffsetDateTime,
-        /// The second.
+        /// The upper bound that was asked for, as a moment.
         until: OffsetDateTime,
     },
     /// A generation below the rule's own.
     #[error("rule `{rule}` is at generation {own}: a backfill is of that one, or of a later one")]
     Generation {
-        /// The rule.
+        /// Id of the rule that was named.
         rule: RuleId,
-        /// Its generation.
+        /// The generation that the rules give it: the lowest that may be asked for.
         own: u32,
     },
     /// The ledger cannot be read or written.
@@ -147,7 +147,7 @@ pub enum Error {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct BackfillPlan {
-    /// What would be counted.
+    /// What a run would come to by now, of all blobs that the plan has listed; nothing was written.
     pub counts: BackfillCounts,
     /// Those that the ledger knows, by what became of them.
     pub known: std::collections::BTreeMap<Outcome, u64>,
@@ -165,12 +165,12 @@ pub struct BackfillPlan {
     pub expected_seconds: Option<i64>,
 }
 
-/// How a backfill stopped.
+/// How a run of a backfill stopped without an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BackfillEnd {
     /// All of the place was looked through.
     Ended,
-    /// Somebody has paused it.
+    /// A person has paused it meanwhile: ordering the same again goes on from the page where it stopped.
     Paused,
     /// Another process works on it.
     Elsewhere,

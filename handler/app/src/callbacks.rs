@@ -29,7 +29,7 @@ const GIVE_UP: Duration = Duration::days(1);
 /// Somebody who wants to be told of a scoring's end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CallbackToKeep {
-    /// The scoring.
+    /// The scoring whose end is to be told, which may have come already.
     pub scoring: ScoringId,
     /// Where they want to be told.
     pub uri: CallbackUri,
@@ -41,7 +41,7 @@ impl CallbackToKeep {
     }
 }
 
-/// Tells them.
+/// Tells those who asked for it, by a POST to the URI that they gave, that their scorings have ended; part of each reconcile run.
 pub(crate) struct Callbacks {
     pub(crate) ledger: Ledger,
     pub(crate) clock: LedgerClock,

@@ -51,7 +51,7 @@ pub struct DeadLetterReport {
     pub too_old: u64,
 }
 
-/// Takes dead letters in.
+/// Takes in the deliveries that Event Grid gave up and wrote into the container of dead letters, and moves each aside afterwards.
 pub(crate) struct DeadLetterReader {
     pub(crate) place: Arc<dyn DeadLetters>,
     pub(crate) ledger: Ledger,
@@ -60,7 +60,7 @@ pub(crate) struct DeadLetterReader {
     pub(crate) retention: Duration,
 }
 
-/// Why one is left.
+/// Why a dead letter stays where it lies, to be tried again by the next run.
 enum NotTaken {
     Ledger(Error),
     Storage(Inconclusive),

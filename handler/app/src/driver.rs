@@ -52,7 +52,7 @@ pub struct Driver {
     reach: Reach,
 }
 
-/// What a driver reaches.
+/// What a driver can do itself: everything, or nothing but write into the ledger.
 #[derive(Clone)]
 enum Reach {
     /// The ledger, the batch endpoint and the storage: what `decide` asks for is done at once.
@@ -61,7 +61,7 @@ enum Reach {
     LedgerOnly,
 }
 
-/// Who shows a version.
+/// By what it is known that a version lies at its path; the two say different things of a scoring that has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ShownBy {
     /// An event: its ETag was new at its path when it was raised.
@@ -74,7 +74,7 @@ pub(crate) enum ShownBy {
 pub(crate) enum TakenIn {
     /// It is in the ledger now; if it may be sent at once, its lease began a moment after `begun`.
     New { loaded: Loaded, begun: Option<Instant> },
-    /// It was there already.
+    /// The version has this scoring already, or, where overwrites are ignored, its path has one of an earlier version.
     Duplicate(Box<Scoring>),
     /// The ledger will never take it, however often it is delivered.
     DoesNotFit { scoring: Box<Scoring>, source: table_store::Error },

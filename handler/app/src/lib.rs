@@ -68,9 +68,9 @@ use workspaces::Workspaces;
 /// What an app is made of.
 #[derive(Clone)]
 pub struct Parts {
-    /// Its memory.
+    /// Where all that must outlive the process is written.
     pub ledger: Ledger,
-    /// Where jobs are made.
+    /// Sends submissions and asks about jobs, at whichever batch endpoint a rule names.
     pub endpoint: Arc<dyn Endpoint>,
     /// Where outputs are looked at.
     pub blobs: Arc<dyn Blobs>,
@@ -78,11 +78,11 @@ pub struct Parts {
     pub dead_letters: Option<Arc<dyn DeadLetters>>,
     /// Who tells orchestrators of ends; `None`: nobody, and none can ask for it.
     pub callbacks: Option<Arc<dyn CallbackCaller>>,
-    /// What goes where.
+    /// The rules that hold for this app; when they change, another app is made.
     pub rules: Rules,
     /// Hosts that blobs may lie on; events of others are skipped.
     pub storage_hosts: StorageHosts,
-    /// What time it is.
+    /// The time by which all is judged; the app cuts it to the 100 ns that the ledger keeps.
     pub clock: Clock,
     /// Between two orphan scans of the jobs behind an endpoint; `None`: never.
     pub orphan_scan_interval: Option<time::Duration>,
@@ -105,7 +105,7 @@ pub struct App {
 }
 
 impl App {
-    /// An app.
+    /// Puts the use cases together over these parts; nothing is read or sent yet.
     pub fn new(parts: Parts) -> Self {
         let Parts { ledger, endpoint, blobs, dead_letters, callbacks, rules, storage_hosts, clock, .. } = parts;
         let Parts { orphan_scan_interval, retention, .. } = parts;
@@ -149,12 +149,12 @@ impl App {
         &self.ledger
     }
 
-    /// See [`Intake::accept`].
+    /// Takes a delivery of events in, and must answer an error if it could not; see [`Intake::accept`].
     pub async fn accept(&self, payload: impl Into<Payload>) -> Result<Delivery, Error> {
         self.intake.accept(payload).await
     }
 
-    /// See [`Starts::start`].
+    /// Starts a scoring that a caller asks for, or finds the one that its key started; see [`Starts::start`].
     pub async fn start(
         &self,
         request: &StartRequest,
@@ -175,7 +175,7 @@ impl App {
         Ok(self.driver.drive(id, Evidence::None).await?.map(|driven| driven.scoring.status))
     }
 
-    /// See [`Tick::run`].
+    /// One reconcile run, which begins nothing new after `deadline`; see [`Tick::run`].
     pub async fn tick(&self, deadline: OffsetDateTime) -> Result<TickReport, Error> {
         self.tick.run(deadline).await
     }

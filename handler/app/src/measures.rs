@@ -15,15 +15,15 @@ pub const TARGET: &str = "scorekeeper::measures";
 /// How values of a measure go together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// They are added up.
+    /// Values are added up: each tells how many more there are.
     Counter,
-    /// The newest counts.
+    /// Only the newest value counts: it replaces the one before.
     Gauge,
     /// They are sorted into buckets.
     Histogram,
 }
 
-/// Something that is measured.
+/// A number that is told as an event of [`TARGET`]; the OTLP exporter makes a metric of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Measure {
     /// Its name with a collector.
@@ -32,9 +32,9 @@ pub struct Measure {
     pub kind: Kind,
     /// Of a value, as UCUM writes it.
     pub unit: &'static str,
-    /// For people.
+    /// The metric's description, as a half sentence for people.
     pub about: &'static str,
-    /// Names of its attributes.
+    /// Names of the attributes by which values are told apart; others of an event are left out.
     pub attributes: &'static [&'static str],
     /// Member of the record `reconcile run ended` that tells the same, for those who read the log.
     pub in_log: Option<&'static str>,
@@ -45,35 +45,35 @@ macro_rules! measures {
         $($(#[$doc])* pub const $id: Measure = Measure {
             name: $name, kind: Kind::$kind, unit: $unit, about: $about, attributes: &$attributes, in_log: $in_log,
         };)*
-        /// All of them.
+        /// Every measure, for who makes the instruments.
         pub const ALL: &[Measure] = &[$($id),*];
     };
 }
 
 measures! {
-    /// New scorings.
+    /// New scorings by rule, counted when their first row is written.
     ACCEPTED = Counter "scorekeeper.accepted" ["{scoring}"] ["rule"], None, "scorings taken into the ledger";
-    /// Good ends.
+    /// Scorings that became `scored`, by rule.
     SCORED = Counter "scorekeeper.scored" ["{scoring}"] ["rule"], None, "scorings whose output was verified";
-    /// Bad ends.
+    /// Scorings that became `failed`, by rule and by [`FailureCause`](lifecycle::FailureCause).
     FAILED = Counter "scorekeeper.failed" ["{scoring}"] ["rule", "cause"], Some("failed"), "scorings that failed, by whose fault";
     /// In the ledger and not final.
     IN_FLIGHT = Gauge "scorekeeper.in_flight" ["{scoring}"] [], Some("in_flight"), "scorings in flight, at the last reconcile run";
-    /// Of these.
+    /// Of those in flight, those that wait for their turn; not told by a run that could not read all rows.
     QUEUED = Gauge "scorekeeper.queued" ["{scoring}"] [], Some("queued"), "of these, those that wait for their turn";
-    /// Of these.
+    /// Of those in flight, those whose submission was lost and whose job is looked for.
     UNCONFIRMED = Gauge "scorekeeper.unconfirmed" ["{scoring}"] [], Some("unconfirmed"), "of these, those whose job is looked for";
-    /// Of these.
+    /// Of those in flight, those that wait for an operator's decision.
     HELD = Gauge "scorekeeper.held" ["{scoring}"] [], Some("held"), "of these, those that an operator must decide on";
-    /// Of these.
+    /// Of those in flight, those that stand in a status for longer than it takes.
     STUCK = Gauge "scorekeeper.stuck" ["{scoring}"] [], Some("stuck"), "of these, those that are where nobody stays for long";
-    /// Of the queue's head.
+    /// Seconds since the one that is queued the longest is so; 0 if none is.
     QUEUE_AGE = Gauge "scorekeeper.queue.age" ["s"] [], Some("oldest_queued_seconds"), "for how long the oldest queued scoring waits";
-    /// Of each scoring.
+    /// Seconds that a scoring was in a [`Phase`], by rule and phase; told when it leaves it.
     PHASE = Histogram "scorekeeper.phase.duration" ["s"] ["rule", "phase"], None, "how long scorings were in a phase";
-    /// Of the timer's function.
+    /// Seconds that a reconcile run took, and whether it did all that it had to do; the log tells milliseconds.
     RECONCILE = Histogram "scorekeeper.reconcile.duration" ["s"] ["complete"], Some("duration_ms"), "how long reconcile runs took";
-    /// Asked of the identity.
+    /// Requests for tokens to the identity, by the resource that they are for and by whether one was given.
     TOKENS = Counter "scorekeeper.tokens" ["{token}"] ["resource", "outcome"], None, "tokens that were asked for";
     /// What the collector never got.
     LOST = Counter "scorekeeper.telemetry.lost" ["{item}"] ["signal", "reason"], None, "spans and log records that were dropped";

@@ -21,14 +21,14 @@ const MAX_TRIES: usize = 5;
 /// What became of an operator's resolution.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ResolveOutcome {
-    /// It is on record.
+    /// What the operator said holds, and is in the history.
     Recorded {
-        /// The scoring after it.
+        /// The scoring as it is afterwards.
         scoring: Box<Scoring>,
         /// What is to be done by it and is not done yet: the next tick does it. `None`: nothing, or it is done.
         left: Option<Effect>,
     },
-    /// Nothing was changed.
+    /// The scoring stands as it did: tell the operator why.
     Refused(Refused),
 }
 
@@ -71,9 +71,9 @@ pub async fn order(
 /// What became of an order that the next reconcile run does.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AskOutcome {
-    /// It is on record.
+    /// The order is in the ledger; giving it again before it is done changes nothing.
     Recorded,
-    /// Nothing was changed: why.
+    /// Nothing was written: why, as a half sentence for people.
     Refused(String),
 }
 

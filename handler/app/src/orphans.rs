@@ -30,7 +30,7 @@ use crate::ports::{Answered, Inconclusive, ListedJob, ScanTarget};
 const LIST_LAG: Duration = Duration::hours(1);
 /// How far the first orphan scan looks back, and for how long an orphaned job that runs on is told to stop.
 const FIRST: Duration = Duration::days(1);
-/// Scorings looked at together.
+/// Listed jobs that are held against their scorings at one time.
 const MAX_CONCURRENT_CHECKS: usize = 8;
 /// Times that a job is held against its scoring while others move that on.
 const MAX_TRIES: usize = 4;
@@ -75,7 +75,7 @@ enum ScanError {
 pub(crate) struct InFlightJobs {
     /// Names of adopted jobs: none of them is an orphaned job.
     pub(crate) names: HashSet<JobName>,
-    /// Workspace by endpoint.
+    /// Workspaces that scorings in flight name, by their endpoint's invoke URI; of other endpoints the rules or the ledger tell.
     pub(crate) workspaces: HashMap<EndpointUri, WorkspaceId>,
 }
 

@@ -32,7 +32,7 @@ impl Phase {
         }
     }
 
-    /// What people call it.
+    /// Its name for people, as the page shows it.
     pub fn label(self) -> &'static str {
         match self {
             Self::AzureMlQueue => "Azure ML queue",

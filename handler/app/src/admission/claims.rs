@@ -19,7 +19,7 @@ pub(crate) struct Claims {
 }
 
 impl Claims {
-    /// Nothing was claimed.
+    /// Neither a slot, a permit to submit nor a probe's place is held: there is nothing to release.
     pub(crate) fn is_empty(&self) -> bool {
         self.slots.is_empty() && self.submit.is_none() && self.probes.is_empty()
     }

@@ -45,7 +45,7 @@ pub(crate) struct Admission {
     breakers: Breakers,
 }
 
-/// Who asks.
+/// For whom admission is asked: an event does not overtake those that wait already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Requester {
     /// An event: it goes behind what waits.

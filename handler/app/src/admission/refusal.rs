@@ -18,7 +18,7 @@ impl Refusal {
 /// Whom a reason to wait holds for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum WaitScope {
-    /// The scoring alone.
+    /// The scoring alone: those behind it in the queue still get their turn.
     One,
     /// All scorings of its rule.
     Rule,

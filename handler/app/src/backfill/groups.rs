@@ -11,13 +11,13 @@ pub(super) struct Together<'r> {
     files: BTreeMap<(String, u64), Files>,
 }
 
-/// Files of one place.
+/// Files that may share jobs, counted for the fewest jobs that they take.
 #[derive(Default)]
 struct Files {
     /// Those that are not larger than a whole group.
     count: u64,
     bytes: u64,
-    /// Those that are.
+    /// Files larger than `group.maxBytes`: each has a job of its own.
     large: u64,
 }
 

@@ -35,18 +35,18 @@ pub enum Error {
     /// A line of the file is none of a manifest.
     #[error("line {line} is none of a manifest")]
     Malformed {
-        /// Its number, from 1.
+        /// The line's number in the file, from 1.
         line: usize,
-        /// Why not.
+        /// What the JSON reader says of it: no JSON, or not the members that a line of a manifest has.
         #[source]
         source: serde_json::Error,
     },
     /// The file ends, or goes on, where it must not.
     #[error("line {line}: {what}")]
     Shape {
-        /// Its number, from 1.
+        /// Number of the line at which that shows, from 1; where the file ends too early its last one.
         line: usize,
-        /// What is wrong.
+        /// What the file lacks or says wrongly there, as a half sentence for people.
         what: &'static str,
     },
 }
@@ -102,21 +102,21 @@ impl Serialize for Discrepancy {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Checked {
-    /// Days of the file.
+    /// Days whose manifests the file holds to their end.
     pub days: usize,
     /// The first and the last of them.
     pub from: Option<String>,
-    /// See above.
+    /// The last of them, as `2026-07-21`; `None` where the file holds no whole day.
     pub until: Option<String>,
-    /// Lines of versions.
+    /// Lines of the file that tell of a version; the head and the foot of a day are not among them.
     pub lines: u64,
     /// Lines whose scorings the ledger may have forgotten by now: only the chain speaks for them.
     pub forgotten: u64,
-    /// Blobs that were listed.
+    /// Blobs that were listed in the swept places, to be compared with the lines.
     pub listed: u64,
     /// How many discrepancies there are.
     pub wrong: usize,
-    /// The first of them.
+    /// Those that were found first, at most 100 of them; `wrong` counts the others too.
     pub discrepancies: Vec<Discrepancy>,
 }
 

@@ -73,9 +73,9 @@ pub enum Evidence {
     OfJob {
         /// The job that was looked at.
         job: Job,
-        /// What was seen.
+        /// What the look at the job has shown, with the service's own id of the answer.
         seen: Answered<Observation>,
-        /// Before the look.
+        /// The time before the look began, by which it is judged what was due then.
         at: OffsetDateTime,
     },
     /// What holds whatever has become of the scoring since: an operator's resolution, or a job that nobody expected.

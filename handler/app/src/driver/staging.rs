@@ -35,7 +35,7 @@ const STAGED: &str = "staged";
 /// Why nothing could be copied at all.
 #[derive(Debug, thiserror::Error)]
 enum NotStaged {
-    /// The scoring is none.
+    /// The scoring whose members should be copied is no group.
     #[error("it is no group")]
     NoGroup,
     /// The rows that it takes were not read.
@@ -46,16 +46,16 @@ enum NotStaged {
         "the copies in the container `{container}` cannot be listed; it must exist, and the app's identity needs the role Storage Blob Data Contributor on it (scorekeeper doctor)"
     )]
     Storage {
-        /// The container for copies.
+        /// Name of the container that copies go to.
         container: String,
-        /// What the storage said.
+        /// Why the copies that are there could not be listed.
         source: Inconclusive,
     },
 }
 
 /// What became of one member.
 enum Copied {
-    /// Its copy is there.
+    /// Its copy lies in the group's folder, made now or before; with the member's scoring.
     Staged(Box<Scoring>),
     /// It is no part of the group: why.
     Member(MemberState),

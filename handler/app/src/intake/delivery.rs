@@ -24,12 +24,12 @@ pub struct Accepted {
     pub quarantined: usize,
 }
 
-/// A new scoring.
+/// A scoring that is new in the ledger, as the answer to a delivery names it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct AcceptedScoring {
-    /// Its id.
+    /// The scoring's id: 32 hex digits.
     pub id: String,
-    /// Its rule.
+    /// Id of the rule that wants the version, or of its shadow.
     pub rule: String,
 }
 

@@ -17,23 +17,23 @@ const GROUP: &str = "group";
 /// A scoring that needs a person until they acknowledge it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unacknowledged {
-    /// The scoring.
+    /// Id of the scoring or group, from the row's key.
     pub id: ScoringId,
-    /// Its status.
+    /// Its status (`State`): not always `failed`, as orphaned jobs and unpublished results need a person too.
     pub status: Status,
     /// It is no scoring of a blob but a group of some.
     pub is_group: bool,
-    /// Its rule.
+    /// Id of the rule that it is scored under (`RuleId`). The rules may not hold it any more.
     pub rule: RuleId,
     /// The key of its blob, as rows of what was received have it.
     pub blob: String,
-    /// When it was accepted.
+    /// When it was accepted (`CreatedTime`); a group, when it was sealed.
     pub created: OffsetDateTime,
     /// Since when it needs them.
     pub since: OffsetDateTime,
     /// Whose fault it is that it failed.
     pub failure: Option<FailureCause>,
-    /// Why it failed.
+    /// Why it failed, its beginning; `None` where the scoring has no error.
     pub error: Option<String>,
     /// How many jobs of it were orphaned.
     pub orphaned_jobs: u32,
@@ -50,7 +50,7 @@ impl Unacknowledged {
     }
 }
 
-/// Key of the row.
+/// Key of the row `A~{id}`, which is there while the scoring needs a person.
 pub fn attention_key(id: &ScoringId) -> Key {
     Key::new(rows::partition_of(id), format!("{PREFIX}{id}"))
 }

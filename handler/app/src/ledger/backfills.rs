@@ -15,7 +15,7 @@ const PARTITION: &str = "backfill";
 pub struct BackfillRow {
     /// The same for the same order.
     pub key: String,
-    /// The rule.
+    /// Id of the rule, as text: the rules may not hold it any more.
     pub rule: String,
     /// What is listed, for people.
     pub place: String,
@@ -23,7 +23,7 @@ pub struct BackfillRow {
     pub order: String,
     /// Blobs that its plan has listed, if one was made.
     pub expected: Option<u64>,
-    /// When it began.
+    /// When its first run began; `since` and `until` that were told from now are counted from here.
     #[serde(with = "time::serde::rfc3339")]
     pub began: OffsetDateTime,
     /// Of what was written since then.
@@ -39,7 +39,7 @@ pub struct BackfillRow {
     pub paused: bool,
     /// Where its next page begins.
     pub cursor: Option<String>,
-    /// What it has done.
+    /// What became of the blobs of the pages that are done; a run that goes on adds to it.
     pub done: BackfillCounts,
     /// When it came to its end.
     #[serde(with = "time::serde::rfc3339::option")]

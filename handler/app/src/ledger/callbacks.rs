@@ -18,11 +18,11 @@ const PARTITION: &str = "callbacks";
 pub struct Callback {
     /// Of the end of this scoring.
     pub scoring: ScoringId,
-    /// There.
+    /// Where the end is posted to. It holds a secret, so that it is never shown whole.
     pub uri: CallbackUri,
     /// When it was asked for.
     pub since: OffsetDateTime,
-    /// Not tried before.
+    /// When it is tried next, at the earliest; later with each try that failed.
     pub due: OffsetDateTime,
     /// Tries in a row that failed.
     pub failures: u32,

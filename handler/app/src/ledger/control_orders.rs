@@ -21,9 +21,9 @@ pub struct LimitChange {
     pub name: String,
     /// Most scorings at one time; 0 pauses, `None` gives the word back to the rules.
     pub limit: Option<u32>,
-    /// When.
+    /// When it was said (`SetTime`).
     pub at: OffsetDateTime,
-    /// Who says it.
+    /// Who says it, as the command line or the page names them; cut to 200 UTF-16 units (`SetBy`).
     pub by: String,
     /// Why, if that was said.
     pub reason: Option<String>,
@@ -32,18 +32,18 @@ pub struct LimitChange {
 /// That an operator closed a circuit breaker: a line of its history.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BreakerClosed {
-    /// When.
+    /// When it was closed (`ClosedTime`).
     pub at: OffsetDateTime,
-    /// Who.
+    /// Who closed it, as the command line or the page names them; cut to 200 UTF-16 units (`ClosedBy`).
     pub by: String,
-    /// Why.
+    /// Why, in the operator's own words.
     pub reason: String,
 }
 
 /// What became of what an operator said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Said {
-    /// It holds.
+    /// It is on record, and holds for all processes as soon as they read the controls again.
     Done,
     /// It held already: nothing was written.
     Already,

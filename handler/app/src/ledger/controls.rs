@@ -49,11 +49,11 @@ pub struct Controls {
 /// The circuit breaker of a deployment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeploymentBreaker {
-    /// The endpoint's invoke URI.
+    /// The endpoint's invoke URI, as the scorings that were counted have it.
     pub endpoint: EndpointUri,
     /// The deployment; `None`: the endpoint's default.
     pub deployment: Option<DeploymentName>,
-    /// How it stands.
+    /// Its last outcomes, and whether it is open; as it was written last.
     pub breaker: Breaker,
 }
 
@@ -64,7 +64,7 @@ pub struct LiveLimit {
     pub name: String,
     /// Most scorings at one time; 0 pauses.
     pub limit: u32,
-    /// Since when.
+    /// Since when it holds (`SetTime`).
     pub set: OffsetDateTime,
     /// Who set it, if that was said.
     pub by: Option<String>,
@@ -85,7 +85,7 @@ pub struct ScopeStatus {
     pub surplus: bool,
     /// Queued scorings that had no room when their turn came, and those behind them.
     pub waiting: u32,
-    /// Why they wait.
+    /// Why the first of those that wait does; `None` if none does.
     pub reason: Option<String>,
     /// How the rule makes groups, if it does.
     pub groups: Option<RuleGroups>,

@@ -15,7 +15,7 @@ const ROW: &str = "dead-letters";
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DeadLettersLeft {
-    /// Their container.
+    /// URL of the container that they lie in, for people.
     pub place: String,
     /// How many could not be taken in, or not yet.
     pub left: u64,

@@ -128,7 +128,7 @@ fn failed(row: Entity, scheduled: i32, reason: &str) -> Entity {
         .with("Details", reason)
 }
 
-/// The rows so far.
+/// The rows of a scoring's history, which are made one line after the other.
 struct History<'a> {
     scoring: &'a Scoring,
     /// `EventId` of the submission that has no end yet.

@@ -27,7 +27,7 @@ const SETTLED_AFTER: Duration = Duration::minutes(15);
 /// Hours that are counted, backwards from now: those of a day that began within an hour.
 const COUNTED_HOURS: i64 = 25;
 
-/// What ended, counted.
+/// How many scorings ended how, by rule, day and deployment; of one hour as rows keep it, or of several added up.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EndCounts {
     ends: Vec<EndCount>,
@@ -41,9 +41,9 @@ pub struct EndCounts {
 /// How many of one rule, day and deployment ended so.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EndCount {
-    /// Their status.
+    /// The final status that they share.
     pub status: Status,
-    /// Their rule.
+    /// Id of the rule that they were scored under.
     pub rule: RuleId,
     /// The day on which they were accepted, of UTC.
     pub accepted: Date,
@@ -51,7 +51,7 @@ pub struct EndCount {
     pub endpoint: Option<String>,
     /// The deployment that was asked for; `None`: the endpoint's default.
     pub deployment: Option<String>,
-    /// How many.
+    /// Scorings of which all of this holds.
     pub count: usize,
 }
 
@@ -172,7 +172,7 @@ fn ends_of_hour(shard: u8, hour: OffsetDateTime) -> Range {
 struct Counted {
     hour: OffsetDateTime,
     etag: ETag,
-    /// `None`: not counted.
+    /// What ended in the hour; `None`: it has to be counted anew, from the terminal index.
     counts: Option<EndCounts>,
 }
 

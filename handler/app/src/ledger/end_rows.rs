@@ -16,19 +16,19 @@ pub(super) const BY_CAUSE: &str = "C~";
 /// A final scoring as its index has it; what that does not tell is `None`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ended {
-    /// Its id.
+    /// The scoring's id, from the row's key.
     pub id: ScoringId,
-    /// Its final status.
+    /// The status that it ended in; the index by status has none that are `scored`.
     pub status: Status,
-    /// Its rule.
+    /// Id of the rule that it was scored under (`RuleId`). The rules may not hold it any more.
     pub rule: RuleId,
-    /// Its blob.
+    /// The blob that was to be scored; `None` where it was read from the terminal index, whose rows have no URL.
     pub blob: Option<UnversionedBlob>,
     /// The batch endpoint's invoke URI.
     pub endpoint: Option<String>,
     /// The deployment that was asked for; `None` beside an endpoint: the endpoint's default.
     pub deployment: Option<String>,
-    /// When it was accepted.
+    /// When it was accepted (`CreatedTime`), which may be long before it ended.
     pub created: OffsetDateTime,
     /// The number of its last attempt.
     pub attempt: Option<u32>,

@@ -10,7 +10,7 @@ use lifecycle::{Scoring, ScoringId, Status};
 
 use crate::ports::table_store::Entity;
 
-/// Digits of an id.
+/// Hex digits of a scoring's id: members' ids stand in their column without anything between them.
 const DIGITS: usize = 32;
 
 /// Columns that say nothing of a part in groups.
@@ -42,7 +42,7 @@ pub enum InGroup {
     },
     /// It is a member of this group.
     Member(ScoringId),
-    /// It is a group.
+    /// It is a group: it stands for its members where limits, holds and circuit breakers count.
     Group {
         /// The group of which this is a half.
         half_of: Option<ScoringId>,
@@ -65,7 +65,7 @@ pub(super) fn named(s: &Scoring) -> Option<&str> {
     s.member_of().or_else(|| s.group()?.half_of.as_ref()).map(ScoringId::as_str)
 }
 
-/// Why it goes alone.
+/// Why it is scored alone and in no group (`AloneReason`); `None` if it is not.
 pub(super) fn alone(s: &Scoring) -> Option<&str> {
     match s.grouping.as_deref() {
         Some(Grouping::Alone(why)) => Some(why),

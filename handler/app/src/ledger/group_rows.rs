@@ -9,14 +9,14 @@ use crate::ports::table_store::{Entity, Key};
 /// What the keys of these rows begin with.
 pub(super) const PREFIX: &str = "Y~";
 
-/// A folder of copies.
+/// A folder of copies that were made for a group, and are to be removed when nobody needs them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StagedFolder {
-    /// The group.
+    /// Id of the group whose job reads the copies.
     pub group: ScoringId,
     /// The rule that it is made by.
     pub rule: String,
-    /// The folder.
+    /// Where the copies lie, in the container for copies.
     pub folder: UnversionedBlob,
     /// When the group was sealed.
     pub since: OffsetDateTime,

@@ -15,12 +15,12 @@ const PARTITION: &str = "heartbeat";
 const COMPLETE: &str = "reconcile";
 const BEGUN: &str = "reconcile-begun";
 
-/// The last complete tick.
+/// What the last complete reconcile run has left, by which others see that the app is alive.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Heartbeat {
     /// When it began, by the clock of the process that made it.
     pub at: OffsetDateTime,
-    /// Release of that process.
+    /// Version of the app that made it; empty in a row that does not tell (`Release`).
     pub version: String,
     /// Scorings that were not final then.
     pub in_flight: i64,
@@ -46,7 +46,7 @@ pub struct BegunRun {
 /// What the ledger knows of reconcile runs.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Runs {
-    /// The last complete one.
+    /// The last one that did all that it had to do; `None`: there never was one, or its row cannot be read.
     pub complete: Option<Heartbeat>,
     /// The last one that began, which may be the same.
     pub begun: Option<BegunRun>,

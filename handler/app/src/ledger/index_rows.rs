@@ -16,17 +16,17 @@ pub(super) const LISTED: &str = "L~";
 /// A scoring as the list index has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listed {
-    /// Its id.
+    /// The scoring's id, from the row's key.
     pub id: ScoringId,
     /// The rule that it is scored under.
     pub rule: RuleId,
-    /// Its blob.
+    /// The blob that is scored; which version of it, only the scoring's own row tells.
     pub blob: UnversionedBlob,
     /// The invoke URI of the endpoint that it goes to; `None` in rows that do not tell.
     pub endpoint: Option<String>,
     /// Its deployment; `None` beside an endpoint: the endpoint's default.
     pub deployment: Option<String>,
-    /// When it was accepted.
+    /// When it was accepted (`CreatedTime`): the index has the newest first.
     pub created: OffsetDateTime,
     /// Its place in the index: a list goes on behind it.
     pub place: Place,
@@ -71,7 +71,7 @@ impl Place {
     }
 }
 
-/// Key of the row.
+/// Key of the scoring's row in the list index, `L~{time}~{id}`, by which the newest come first.
 pub fn listed_key(id: &ScoringId, created: OffsetDateTime) -> Key {
     Key::new(rows::partition_of(id), format!("{LISTED}{}~{id}", rows::newest_first(created)))
 }
@@ -113,14 +113,14 @@ pub struct Announced<'a> {
 /// What became of a blob version under a rule, when it was received.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Received {
-    /// It became this scoring.
+    /// A rule wants the version, and this scoring was made for it.
     Scoring(ReceivedScoring),
-    /// No rule wanted it.
+    /// Nothing is scored for it: no rule wants it, or its reason tells why it was passed over.
     Skipped(Skipped),
 }
 
 impl Received {
-    /// When it was received.
+    /// When it was received: a scoring when it was accepted, a skipped event when it last came.
     pub fn at(&self) -> OffsetDateTime {
         match self {
             Self::Scoring(scoring) => scoring.at,
@@ -132,9 +132,9 @@ impl Received {
 /// A scoring of a blob, with how it came to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReceivedScoring {
-    /// Its id.
+    /// The scoring's id; its status is in its own row.
     pub id: ScoringId,
-    /// When it was accepted.
+    /// When it was accepted (`SeenTime`); `repeated` tells of later deliveries.
     pub at: OffsetDateTime,
     /// The event as it came, if one did.
     pub event: Option<String>,
@@ -157,7 +157,7 @@ pub struct Skipped {
     pub rule: Option<RuleId>,
     /// The version that it told of.
     pub etag: Option<String>,
-    /// Why.
+    /// Why nothing is scored for it, for people; what rules say of it names them.
     pub reason: String,
     /// The event as it came.
     pub event: Option<String>,

@@ -18,17 +18,17 @@ const PARTITION: &str = "manifest";
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DayManifest {
-    /// The day, of UTC.
+    /// The day whose versions it accounts for, of UTC.
     pub day: Date,
     /// The digest of the day before; of the first one there is none.
     pub before: String,
-    /// The digest so far.
+    /// The digest over the day before and all lines so far; the day's own once all is written.
     pub digest: String,
-    /// Lines so far.
+    /// Lines that are written, each of which tells of one version or event.
     pub lines: u64,
     /// Rows that they lie in.
     pub chunks: u32,
-    /// What is written next.
+    /// The part that the next lines come from; `Done` once there are no more.
     pub next: ManifestPart,
     /// The place behind which that goes on.
     pub after: Option<String>,
@@ -51,7 +51,7 @@ pub enum ManifestPart {
     Quarantined,
     /// What waited for a look when it was written.
     Waiting,
-    /// All is written.
+    /// The manifest is whole: nothing is added to it any more.
     Done,
 }
 

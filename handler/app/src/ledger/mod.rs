@@ -126,7 +126,7 @@ impl From<table_store::Error> for Error {
 pub struct Rows<T> {
     /// Those that can be read, in the order of their keys.
     pub read: Vec<T>,
-    /// Those that cannot.
+    /// Which rows the others are, and what is wrong with each.
     pub unreadable: Vec<Unreadable>,
 }
 
@@ -160,7 +160,7 @@ impl<T> IntoIterator for Rows<T> {
     }
 }
 
-/// How an acceptance ended.
+/// What became of a scoring that was to be written as new.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Acceptance {
     /// It is in the ledger now, by us.
@@ -200,7 +200,7 @@ pub enum InvalidTaskHub {
     /// A table's name is not made of its characters.
     #[error("the task hub `{task_hub}` cannot begin a table's name")]
     Name {
-        /// The task hub.
+        /// The task hub that was given (`SCOREKEEPER_TASK_HUB`).
         task_hub: String,
         /// What the Table service does not take.
         #[source]

@@ -35,7 +35,7 @@ fn key_of_names(of: Renamed, url: &str) -> String {
     digest(&["names", of, url])
 }
 
-/// Key of a note.
+/// Key of the row `O~{key}`; `key` is the digest of the version, of the name or of the event that it is a note of.
 pub(super) fn note_key(key: &str) -> Key {
     Key::new(rows::partition_of_key(key), format!("{NOTE}{key}"))
 }
@@ -49,7 +49,7 @@ pub(super) fn by_day(key: &str, now: OffsetDateTime) -> Op {
 /// A name that a blob may have had before.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FormerName {
-    /// The URL.
+    /// URL that the blob had before, as far as notes of renames tell.
     pub url: String,
     /// When it got the name that it had next, if that was told.
     pub until: Option<OffsetDateTime>,

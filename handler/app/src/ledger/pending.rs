@@ -22,11 +22,11 @@ const MAX_TRIES: usize = 5;
 /// What waits for a look at the storage.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Pending {
-    /// A blob.
+    /// A blob of which a look has to show which version it is, or whether it is whole.
     Upload(PendingUpload),
     /// A folder whose files are listed.
     Folder(PendingFolder),
-    /// What an operator ordered.
+    /// What an operator ordered of one blob, a replay, a rescore or a start, which the next reconcile run carries out.
     Order(PendingOrder),
 }
 
@@ -40,7 +40,7 @@ impl Pending {
         Key::new(PARTITION, key.as_str())
     }
 
-    /// Not looked at before.
+    /// When it is looked at next, at the earliest: each look that settles nothing puts it off.
     pub fn due(&self) -> OffsetDateTime {
         match self {
             Self::Upload(upload) => upload.due,
@@ -106,7 +106,7 @@ impl Pending {
     }
 }
 
-/// Its row.
+/// The row of the partition `pending`; its `Kind` says which of the three it is, and its cause.
 fn to_row(pending: &Pending) -> Entity {
     let (updated, event_time) = match pending {
         Pending::Upload(upload) => (upload.updated, upload.event_time),
@@ -170,7 +170,7 @@ fn to_row(pending: &Pending) -> Entity {
     }
 }
 
-/// Reads its row.
+/// Reads what [`to_row`] wrote; of a kind that this release does not know it says so.
 fn from_row(row: &Entity) -> Result<Pending, Unreadable> {
     let read = rows::Reader(row);
     read.schema()?;

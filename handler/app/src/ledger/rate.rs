@@ -25,16 +25,16 @@ const MINUTE: Duration = Duration::MINUTE;
 pub struct SubmitPermit {
     key: Key,
     etag: ETag,
-    /// Its last use before.
+    /// When it was used before this; what gives it back writes this again. `None`: never, and its row goes.
     before: Option<OffsetDateTime>,
 }
 
 /// What came of asking for a permit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PermitOutcome {
-    /// One was used.
+    /// A permit is used up for a minute: submit now, or give it back.
     Yes(SubmitPermit),
-    /// All are used up.
+    /// All are used up, or others were quicker: submit later.
     No {
         /// When the next can be used.
         until: OffsetDateTime,

@@ -29,9 +29,9 @@ pub struct Quarantined {
     pub key: String,
     /// When it was last received.
     pub at: OffsetDateTime,
-    /// Why.
+    /// Why it could not be taken in, for people.
     pub reason: String,
-    /// What was received.
+    /// The event as it came, secrets masked; of a long one its beginning.
     pub received: String,
     /// Since when it needs no attention any more.
     pub acknowledged: Option<OffsetDateTime>,
@@ -51,7 +51,7 @@ impl Quarantined {
 pub enum RecordedEvent {
     /// Understood, and wanted by no rule.
     Skipped,
-    /// Not understood.
+    /// Not understood, or refused by the store under the ledger: a person has to look at it.
     Quarantined,
 }
 
@@ -65,7 +65,7 @@ impl RecordedEvent {
 }
 
 impl RecordedEvent {
-    /// Those since a day.
+    /// The rows of such events from that day on, as a range of keys.
     fn since(self, since: OffsetDateTime) -> IndexRange {
         IndexRange::of_prefix(self.prefix()).through(&rows::newest_day_first(since))
     }
@@ -230,7 +230,7 @@ impl Ledger {
         Ok(Rows::of(rows.iter().map(from_skipped_row)))
     }
 
-    /// Quarantined events, as [`Self::skipped`].
+    /// Quarantined events, the newest day first and within a day in no order; at most `max` since a day.
     pub async fn quarantined(&self, since: OffsetDateTime, max: usize) -> Result<Rows<Quarantined>, Error> {
         let rows = self.recorded_events(RecordedEvent::Quarantined, since, max).await?;
         Ok(Rows::of(rows.iter().map(from_quarantined_row)))

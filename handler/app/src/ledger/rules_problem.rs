@@ -18,7 +18,7 @@ const LASTS: Duration = Duration::minutes(10);
 pub struct RulesProblem {
     /// URL of the blob that they lie in.
     pub blob: String,
-    /// What is wrong.
+    /// Why the blob cannot be read, or how the rules in it are broken; for people.
     pub text: String,
     /// ETag of the rules that hold meanwhile; `None`: there are none, and every invocation is refused.
     pub kept: Option<String>,

@@ -37,7 +37,7 @@ const MAX_ADOPTED_SLOTS: usize = 200;
 /// Tries that may lose against others before there is no room for now.
 pub(super) const MAX_TRIES: usize = 3;
 
-/// What a limit counts.
+/// What a limit of scorings in flight is of: a rule or an endpoint.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum LimitScope {
     /// The scorings of the rule of this id.
@@ -290,7 +290,7 @@ pub(super) fn free_numbers(taken: &HashSet<u32>, limit: u32, first: u32) -> impl
     around.filter(move |number| *number < end && !taken.contains(number))
 }
 
-/// Who claims a slot.
+/// Who claims a slot, and when; all of it is written into the slot's row.
 struct Claim<'a> {
     scope: &'a LimitScope,
     owner: &'a ScoringId,

@@ -18,17 +18,17 @@ const BY_DAY: &str = "U~";
 /// What was asked for by a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyedStart {
-    /// The [key's digest](lifecycle::start::StartKey::digest).
+    /// Digest of the idempotency key, by which its row is named: [`StartKey::digest`](lifecycle::start::StartKey::digest).
     pub key: String,
-    /// The [request's digest](lifecycle::start::StartRequest::digest).
+    /// Digest of what was asked for with it ([`StartRequest::digest`](lifecycle::start::StartRequest::digest)); another one is refused.
     pub request: String,
     /// The scoring that it became, or becomes.
     pub scoring: ScoringId,
-    /// URL of the blob.
+    /// URL of the blob, without query. By it and `etag` the scoring is made if the first process died before it was on record.
     pub blob_url: String,
-    /// Which version of it.
+    /// ETag of the version that was there when the key was first used, without quotes.
     pub etag: String,
-    /// The scoring's generation.
+    /// The generation that the scoring has, or is to get: a key with `again` takes the next free one.
     pub generation: u32,
     /// That scoring was in the ledger.
     pub taken: bool,
@@ -39,7 +39,7 @@ pub struct KeyedStart {
 pub enum KeptStart {
     /// Nothing: it is on record now.
     New(ETag),
-    /// This.
+    /// The key was used before, perhaps by this very request: what is kept of it.
     There(KeyedStart, ETag),
 }
 

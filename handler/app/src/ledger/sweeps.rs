@@ -20,7 +20,7 @@ fn not_swept_key() -> Key {
 /// Rules that are to be swept and are not, as nobody says in which account.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct NotSwept {
-    /// Them.
+    /// Their ids, as the last run of sweeps wrote them; empty if all can be swept.
     pub rules: Vec<RuleId>,
     /// Since when there are some.
     pub since: Option<OffsetDateTime>,

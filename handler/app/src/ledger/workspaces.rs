@@ -18,7 +18,7 @@ impl Ledger {
         Ok(row.and_then(|row| row.entity.string("Workspace")?.parse().ok()))
     }
 
-    /// Keeps it.
+    /// Keeps the workspace that a job has shown, for processes that have seen no job of this endpoint.
     pub(crate) async fn record_workspace(&self, endpoint: &EndpointUri, workspace: &WorkspaceId) -> Result<(), Error> {
         let row = Entity::new(key(endpoint))
             .with("SchemaVersion", rows::SCHEMA)

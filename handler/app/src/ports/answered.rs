@@ -5,7 +5,7 @@ use lifecycle::ServiceRequestId;
 /// What an answer means, and the service's own id of it (`x-ms-request-id`), which goes into the scoring's history.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answered<T> {
-    /// What it means.
+    /// What was concluded from the answer, or from there being none.
     pub value: T,
     /// `None` if nothing came back, or without an id.
     pub request_id: Option<ServiceRequestId>,

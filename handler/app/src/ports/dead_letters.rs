@@ -8,9 +8,9 @@ use super::{BlobPage, Inconclusive};
 /// A dead letter as it was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeadLetter {
-    /// Its version.
+    /// ETag of what was read: only this is moved aside.
     pub etag: String,
-    /// What it holds.
+    /// The blob's content as it is; Event Grid writes a JSON array of events.
     pub bytes: Vec<u8>,
 }
 

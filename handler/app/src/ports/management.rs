@@ -9,11 +9,11 @@ use super::{Inconclusive, InconclusiveKind};
 /// What a token is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Audience {
-    /// Blobs and tables.
+    /// Azure Storage: blobs, and the ledger's tables.
     Storage,
-    /// Batch endpoints.
+    /// Azure ML's batch endpoints: to submit, and to ask about jobs.
     MachineLearning,
-    /// Azure Resource Manager.
+    /// Azure Resource Manager: resources by their ids, and the lists of a workspace's jobs.
     ResourceManager,
 }
 
@@ -28,13 +28,13 @@ pub enum QueryError {
     Forbidden {
         /// The service's own word for it, if it gave one.
         code: Option<String>,
-        /// A sentence for people.
+        /// Who denied what, a sentence for people that is shown as it is.
         text: String,
     },
     /// Nobody answers: no token, no such host, no connection, no answer in time.
     #[error("{}", lifecycle::text::error_chain(.0))]
     NoAnswer(#[source] Inconclusive),
-    /// Nothing can be concluded.
+    /// The answer says nothing about what was asked, it was not asked, or there is more than was looked at.
     #[error("{}", lifecycle::text::error_chain(.0))]
     Inconclusive(#[source] Inconclusive),
 }
@@ -53,10 +53,10 @@ impl From<Inconclusive> for QueryError {
     }
 }
 
-/// Members of a collection.
+/// Members of a collection of Resource Manager, page after page.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct ResourceList {
-    /// What was listed.
+    /// The members as Resource Manager wrote them, of all pages that were read.
     pub items: Vec<Value>,
     /// Whether that is all of it.
     pub complete: bool,

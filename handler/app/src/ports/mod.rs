@@ -26,7 +26,7 @@ use time::OffsetDateTime;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{what}")]
 pub struct Inconclusive {
-    /// The situation.
+    /// In which situation it was, by which callers tell what may pass from what takes a person.
     pub kind: InconclusiveKind,
     /// What was tried, and what would help.
     pub what: String,
@@ -53,22 +53,22 @@ pub enum InconclusiveKind {
 }
 
 impl Inconclusive {
-    /// Nobody answered.
+    /// Nobody answered, so that it may be otherwise in a moment; `what` is what was tried, with the remedy.
     pub fn not_reachable(what: impl Into<String>) -> Self {
         Self { kind: InconclusiveKind::NotReachable, what: what.into(), source: None, request_id: None }
     }
 
-    /// This identity may not.
+    /// The service says that this identity may not, so that it takes a person; `what` says what was tried, and what would help.
     pub fn not_allowed(what: impl Into<String>) -> Self {
         Self { kind: InconclusiveKind::NotAllowed, what: what.into(), source: None, request_id: None }
     }
 
-    /// The answer says nothing.
+    /// The answer says nothing about what was asked; `what` is who answered what.
     pub fn not_understood(what: impl Into<String>) -> Self {
         Self { kind: InconclusiveKind::NotUnderstood, what: what.into(), source: None, request_id: None }
     }
 
-    /// It was not asked.
+    /// It was not asked, as a setting or a row does not tell whom or what; `what` names that.
     pub fn not_asked(what: impl Into<String>) -> Self {
         Self { kind: InconclusiveKind::NotAsked, what: what.into(), source: None, request_id: None }
     }
@@ -85,7 +85,7 @@ impl Inconclusive {
         self
     }
 
-    /// With what caused it.
+    /// The same with the error that caused it, which [`error_chain`] tells behind the text.
     #[must_use]
     pub fn caused_by(mut self, error: impl std::error::Error + Send + Sync + 'static) -> Self {
         self.source = Some(Cause(std::sync::Arc::new(error)));
@@ -120,20 +120,20 @@ impl Eq for Cause {}
 /// Where a job is to be looked at. Kept apart from `Scoring` because the in-flight index has just this.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JobAddress {
-    /// The endpoint's invoke URI.
+    /// The invoke URI of the endpoint that the job was submitted to.
     pub endpoint: EndpointUri,
     /// ARM id of the workspace, if known.
     pub workspace: Option<WorkspaceId>,
     /// Who asks; `None`: the app itself.
     pub identity: Option<IdentityName>,
-    /// The job.
+    /// The job by its name, which is never used twice, and its ARM id if that is known.
     pub job: Job,
 }
 
-/// Where jobs are listed.
+/// An endpoint whose workspace is asked for the jobs that were made there, whether a scoring knows of them or not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ScanTarget {
-    /// The endpoint's invoke URI.
+    /// The invoke URI of the endpoint whose jobs are wanted; those that carry our tags are listed whichever endpoint has them.
     pub endpoint: EndpointUri,
     /// ARM id of the workspace, if known.
     pub workspace: Option<WorkspaceId>,
@@ -147,9 +147,9 @@ pub struct ScanTarget {
 /// A job as the workspace's list and the endpoint show it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListedJob {
-    /// The job.
+    /// The job by its name, with its ARM id and page as far as they are shown.
     pub job: Job,
-    /// Its status.
+    /// Azure ML's word for how it stands, as the endpoint shows it, else as the list does.
     pub status: JobStatus,
     /// URIs of its outputs, as far as they are shown.
     pub outputs: Vec<String>,
@@ -329,7 +329,7 @@ pub trait Blobs: Send + Sync + 'static {
 /// How an output names what it was made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NamedBy {
-    /// In its text.
+    /// In the text of its files, as a column of predictions has it.
     Text,
     /// In the names of its files.
     FileNames,
@@ -341,7 +341,7 @@ pub type Clock = std::sync::Arc<dyn Fn() -> OffsetDateTime + Send + Sync>;
 /// Tells orchestrators of ends. A call may be made twice: whoever made it may die before that is on record.
 #[async_trait]
 pub trait CallbackCaller: Send + Sync {
-    /// Posts a JSON text.
+    /// Posts a JSON text to the URI once, without a token, and follows no redirect; success is an answer of 2xx.
     async fn call(&self, uri: &CallbackUri, body: &str) -> Result<(), CallFailed>;
 }
 
@@ -351,7 +351,7 @@ pub enum CallFailed {
     /// They are not to be called, or do not want it: no further call changes that.
     #[error("{0}")]
     Refused(String),
-    /// Nobody was there.
+    /// There was no answer, or one that may be otherwise later (5xx, 408, 429): call again after a while. The text is for people.
     #[error("{0}")]
     NotReached(String),
 }

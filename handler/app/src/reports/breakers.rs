@@ -13,7 +13,7 @@ use crate::ledger::Controls;
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct BreakerView {
-    /// Whose it is.
+    /// The deployment or the rule that it is of, for orders; `endpoint`, `deployment` and `rule` tell scripts the same.
     #[serde(skip)]
     pub of: BreakerSubject,
     /// The endpoint's invoke URI; none: it is a rule's.
@@ -32,13 +32,13 @@ pub struct BreakerView {
     pub cause: Option<&'static str>,
     /// What the last of them told.
     pub error: Option<String>,
-    /// When it was counted.
+    /// When that failure was counted; none while no failure is remembered.
     #[serde(with = "time::serde::rfc3339::option")]
     pub failed_time: Option<OffsetDateTime>,
     /// When a scoring may probe.
     #[serde(with = "time::serde::rfc3339::option")]
     pub open_until: Option<OffsetDateTime>,
-    /// The scoring that probes.
+    /// Id of the scoring that was let through to probe; none while nobody does.
     pub probe: Option<String>,
 }
 
@@ -71,12 +71,12 @@ impl BreakerView {
         }
     }
 
-    /// It keeps scorings waiting.
+    /// It keeps scorings waiting: it is open, or a probe is on its way.
     pub fn is_open(&self) -> bool {
         self.open_until.is_some()
     }
 
-    /// Whom it is about.
+    /// The deployment or the rule in words, as `deployment blue of https://…`.
     pub fn subject(&self) -> String {
         name_of(&self.of)
     }

@@ -11,7 +11,7 @@ use time::{Date, OffsetDateTime};
 use super::sweeps::{SweepView, sweeps};
 use crate::ledger::{self, EndCounts, InFlight, Ledger, Pending, Skipped, Terminal};
 
-/// Events of one page.
+/// Skipped or quarantined events that are read at one time.
 const PAGE: usize = 1_000;
 /// Reasons for skips that are told of a rule and day; of the others it is known how many there are.
 const MAX_REASONS: usize = 20;
@@ -24,9 +24,9 @@ const SAME_REASON: usize = 100;
 pub struct CoverageView {
     /// The rule; none of events that cannot be read, or that no rule's container holds.
     pub rule: Option<String>,
-    /// The day, of UTC.
+    /// The day on which the version was accepted or the event received, of UTC: `2026-07-21`.
     pub day: String,
-    /// All of them.
+    /// Versions and events of the rule and day, whatever accounts for them: the sum of `outcomes`.
     pub accounted: u64,
     /// The same by what accounts for them.
     pub outcomes: BTreeMap<Outcome, u64>,
@@ -35,7 +35,7 @@ pub struct CoverageView {
     pub skipped: BTreeMap<String, u64>,
 }
 
-/// What accounts for what.
+/// What accounts for each version that was told of, and what sweeps found that nothing accounts for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Coverage {

@@ -17,7 +17,7 @@ pub struct DeploymentView {
     pub deployment: Option<String>,
     /// Scorings that ended with an output.
     pub scored: usize,
-    /// Scorings that failed.
+    /// Scorings that ended as `failed`, by whosever fault.
     pub failed: usize,
     /// Which part of all these failed, from 0 to 1 in thousandths.
     pub failure_ratio: f64,

@@ -24,7 +24,7 @@ pub struct SkippedView {
     pub rule: Option<String>,
     /// The version that it told of.
     pub etag: Option<String>,
-    /// Why.
+    /// Why nothing is scored for it, for people; secrets are masked.
     pub reason: String,
     /// The event as it came.
     pub event: Option<String>,
@@ -57,9 +57,9 @@ pub struct QuarantinedView {
     /// When it was last received.
     #[serde(with = "time::serde::rfc3339")]
     pub seen_time: OffsetDateTime,
-    /// Why.
+    /// What of it could not be read, for people; secrets are masked.
     pub reason: String,
-    /// What was received.
+    /// The event as it came, secrets masked; of a long one its beginning.
     pub received: String,
     /// Since when it needs no attention any more.
     #[serde(with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none")]

@@ -52,7 +52,7 @@ pub struct Verdict {
     pub verdict: &'static str,
     /// The rule; for a skip the one whose container it lies in.
     pub rule: Option<String>,
-    /// When it was received.
+    /// When its scoring was accepted; a skipped event, when it last came.
     #[serde(with = "time::serde::rfc3339")]
     pub received_time: OffsetDateTime,
     /// When the same was last delivered again.
@@ -61,7 +61,7 @@ pub struct Verdict {
     /// Since when it stands so.
     #[serde(with = "time::serde::rfc3339")]
     pub since: OffsetDateTime,
-    /// Why.
+    /// Why it stands so: what the status means and the last line of its history, or why it was skipped.
     pub reason: String,
     /// What a person does about its failure, where the reason does not say so.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -71,10 +71,10 @@ pub struct Verdict {
     pub waits: Option<String>,
     /// It stands so for longer than that takes.
     pub stuck: bool,
-    /// The scoring.
+    /// Id of the scoring; none for a skip.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
-    /// Its job.
+    /// Name of the job that the current attempt has; none: there is no job of its own, or not yet.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub job: Option<String>,
     /// The group that it is, or was last, a member of.
@@ -94,7 +94,7 @@ pub struct Verdict {
     pub other_rules: Option<String>,
     /// The event as it came; none: no event of its own told of it.
     pub event: Option<String>,
-    /// The next command.
+    /// The command that goes on from here, for people; none for a skip that no command would change.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
 }
@@ -175,7 +175,7 @@ pub async fn explain(
 struct Context {
     controls: Controls,
     in_flight: Option<Rows<InFlight>>,
-    /// Of the last day.
+    /// What ended in the last day, for times that are usual; empty where nothing waits or runs.
     ended: EndCounts,
     now: OffsetDateTime,
 }

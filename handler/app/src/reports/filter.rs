@@ -32,7 +32,7 @@ pub struct Filter {
     pub group: Option<ScoringId>,
     /// Only those behind this place.
     pub after: Option<Place>,
-    /// At most so many.
+    /// At most so many scorings; where more are wanted, a list tells the place to go on from.
     pub limit: usize,
 }
 

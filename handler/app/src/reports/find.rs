@@ -14,7 +14,7 @@ const RECENT: usize = 50;
 /// What there is of what was asked for.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Known {
-    /// Scorings, the newest first.
+    /// The scorings that are meant, the newest first: of a blob, or whose ids begin so.
     pub scorings: Vec<Scoring>,
     /// What was received of the blob, the newest first; nothing if an id was asked for.
     pub received: Vec<Received>,

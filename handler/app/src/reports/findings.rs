@@ -43,7 +43,7 @@ pub enum FindingKind {
     Denied,
     /// Requests are refused, again and again.
     Refused,
-    /// It cannot be looked.
+    /// Lost submissions or outputs cannot be looked at, though nothing was denied.
     CannotLook,
     /// Files cannot be copied for their groups.
     CannotCopy,
@@ -61,7 +61,7 @@ pub enum FindingKind {
     Paused,
     /// Scorings have waited long for a slot.
     LimitReached,
-    /// Scorings failed.
+    /// Scorings failed that nobody has acknowledged, and that no newer success makes up for.
     Failed,
     /// Results could not be published where the rules say.
     NotPublished,
@@ -96,7 +96,7 @@ pub struct Finding {
     pub since: Option<OffsetDateTime>,
     /// What is wrong, and why.
     pub reason: String,
-    /// The next command.
+    /// The command to run next, for people; sometimes with what to do before it.
     pub next: String,
     /// Names exactly what it concerns in orders and lists (`--finding`), for as long as its reason is the same; none where nothing
     /// of it can be ordered.
@@ -133,7 +133,7 @@ pub(super) struct Seen<'a> {
     /// What is wrong with the rules, as it was recorded last.
     pub(super) rules: Option<RulesProblem>,
     pub(super) in_flight: &'a [InFlight],
-    /// Of the last day.
+    /// What ended in the last day.
     pub(super) ended: &'a EndCounts,
     /// Failures that a newer success does not make up for, and orphaned jobs.
     pub(super) unacknowledged: &'a [Unacknowledged],

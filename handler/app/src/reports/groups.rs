@@ -40,7 +40,7 @@ pub struct GroupView {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct MemberView {
-    /// Its scoring.
+    /// Id of the scoring that is the member.
     pub id: String,
     /// Container and path of its blob, decoded; `None`: its row is not there any more, or cannot be read.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -91,11 +91,11 @@ impl GroupView {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct GroupJobView {
-    /// The group's status.
+    /// The status of the group that its members wait for, in one word.
     pub status: &'static str,
     /// The number of the group's attempt, from 1; 0 before the first.
     pub attempt: u32,
-    /// The job's name.
+    /// Name of the job that the group's current attempt has; none: there is no job, or not yet.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub job: Option<String>,
     /// Azure ML's word for it.

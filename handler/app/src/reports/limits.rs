@@ -16,7 +16,7 @@ use crate::ledger::{Controls, LimitScope, ScopeStatus};
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LimitView {
-    /// `rule` or `endpoint`.
+    /// What `name` names: `rule` or `endpoint`.
     pub kind: &'static str,
     /// The rule's id or the endpoint's invoke URI.
     pub name: String,
@@ -27,15 +27,15 @@ pub struct LimitView {
     /// Since when an operator's limit holds instead.
     #[serde(with = "time::serde::rfc3339::option")]
     pub set_time: Option<OffsetDateTime>,
-    /// Who set it.
+    /// Which operator set the limit that holds instead; none: none did, or it was not said.
     pub set_by: Option<String>,
-    /// Why they did.
+    /// Why that operator set it; none: none did, or it was not said.
     pub set_reason: Option<String>,
     /// Slots that were taken when the last tick looked.
     pub taken: Option<u32>,
     /// Queued scorings that found no room then, and those behind them.
     pub waiting: u32,
-    /// Why they wait.
+    /// Why the first of those that wait does; none if none does.
     pub reason: Option<String>,
 }
 

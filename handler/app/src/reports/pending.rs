@@ -17,7 +17,7 @@ pub struct PendingView {
     /// The rule that wants it; none for a folder, whose files are each wanted by rules of their own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rule: Option<String>,
-    /// When its event came.
+    /// When its last event came; of an order, when it was given.
     #[serde(with = "time::serde::rfc3339")]
     pub since: OffsetDateTime,
     /// When it is looked at next.
@@ -25,7 +25,7 @@ pub struct PendingView {
     pub due: OffsetDateTime,
     /// Whether the last look told nothing: a right or a way is missing.
     pub look_failed: bool,
-    /// What it waits for.
+    /// What it waits for, or why the last look told nothing, for people; secrets are masked.
     pub reason: String,
 }
 
@@ -61,7 +61,7 @@ impl PendingList {
         self.waiting.len() + self.unreadable.len()
     }
 
-    /// Nothing waits.
+    /// Nothing waits, and no row is unreadable.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -77,7 +77,7 @@ impl Serialize for PendingList {
     }
 }
 
-/// All that waits.
+/// All that waits for a look or for the next reconcile run, in the order of the keys.
 pub async fn pending(ledger: &Ledger) -> Result<PendingList, ledger::Error> {
     let (mut found, mut from) = (PendingList::default(), None);
     loop {

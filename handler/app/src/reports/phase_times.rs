@@ -21,7 +21,7 @@ const AT_WORK: [&str; 2] = ["Running", "Finalizing"];
 /// How long a phase took of those that were looked at, all its stays of one scoring added up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PhaseTime {
-    /// Which.
+    /// The phase that the times are of.
     pub phase: Phase,
     /// Scorings that were in it.
     pub of: usize,

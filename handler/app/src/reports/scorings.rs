@@ -18,24 +18,24 @@ use crate::ledger::{self, Ledger, Rows, Unreadable};
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ScoringView {
-    /// Its id.
+    /// The scoring's id: 32 hex digits; a group's is of the same form.
     pub id: String,
-    /// One word.
+    /// Its status in one word, such as `queued`.
     pub status: &'static str,
-    /// Since when.
+    /// Since when it is in that status.
     #[serde(with = "time::serde::rfc3339")]
     pub since: OffsetDateTime,
-    /// Its rule.
+    /// Id of the rule that it is scored under. The rules may not hold it any more.
     pub rule: String,
-    /// The blob.
+    /// URL of the blob, without query; secrets are masked.
     pub blob_url: String,
     /// Container and path, decoded: what people call it.
     pub path: String,
-    /// Its version.
+    /// ETag of the version that is scored, without quotes.
     pub etag: String,
     /// Number of the attempt, from 1; 0 before the first.
     pub attempt: u32,
-    /// The job's name.
+    /// Name of the job that the current attempt has; none between attempts, and before the first.
     pub job: Option<String>,
     /// Azure ML's word for it.
     pub job_status: Option<String>,
@@ -55,7 +55,7 @@ pub struct ScoringView {
     pub publications: Vec<PublicationView>,
     /// Why the last attempt ended badly.
     pub error: Option<String>,
-    /// Whose fault that was.
+    /// By whose fault the last attempt failed, in one of the words that the README lists; none where no attempt failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure_cause: Option<&'static str>,
     /// What a person does about it, where the error is recognised.
@@ -77,15 +77,15 @@ pub struct ScoringView {
     pub members: Option<usize>,
     /// Jobs that were made for it and that it did not need; they were cancelled.
     pub orphaned_job_count: u32,
-    /// Names of those.
+    /// Names of those, the first of them where there are many; `orphanedJobCount` counts all.
     pub orphaned_jobs: Vec<String>,
-    /// When it was accepted.
+    /// When it was accepted into the ledger; a group, when it was sealed.
     #[serde(with = "time::serde::rfc3339")]
     pub created_time: OffsetDateTime,
-    /// When it last moved.
+    /// When something of it was last recorded, also where its status stayed.
     #[serde(with = "time::serde::rfc3339")]
     pub last_updated_time: OffsetDateTime,
-    /// When it became final.
+    /// When it became final, from when its retention counts; none while it is in flight.
     #[serde(with = "time::serde::rfc3339::option")]
     pub completed_time: Option<OffsetDateTime>,
     /// Its place in the list that shows it: the next page begins behind the last one's.
@@ -97,7 +97,7 @@ pub struct ScoringView {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PublicationView {
-    /// Its name.
+    /// The output's name, as the rule has it.
     pub output: String,
     /// The path that the rule says.
     pub uri: String,
@@ -227,7 +227,7 @@ impl From<Unreadable> for UnreadableView {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ScoringDetail {
-    /// The scoring.
+    /// What lists show of it too; in JSON its members stand beside these.
     #[serde(flatten)]
     pub scoring: ScoringView,
     /// Why it is not submitted yet, while it is queued.
@@ -252,7 +252,7 @@ pub struct ScoringDetail {
 /// What there is of the scoring with an id.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Found {
-    /// It, with its history.
+    /// Its row can be read: the scoring, with its history.
     Scoring(Box<ScoringDetail>),
     /// Its row cannot be read.
     Unreadable(UnreadableView),

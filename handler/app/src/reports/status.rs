@@ -19,12 +19,12 @@ use crate::ledger::{
 /// Skipped or quarantined events that are counted; of more it is known that there are that many.
 const MAX_EVENTS: usize = 1_000;
 
-/// How a ledger stands.
+/// How a ledger stands at one moment, as `scorekeeper status` and the page show it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StatusReport {
     /// Scorings by status, in the order of a life; final ones that ended since `since`.
     pub counts: Vec<(Status, usize)>,
-    /// A day ago.
+    /// A day before the report was made: ended scorings and events are counted from here.
     pub since: OffsetDateTime,
     /// Scorings that are not final.
     pub in_flight: usize,
@@ -63,13 +63,13 @@ pub struct StatusReport {
 /// What ended in an hour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HourView {
-    /// When it began.
+    /// When the hour began, a whole hour of UTC.
     pub begin: OffsetDateTime,
     /// Scorings that were scored in it.
     pub scored: usize,
-    /// Those that failed.
+    /// Scorings that became `failed` in it.
     pub failed: usize,
-    /// Those that ended otherwise.
+    /// Scorings that became `cancelled`, `gone` or `superseded` in it.
     pub otherwise: usize,
 }
 
@@ -111,7 +111,7 @@ impl StatusReport {
         unaccounted(&self.sweeps)
     }
 
-    /// Scorings in this status.
+    /// Scorings in this status; of a final one those that ended since `since`.
     pub fn count(&self, status: Status) -> usize {
         self.counts.iter().find(|(other, _)| *other == status).map_or(0, |(_, count)| *count)
     }

@@ -14,7 +14,7 @@ const OVERDUE_AFTER: Duration = Duration::HOUR;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SweepView {
-    /// The rule.
+    /// Id of the rule that wants the place swept.
     pub rule: RuleId,
     /// URL of the container, with the prefix.
     pub place: String,

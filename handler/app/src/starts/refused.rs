@@ -15,25 +15,25 @@ pub enum StartRefused {
     /// The rule does not accept the blob.
     #[error("rule `{rule}` does not accept this blob: {why}")]
     NotAccepted {
-        /// Its id.
+        /// Id of the rule that was named.
         rule: String,
-        /// Why not.
+        /// Why it does not, as a half sentence for people.
         why: String,
     },
     /// A value for something that is no parameter.
     #[error("rule `{rule}` declares no parameter `{name}`; it declares {declared}")]
     NotDeclared {
-        /// Its id.
+        /// Id of the rule that was named.
         rule: String,
         /// What it does not declare.
         name: String,
-        /// What it does.
+        /// Names of the parameters that it does declare, as a list for people; `none` if there are none.
         declared: String,
     },
     /// It is not known in which account the blob lies.
     #[error("`account` is missing: rule `{0}` names none (match.account), and events of {1} accounts arrive")]
     WhichAccount(String, usize),
-    /// No blob is there.
+    /// There is no blob of this URL now, or nothing that could be one's name; the text is the URL, or why.
     #[error("there is no blob {0}")]
     NoBlob(String),
     /// A further generation takes a key: whoever asks twice would have two.
@@ -47,9 +47,9 @@ pub enum StartRefused {
     /// What is there is another.
     #[error("scoring {id} of this blob is {what}; `again` with an `Idempotency-Key` scores it once more")]
     Other {
-        /// Its id.
+        /// Id of the scoring that is there.
         id: ScoringId,
-        /// In what it differs.
+        /// In what it differs from what was asked for: of which version it is, or with which parameters.
         what: &'static str,
     },
     /// It ended so long ago that it is not kept any more.
@@ -59,10 +59,10 @@ pub enum StartRefused {
     Forgotten(ScoringId),
 }
 
-/// Why nothing was started.
+/// Why a start started nothing, by what whoever asked can do.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// And never will be.
+    /// The same request will never be carried out: what has to change, the text says.
     #[error(transparent)]
     Refused(#[from] StartRefused),
     /// The blob cannot be scored at the moment: it is being copied, or it rests.

@@ -33,7 +33,7 @@ pub(crate) struct Found {
     pub(crate) rules: Arc<Rules>,
     pub(crate) blobs: Arc<dyn Blobs>,
     pub(crate) intake: Intake,
-    /// Who lists.
+    /// For whom it is listed, a sweep or a backfill: histories, reasons and the place in the queue depend on it.
     pub(crate) by: Finder,
     /// Whether what is not ready yet is kept, to be looked at again by the reconcile runs.
     pub(crate) keeps_waiting: bool,
@@ -54,7 +54,7 @@ pub(crate) enum Standing {
 pub(crate) enum Look {
     /// Names that it had before are noted.
     Noted,
-    /// Nothing is.
+    /// Nothing is written, for plans and checks.
     Preview,
 }
 
@@ -63,7 +63,7 @@ pub(crate) enum Look {
 struct OfPath {
     /// Status of the scoring of the same content, under another ETag.
     joined: Option<Status>,
-    /// The version was skipped.
+    /// The same version was skipped before, under this rule or without any.
     skipped: bool,
     /// ETag of the version that was taken in last.
     taken: Option<String>,

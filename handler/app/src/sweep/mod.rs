@@ -63,9 +63,9 @@ pub struct SweepReport {
     pub not_swept: usize,
     /// Sweeps that came to their end.
     pub ended: usize,
-    /// Pages that were done.
+    /// Pages of listings that were worked through to their end.
     pub pages: u64,
-    /// Blobs on them.
+    /// Blobs and folders on these pages, before any is left out by its name or age.
     pub listed: u64,
     /// Versions that were taken in, or left to wait for a look.
     pub found: u64,
@@ -97,7 +97,7 @@ impl SweepReport {
     }
 }
 
-/// A place at work.
+/// A place that this process works on, as long as its claim holds.
 struct Claimed {
     place: SweptPlace,
     etag: ETag,
@@ -105,7 +105,7 @@ struct Claimed {
 
 /// How work on a place goes on.
 enum Then {
-    /// The next page.
+    /// The page is done: go on with the next one, with the place as it was written.
     On(Box<Claimed>),
     /// The sweep came to its end.
     Ended,
@@ -146,7 +146,7 @@ impl Sweeper {
         self.found.clone()
     }
 
-    /// Hosts that are listed.
+    /// Hosts that places of rules may lie on.
     pub(crate) fn storage_hosts(&self) -> StorageHosts {
         self.storage_hosts.clone()
     }

@@ -20,7 +20,7 @@ const QUARANTINED_FOR: Duration = Duration::days(1);
 /// Rows that are read; of more it is known that there are that many.
 const MAX_ROWS: usize = 1_000;
 
-/// Counts it.
+/// Counts what needs a person; one for each process, which remembers when it last did.
 pub(super) struct Attention {
     ledger: Ledger,
     last: Mutex<Option<OffsetDateTime>>,

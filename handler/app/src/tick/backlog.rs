@@ -16,7 +16,7 @@ pub(super) struct Backlog {
 /// What was left of the queue.
 #[derive(Debug, Default)]
 pub(super) struct Backlogs {
-    /// What found no room.
+    /// What found no room, counted for the rule or endpoint that events go behind.
     pub(super) left: HashMap<LimitScope, Backlog>,
     /// Whose turn did not come, for lack of time: nothing is known of these.
     pub(super) unreached: HashSet<LimitScope>,

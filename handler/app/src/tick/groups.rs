@@ -48,11 +48,11 @@ pub(super) struct GroupsSeen {
     waiting: BTreeMap<RuleId, Vec<Waiting>>,
     /// By group, the rows that name it, with the time since when the last of them does.
     members: BTreeMap<ScoringId, (Vec<ScoringId>, OffsetDateTime)>,
-    /// Groups in flight.
+    /// Groups that are not final, by the group's id.
     in_flight: BTreeMap<ScoringId, InFlightGroup>,
 }
 
-/// A group in flight.
+/// What the row of a group in flight tells of it.
 struct InFlightGroup {
     half_of: Option<ScoringId>,
     /// Members that are copied, once that is settled.

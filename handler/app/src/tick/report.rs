@@ -13,13 +13,13 @@ use crate::ledger::InFlight;
 use crate::measures;
 use crate::stuck::is_stuck;
 
-/// What a tick did.
+/// What a reconcile run did and saw: the timer function's answer, and a line of the log.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct TickReport {
     /// Scorings that were not final when they were read.
     pub in_flight: usize,
-    /// How they stood then.
+    /// How these were spread over statuses when they were read; its members stand among these in JSON.
     #[serde(flatten)]
     pub states: StateCounts,
     /// Whether these are all: each row of the in-flight index was read.
@@ -143,7 +143,7 @@ pub struct StateCounts {
 }
 
 impl StateCounts {
-    /// Counts one more.
+    /// Counts one more that was read, scoring or group.
     pub(super) fn add(&mut self, row: &InFlight, now: OffsetDateTime) {
         match row.status {
             Status::Queued => {

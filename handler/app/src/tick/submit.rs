@@ -31,7 +31,7 @@ const MAX_CONCURRENT_SUBMISSIONS: usize = 16;
 /// Endpoints that are served at one time.
 const MAX_CONCURRENT_ENDPOINTS: usize = 8;
 
-/// Submits what is queued.
+/// Submits what is queued, an endpoint's in order and several endpoints' at one time; part of each reconcile run.
 pub(super) struct Submit {
     pub(super) rules: Arc<Rules>,
     pub(super) clock: LedgerClock,
@@ -152,7 +152,7 @@ impl Submit {
         })
     }
 
-    /// Sends what was admitted.
+    /// Sends what was admitted, and records the answer; a failure is counted and stops nobody else.
     async fn send(&self, one: Box<Admitted>, counts: &Counts) {
         let id = one.loaded.scoring.id.clone();
         match self.driver.drive_from(one.loaded, one.observed).await {

@@ -61,9 +61,9 @@ pub(super) struct WalkOptions<'a> {
     pub(super) until: OffsetDateTime,
 }
 
-/// What a walk saw.
+/// What a walk over the in-flight index saw, gathered from all of its parts.
 pub(super) struct Walked {
-    /// Rows that were read.
+    /// Rows of scorings that were read, those that cannot be understood among them; groups are not.
     pub(super) in_flight: usize,
     /// How those stood that could be read.
     pub(super) states: StateCounts,

@@ -31,9 +31,9 @@ pub const MAX_EVENT: usize = 4_000;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("row {key}: {what}")]
 pub struct Unreadable {
-    /// The row's key.
+    /// The row's partition and row key, as `(s00, J~…)`.
     pub key: String,
-    /// What is wrong.
+    /// What is wrong with it, such as a column that is missing, and the remedy if there is one; a half sentence for people.
     pub what: String,
 }
 

@@ -9,7 +9,7 @@ use crate::ports::table_store::Entity;
 /// Lines of history kept per scoring. Beyond it only final moves are written; the scoring itself is always whole.
 pub const MAX_HISTORY_ENTRIES: i64 = 60;
 
-/// A line of history.
+/// The row `H~{id}~{seq}` of a line of history; a long reason is cut.
 pub fn to_history_row(id: &ScoringId, entry: &Entry) -> Entity {
     Entity::new(history_key(id, entry.seq))
         .with("SchemaVersion", SCHEMA)

@@ -14,13 +14,13 @@ use crate::ports::table_store::Entity;
 /// What the in-flight index tells without reading the scoring.
 #[derive(Debug, Clone, PartialEq)]
 pub struct InFlight {
-    /// The scoring.
+    /// Id of the scoring or group, from the row's key.
     pub id: ScoringId,
     /// Its status, from column `State`: it decides which look is due, and whether a slot is held.
     pub status: Status,
     /// Since when it is in that status (`StateSince`): polls are counted from here, and `jobTimeout` begins here.
     pub since: OffsetDateTime,
-    /// See [`Scoring::due`].
+    /// When something is due of it next; what that is depends on its status, see [`Scoring::due`].
     pub due: OffsetDateTime,
     /// The id of the rule that it is scored under (`RuleId`). The rules may not hold it any more.
     pub rule: RuleId,
@@ -42,7 +42,7 @@ pub struct InFlight {
     pub slot_freed: bool,
     /// What keeps it from moving on, its beginning.
     pub last_error: Option<String>,
-    /// Refusals in a row.
+    /// How often in a row it was refused, which sets how long it waits for the next try; 0 after a success.
     pub refusals: u32,
     /// The order by which it is not sent before it is released, its beginning.
     pub on_hold: Option<String>,
@@ -50,11 +50,11 @@ pub struct InFlight {
     pub on_hold_since: Option<OffsetDateTime>,
     /// It goes before all others of its endpoint.
     pub expedited: bool,
-    /// What brought it here.
+    /// By what its version became known: an event, a sweep or a backfill. Backfilled ones go last.
     pub origin: Origin,
     /// Its part in groups, if it has one.
     pub group: Option<InGroup>,
-    /// When it was accepted.
+    /// When it was accepted (`CreatedTime`): its place in the queue. A group, when it was sealed.
     pub created: OffsetDateTime,
     /// The number of the current attempt, from 1; 0 before the first.
     pub attempt: u32,
@@ -106,7 +106,7 @@ pub fn to_in_flight_row(s: &Scoring) -> Entity {
         .with("Attempt", count(s.attempt))
 }
 
-/// Reads an in-flight row.
+/// Reads the row `F~{id}`; one of a newer schema, or without a column that must be there, is unreadable.
 pub fn from_in_flight_row(row: &Entity) -> Result<InFlight, Unreadable> {
     let read = Reader(row);
     read.schema()?;

@@ -26,7 +26,7 @@ pub(crate) const TERMINAL: &str = "T~";
 /// What the keys of ended groups begin with.
 pub(crate) const ENDED_GROUP: &str = "G~";
 
-/// Partition of a scoring.
+/// PartitionKey of the scoring's own row and of its indexes: one of the shards, by the first digit of the id.
 pub fn partition_of(id: &ScoringId) -> String {
     let first = u8::from_str_radix(&id.as_str()[..1], 16).unwrap_or(0); // an id is hex by construction
     partition_of_part(first)
@@ -42,7 +42,7 @@ pub fn partition_of_key(key: &str) -> String {
     ScoringId::read(key).map_or_else(|| shard(0), |id| partition_of(&id))
 }
 
-/// Partition of shard `n`.
+/// PartitionKey of shard `n`, counted from 0: `s00`. Panics from [`SHARDS`] on.
 pub fn shard(n: u8) -> String {
     // Each key has one, an event writes eleven, and a format would take ten times as long.
     const NAMES: [&str; SHARDS as usize] = ["s00", "s01", "s02"];

@@ -121,7 +121,7 @@ pub fn to_scoring_row(s: &Scoring, op: &str) -> Entity {
         .with_some("CompletedTime", s.completed)
 }
 
-/// Reads the scoring's row.
+/// Reads the row `J~{id}`; one of a newer schema, or with a column that is missing or not understood, is unreadable.
 pub fn from_scoring_row(row: &Entity) -> Result<Scoring, Unreadable> {
     let read = Reader(row);
     read.schema()?;

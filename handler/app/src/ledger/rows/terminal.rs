@@ -11,17 +11,17 @@ use crate::ports::table_store::Entity;
 /// A final scoring as the terminal index has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Terminal {
-    /// The scoring.
+    /// The scoring's id, from the row's key.
     pub id: ScoringId,
-    /// Its final status.
+    /// The status that it ended in (`State`).
     pub status: Status,
-    /// Its rule.
+    /// Id of the rule that it was scored under (`RuleId`). The rules may not hold it any more.
     pub rule: RuleId,
     /// The batch endpoint's invoke URI; `None` in rows that do not tell.
     pub endpoint: Option<String>,
     /// The deployment that was asked for; `None`: the endpoint's default.
     pub deployment: Option<String>,
-    /// When it was accepted.
+    /// When it was accepted (`CreatedTime`); when it ended, the row's key tells to the hour.
     pub created: OffsetDateTime,
     /// The key of its blob, as rows of what was received have it.
     pub blob: String,
@@ -51,7 +51,7 @@ pub fn to_terminal_row(s: &Scoring, completed: OffsetDateTime) -> Entity {
         .with_some("AttemptTime", s.submitted.map(|at| (completed - at).whole_seconds()))
 }
 
-/// Reads a terminal row.
+/// Reads the row `T~{hour}~{id}`; one of a newer schema, or without a column that must be there, is unreadable.
 pub fn from_terminal_row(row: &Entity) -> Result<Terminal, Unreadable> {
     let read = Reader(row);
     read.schema()?;

@@ -16,9 +16,9 @@ pub(super) struct ByReason<K>(BTreeMap<(K, String), SameReason>);
 pub(super) struct SameReason {
     /// What it is one of: the same for equal reasons.
     pub(super) same: String,
-    /// Ids of its rows.
+    /// Ids of the rows that have it, in the order in which they were added.
     pub(super) of: Vec<String>,
-    /// How many they are.
+    /// How many rows have it: never fewer than one.
     pub(super) count: usize,
     /// Since when the first of them has it.
     pub(super) since: OffsetDateTime,

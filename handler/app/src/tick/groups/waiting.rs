@@ -48,12 +48,12 @@ impl SealReason {
     }
 }
 
-/// `1 member`, `3 members`.
+/// The count with its noun, for people: `1 member`, `3 members`.
 pub(super) fn members_text(count: usize) -> String {
     if count == 1 { "1 member".to_owned() } else { format!("{count} members") }
 }
 
-/// One that waits.
+/// A scoring that waits until a group is made of it and others.
 pub(super) struct Waiting {
     pub(super) id: ScoringId,
     pub(super) place: WaitingPlace,
