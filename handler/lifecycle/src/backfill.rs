@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct BackfillCounts {
-    /// Blobs that were listed.
+    /// Everything on the pages that were listed, folders and what the rule does not want included.
     pub listed: u64,
     /// Folders, and names that the rule does not want.
     pub unwanted: u64,
@@ -16,13 +16,13 @@ pub struct BackfillCounts {
     pub young: u64,
     /// Written before the ledger began to forget: they may have been scored.
     pub forgotten: u64,
-    /// Outputs of ours.
+    /// Outputs of this ledger's scorings, or what looks like one that the ledger has forgotten: they never trigger.
     pub own: u64,
-    /// The ledger knows them.
+    /// Versions of which the ledger has a scoring, or the same skip, already; a rule and each of its shadows count for themselves.
     pub known: u64,
-    /// Taken in.
+    /// Accepted as scorings, or left to wait for a look at the blob; of a plan, those that would be.
     pub taken_in: u64,
-    /// Recorded as skipped.
+    /// Refused by the rule for what the storage shows of them, or of a name that is no blob's; what is done, not planned, records each.
     pub skipped: u64,
 }
 

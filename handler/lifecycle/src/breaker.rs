@@ -39,7 +39,7 @@ use crate::status::Event;
 
 /// Ended scorings that a breaker remembers.
 pub const WINDOW: usize = 20;
-/// 80 % of them.
+/// Failures among a full [`WINDOW`] of outcomes that open a deployment's breaker though successes are between them: 80 %.
 const MIN_FAILED_OF_WINDOW: usize = 16;
 /// Successes in a row that close a deployment of which most have failed: one in ten is what it does when it is broken, too.
 const CONVINCING: usize = 3;
@@ -77,17 +77,17 @@ impl BreakerSettings {
     }
 }
 
-/// Whose breaker it is.
+/// Whose breaker it is: what is held back while it is open.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BreakerSubject {
-    /// A deployment's.
+    /// Counts what the model's code, its compute or nobody known caused, and holds back all that goes to that deployment.
     Deployment {
-        /// The endpoint's invoke URI.
+        /// The invoke URI of the endpoint that the deployment is in: its name is unique there only.
         endpoint: EndpointUri,
         /// The deployment; `None`: the endpoint's default.
         deployment: Option<DeploymentName>,
     },
-    /// A rule's.
+    /// Counts what the rule's request, its input or a right caused, and holds back the scorings of this rule alone.
     Rule(RuleId),
 }
 
@@ -137,7 +137,7 @@ impl Source {
 /// How a scoring ended, or failed for the first time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outcome {
-    /// The scoring.
+    /// The scoring that it counts as; of the only file of a group that file's.
     pub id: ScoringId,
     /// Where its file came from.
     pub source: Source,
@@ -148,7 +148,7 @@ pub struct Outcome {
 /// The deployment that a job ran on where the request named none, and when it was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RanOn {
-    /// The deployment.
+    /// The deployment that Azure ML chose, as the job tells it.
     pub deployment: DeploymentName,
     /// When the attempt's first request was intended. Of two deployments the one asked for later is the endpoint's
     /// default now.
@@ -172,7 +172,7 @@ pub struct Breaker {
     pub ran_on: Option<RanOn>,
 }
 
-/// A scoring that probes.
+/// A scoring that is let through an open breaker, to find out whether those behind it may go.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Probe {
     /// The scoring that was let through.
@@ -218,7 +218,7 @@ pub enum Verdict {
     Succeeded,
     /// It failed, for the sake of whom the breaker is of.
     Failed {
-        /// Why.
+        /// Why it failed: outcomes keep it, and a rule's breaker opens by failures of one cause in a row.
         cause: FailureCause,
         /// As people read it; cut to 300 characters.
         error: String,
@@ -242,17 +242,17 @@ pub enum BreakerEvent {
         source: Source,
         /// The deployment that its job ran on, if only that tells.
         ran_on: Option<RanOn>,
-        /// What it says.
+        /// What it counts as: a success, a failure, or nothing of these.
         verdict: Verdict,
     },
     /// Both halves of a group failed by what one of its files may have caused. Two such groups open the breaker: that two files
     /// of each fail is less likely than that all do.
     BothHalvesFailed {
-        /// The group.
+        /// The group that failed and was split into these halves.
         group: ScoringId,
         /// Why the half failed that was looked at last.
         cause: FailureCause,
-        /// What the failures told.
+        /// The error of the half that was looked at last; kept of it are 300 characters.
         error: String,
     },
     /// This scoring wants to probe.
@@ -483,9 +483,9 @@ impl Breaker {
 /// What a move of a scoring says: of its deployment, and of its rule. `None`: nothing, and nobody need be told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verdicts {
-    /// Of its deployment.
+    /// Told to the breaker of the deployment that the scoring goes to.
     pub deployment: Verdict,
-    /// Of its rule.
+    /// Told to the breaker of the scoring's rule.
     pub rule: Verdict,
 }
 

@@ -12,7 +12,7 @@ const MAX_URI: usize = 4_000;
 /// Characters of a host that are shown.
 const SHOWN: usize = 200;
 
-/// Data Factory's and Synapse's.
+/// Hosts on which Data Factory and Synapse wait for a call back.
 const DATA_FACTORY: &str = "*.datafactory.azure.com";
 
 /// Hosts that may be called back.
@@ -25,7 +25,7 @@ pub struct CallbackHosts(Vec<String>);
 pub struct InvalidCallbackHost(String);
 
 impl CallbackHosts {
-    /// Those of Data Factory.
+    /// Those of Data Factory and Synapse alone, as where SCOREKEEPER_CALLBACK_HOSTS is not set.
     pub fn data_factory() -> Self {
         Self(vec![DATA_FACTORY.to_owned()])
     }
@@ -111,7 +111,7 @@ impl CallbackUri {
         &self.0
     }
 
-    /// Its host, a name.
+    /// Its host, always a name and never an address: the part of the URI that may be shown.
     pub fn host(&self) -> &str {
         self.0.host_str().unwrap_or_default()
     }

@@ -11,15 +11,15 @@ use crate::status::Status;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Outcome {
-    /// Its output was seen.
+    /// Its output was verified, as that of a scoring which is `scored`.
     Scored,
     /// It is on its way.
     InFlight,
     /// Which version it is, or whether it is whole, shows in a later look.
     Waiting,
-    /// No rule wants it.
+    /// No rule wants it; the manifest says why.
     Skipped,
-    /// No attempt is left.
+    /// Its scoring failed and has no attempt left, until an operator orders one.
     Failed,
     /// A person or somebody in Azure ML stopped it.
     Cancelled,
@@ -45,7 +45,7 @@ impl Outcome {
         Self::Gone,
     ];
 
-    /// Of a scoring.
+    /// What the status of a scoring accounts for its version as; each that is not final is `InFlight`.
     pub fn of(status: Status) -> Self {
         match status {
             Status::Scored => Self::Scored,
@@ -115,9 +115,9 @@ pub struct ManifestLine {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ManifestHead {
-    /// The day, of UTC.
+    /// The day in UTC, as `2026-07-21`.
     pub day: String,
-    /// The ledger.
+    /// Id of the ledger that the manifest was written from: a check against another one says so.
     pub ledger: String,
     /// The digest of the day before.
     pub before: String,

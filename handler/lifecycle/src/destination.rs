@@ -36,12 +36,12 @@ impl Scoring {
 pub enum Verdict {
     /// It is to be written there, on this condition.
     Write {
-        /// Where.
+        /// The path that was chosen, or the one beside it.
         to: String,
-        /// On which condition.
+        /// What the look has shown at that path, which must still lie there.
         condition: WriteCondition,
     },
-    /// It has ended.
+    /// Nothing is to be written any more: it is done already, or must not be.
     End(PublicationEnd),
 }
 

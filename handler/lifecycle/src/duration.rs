@@ -12,7 +12,7 @@ pub struct IsoDuration(pub Duration);
 /// Why a text is no [`IsoDuration`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidDuration {
-    /// Not `PnDTnHnMnS`.
+    /// It is not of the form `PnDTnHnMnS`, or has years or months.
     #[error("`{0}` is an invalid ISO 8601 duration; write for example PT30S, PT2M, PT1H or P1D")]
     Form(String),
     /// Beyond any use, and near what arithmetic over times can take.

@@ -29,7 +29,7 @@ pub enum FailureCause {
 }
 
 impl FailureCause {
-    /// Every cause.
+    /// Every cause, in the order in which an error message lists their names.
     pub const ALL: [Self; 6] =
         [Self::Input, Self::Access, Self::Request, Self::UserCode, Self::Platform, Self::Unknown];
 

@@ -23,7 +23,7 @@ pub const MAX_MEMBERS: usize = 1_000;
 pub const MAX_REASONS: usize = 20;
 /// The last segment of a staged folder, beside which its manifest lies: model deployments read every file of the folder.
 const FILES: &str = "files";
-/// Digits of an id.
+/// Hexadecimal digits of a scoring's id, by which members are looked for in an output.
 const DIGITS: usize = 32;
 /// Characters of a file's extension that its staged name keeps.
 const MAX_EXTENSION: usize = 16;
@@ -37,7 +37,7 @@ pub enum Grouping {
     Member(ScoringId),
     /// It is scored alone, though its rule groups: why, for people.
     Alone(String),
-    /// It is a group.
+    /// It stands for a group of others: no blob is scored but the folder that they are staged in.
     Group(Group),
 }
 
@@ -53,10 +53,10 @@ pub struct Group {
     pub reasons: BTreeMap<ScoringId, String>,
 }
 
-/// One of a group.
+/// A scoring that is in a group's sealed list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member {
-    /// Its scoring.
+    /// The member's own scoring, whose row says which group it is in now.
     pub id: ScoringId,
     /// What became of it in this group.
     pub state: MemberState,
@@ -82,7 +82,7 @@ pub enum MemberState {
 }
 
 impl MemberState {
-    /// All of them.
+    /// Each of them once: by this list a row's letter is read.
     pub const ALL: [Self; 7] =
         [Self::Sealed, Self::Staged, Self::Left, Self::Changed, Self::NotCopied, Self::Named, Self::NotNamed];
 
@@ -262,7 +262,7 @@ impl<'a> NamesFound<'a> {
         self.wanted.is_empty()
     }
 
-    /// Those that were found.
+    /// The ids that stood in what was read so far.
     pub fn found(self) -> BTreeSet<ScoringId> {
         self.found
     }
@@ -275,7 +275,7 @@ pub enum MemberEnd {
     Scored(Box<SharedResult>),
     /// The group failed, and no half of it is tried.
     Failed(Box<SharedFailure>),
-    /// The group was cancelled.
+    /// The group was cancelled, and its members with it: why, as the group's error tells it.
     Cancelled(String),
     /// It is scored alone: why.
     Alone(String),
@@ -288,20 +288,20 @@ pub enum MemberEnd {
 pub struct SharedFailure {
     /// What the group's failure told.
     pub error: String,
-    /// Whose fault that was.
+    /// Whose fault that was; `Unknown` where the group's row does not tell.
     pub cause: FailureCause,
-    /// The job that failed.
+    /// The job that the group's row names, if it names one; the member's row names it too.
     pub job: Option<Job>,
     /// Azure ML's word for it.
     pub job_status: Option<String>,
-    /// The group's attempt.
+    /// The number of the group's last attempt, which is added to the member's own.
     pub attempt: u32,
 }
 
 /// What tells of a scored group that its job has read a member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verified {
-    /// The output names it.
+    /// The member's id stands in the text of the output, or in the name of one of its files.
     Named,
     /// It is the only file that the job was to read: the output is of it, as that of a job without a group is.
     OnlyFile,
@@ -316,13 +316,13 @@ pub struct SharedResult {
     pub verified: Verified,
     /// What the group's job was asked for: its outputs are the members' too.
     pub submission: Option<Submission>,
-    /// The job.
+    /// The group's job, which the rows of all members name too.
     pub job: Option<Job>,
     /// Azure ML's word for it.
     pub job_status: Option<String>,
     /// When the group's attempt was intended.
     pub submitted: Option<OffsetDateTime>,
-    /// The group's attempt.
+    /// The number of the group's attempt that left the output.
     pub attempt: u32,
     /// Bytes of the whole output.
     pub output_bytes: Option<u64>,

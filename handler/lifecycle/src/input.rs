@@ -5,7 +5,7 @@ use crate::id::ScoringId;
 /// What was uploaded, as far as storage tells it without a download.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InputContent {
-    /// Length in bytes.
+    /// Length of the blob in bytes, by its properties.
     pub bytes: u64,
     /// `Content-MD5`, in base64 as storage keeps it. Many writers do not set it; nobody checks it against the content.
     pub md5: Option<String>,
@@ -16,14 +16,14 @@ pub struct InputContent {
 pub struct SeenVersion {
     /// Its ETag, unquoted, as in [`BlobVersion`](crate::BlobVersion).
     pub etag: String,
-    /// Its content.
+    /// Length and `Content-MD5`, by which a changed ETag is told from changed content.
     pub content: InputContent,
 }
 
-/// What a path holds.
+/// What the path of a scoring's blob holds at a look.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum InputSnapshot {
-    /// A blob.
+    /// A blob lies there, in the version that is told.
     Present(SeenVersion),
     /// Nothing: storage answered 404 `BlobNotFound`. A container that is missing, an account that is off or a name that does not
     /// resolve is no such answer.

@@ -67,7 +67,7 @@ pub enum Classification {
 pub struct QuarantinedEvent {
     /// The same for every delivery of the event.
     pub key: String,
-    /// Why.
+    /// What could not be read or agreed on, for people; on record with what was received.
     pub reason: String,
     /// What was received, cut to [`MAX_RECEIVED`] characters, signatures and keys masked.
     pub received: String,
@@ -134,7 +134,7 @@ enum Handling {
     TakeIn,
     /// The blob is looked at, for the first time after this.
     Look(Duration),
-    /// It is not wanted.
+    /// The rule does not want it: why, for the record of the skip.
     Refuse(String),
 }
 

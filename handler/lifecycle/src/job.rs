@@ -69,15 +69,15 @@ pub enum Input {
     },
 }
 
-/// What a job reads.
+/// A file or folder that a job reads.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InputData {
-    /// Where it lies.
+    /// An https URL, a path on a datastore or a data asset's id, with all placeholders filled in.
     pub uri: String,
     /// How it is brought to the job.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<InputMode>,
-    /// For people.
+    /// Text for people, sent as the input's `Description`; nothing decides by it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
 }
@@ -121,7 +121,7 @@ pub struct Output {
     /// How it is brought there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<OutputMode>,
-    /// For people.
+    /// Text for people, sent as the output's `Description`; nothing decides by it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
 }

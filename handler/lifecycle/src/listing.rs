@@ -8,7 +8,7 @@ use crate::unversioned::UnversionedBlob;
 pub struct BlobPrefix {
     /// URL of the account in the spelling of events: `https://ACCOUNT.blob.…`, without a slash at its end.
     base: String,
-    /// Container, decoded.
+    /// Name of the container, decoded; no prefix reaches beyond it.
     container: String,
     /// What each path begins with, decoded.
     prefix: String,
@@ -29,12 +29,12 @@ impl BlobPrefix {
         Ok(Self { base, container: folder.container.clone(), prefix: format!("{}/", folder.path) })
     }
 
-    /// URL of the account.
+    /// URL of the account in the spelling of events, without a slash at its end.
     pub fn account_url(&self) -> &str {
         &self.base
     }
 
-    /// The container, decoded.
+    /// Name of the container that is listed, decoded.
     pub fn container(&self) -> &str {
         &self.container
     }
@@ -44,7 +44,7 @@ impl BlobPrefix {
         &self.prefix
     }
 
-    /// URL of the container.
+    /// URL of the container, percent-encoded and without a slash at its end.
     pub fn container_url(&self) -> String {
         format!("{}/{}", self.base, encoded(&self.container))
     }

@@ -40,7 +40,7 @@ pub struct Payload {
 pub struct TooManyEvents;
 
 impl Payload {
-    /// A whole text.
+    /// A text that is the delivery from its beginning to its end, be it JSON or not.
     pub fn new(text: String) -> Self {
         Self { at: 0..text.len(), text }
     }
@@ -57,7 +57,7 @@ impl Payload {
         Self { text, at }
     }
 
-    /// The text.
+    /// The delivery alone, without the envelope that it may stand in.
     pub fn text(&self) -> &str {
         &self.text[self.at.clone()]
     }

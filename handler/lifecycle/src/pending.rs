@@ -39,7 +39,7 @@ pub struct PendingUpload {
     pub key: String,
     /// The rule that wants it.
     pub rule: RuleId,
-    /// The blob.
+    /// The blob by its name: which version is there is what the look tells.
     pub blob: UnversionedBlob,
     /// What was told of it.
     pub cause: Cause,
@@ -47,7 +47,7 @@ pub struct PendingUpload {
     pub since: OffsetDateTime,
     /// The time that its event names; `None` where it names none, or tells of another version.
     pub event_time: Option<OffsetDateTime>,
-    /// Not looked at before.
+    /// Nobody looks at the blob before this time; a look that decides nothing puts it off.
     pub due: OffsetDateTime,
     /// When `due` was set, by the clock of whoever set it.
     pub updated: OffsetDateTime,
@@ -66,7 +66,7 @@ pub struct PendingUpload {
 /// A version of a blob, and since when it is not known to have been another.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sighting {
-    /// Its ETag.
+    /// Its ETag, unquoted, by which a later look tells whether it rests.
     pub etag: String,
     /// When it was first seen.
     pub since: OffsetDateTime,
@@ -75,7 +75,7 @@ pub struct Sighting {
 /// What was told of an upload.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Cause {
-    /// It was renamed.
+    /// It was renamed: its content may have been scored under its former name.
     Renamed {
         /// URLs that its former name may have, each in one spelling, the likeliest first; none if that was not told. An event tells
         /// of it by a URL alone, and nobody says whether that is percent-encoded.
@@ -97,7 +97,7 @@ pub enum Cause {
     Found {
         /// ETag of the version of this path that was scored last, if one was.
         taken: Option<String>,
-        /// By whom.
+        /// Who has listed it: decides about its place in the queue and what the history says.
         by: Finder,
     },
     /// It was another version when it was looked at once more, and no event has told of that one.
@@ -110,7 +110,7 @@ pub enum Cause {
 /// Who lists versions that the ledger does not know.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Finder {
-    /// A sweep.
+    /// A sweep of the rule's place, for uploads that no event told of.
     Sweep,
     /// A backfill that a person ordered.
     Backfill {
@@ -156,11 +156,11 @@ impl Cause {
 pub struct BlobSnapshot {
     /// Its ETag, unquoted: a list shows it so, and a look with quotes.
     pub etag: String,
-    /// Length in bytes.
+    /// Length in bytes as the storage shows it now; it may still grow.
     pub size: u64,
     /// Content type, if it has one.
     pub content_type: Option<String>,
-    /// How it is written.
+    /// Block, append or page blob: tells whether more content may come after its event.
     pub kind: BlobKind,
     /// It lies in the archive tier, where nobody can read it before it is rehydrated.
     pub archived: bool,
@@ -172,14 +172,14 @@ pub struct BlobSnapshot {
     pub modified: Option<OffsetDateTime>,
     /// Its metadata, by names in lower case.
     pub metadata: BTreeMap<String, String>,
-    /// Its index tags.
+    /// Its index tags, which take a request of their own.
     pub index_tags: IndexTags,
 }
 
 /// What is known of a blob's index tags. They are asked for by a request of their own, and only for a rule that wants to know.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum IndexTags {
-    /// Nobody asked.
+    /// Nobody has asked for them, or not yet.
     #[default]
     NotAsked,
     /// These, of the version that was seen.
@@ -201,16 +201,16 @@ impl BlobSnapshot {
 /// How a blob is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum BlobKind {
-    /// As a whole.
+    /// A block blob: what is written is there as a whole, once it is committed.
     #[default]
     Block,
     /// At its end, for as long as anybody likes.
     Append,
-    /// In place.
+    /// A page blob, written in place: its content comes after the blob was created.
     Page,
 }
 
-/// What `x-ms-copy-status` says.
+/// How far a copy into the blob has come, by its `x-ms-copy-status`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum CopyState {
     /// It was not copied, or the copy is whole.
@@ -220,7 +220,7 @@ pub enum CopyState {
     Pending,
     /// The copy failed; what the storage says of it.
     Failed(String),
-    /// Somebody aborted the copy.
+    /// Somebody aborted the copy, so that the content never became whole.
     Aborted,
 }
 
@@ -229,9 +229,9 @@ pub enum CopyState {
 pub enum Former {
     /// The rule's scoring of it.
     Scoring {
-        /// Its id.
+        /// The scoring that is named where the upload is skipped, or waits, for its sake.
         id: ScoringId,
-        /// Where it stands.
+        /// Under `renames: ignoreScored` an upload is skipped where this is `scored`, and waits while it may become so.
         status: Status,
     },
     /// It is an output of ours.
@@ -265,7 +265,7 @@ impl Former {
 pub enum Judgement {
     /// The version is known and wanted.
     TakeIn {
-        /// Its scoring.
+        /// The scoring of that version under the rule, not in the ledger yet.
         scoring: Box<Scoring>,
         /// Why it is wanted, for its history.
         reason: String,

@@ -16,7 +16,7 @@ use crate::start::StartKey;
 use crate::text::one_line;
 use crate::unversioned::UnversionedBlob;
 
-/// What is ordered.
+/// What is ordered of a blob; the next reconcile run does it, as whoever orders may have the ledger alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OrderedOf {
     /// Take in what is there now, under each rule that wants it now: its event was refused, could not be read, or never came.
@@ -30,9 +30,9 @@ pub enum OrderedOf {
 /// A start that somebody orders who has the ledger alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StartOrder {
-    /// The rule.
+    /// The rule under which the blob is scored.
     pub rule: RuleId,
-    /// Values for its parameters.
+    /// Values for parameters that the rule declares, by name, as texts that are sent.
     pub parameters: BTreeMap<String, String>,
     /// As a generation of its own, also if it was scored.
     pub again: bool,
@@ -47,13 +47,13 @@ pub struct PendingOrder {
     pub key: String,
     /// The blob that it is about.
     pub blob: UnversionedBlob,
-    /// What is ordered.
+    /// Whether to take in what is there, to score a version once more, or to start one rule on it.
     pub of: OrderedOf,
     /// What was done, by whom and why, as the history will have it: `replayed by ann (…)`.
     pub order: String,
-    /// When it was given.
+    /// When it was given; trying again does not change it.
     pub since: OffsetDateTime,
-    /// Not tried before.
+    /// Nobody tries to do it before this time; a try that fails puts it off.
     pub due: OffsetDateTime,
     /// When `due` was set, by the clock of whoever set it.
     pub updated: OffsetDateTime,

@@ -85,7 +85,7 @@ impl PublicationMark {
 pub struct PublicationOrder {
     /// Stands for the blob that was scored, 32 hex digits: generations and sequencers compare versions of one blob only.
     pub blob: String,
-    /// The scoring's generation.
+    /// The scoring's generation: of two results of one blob the higher one is newer.
     pub generation: u32,
     /// Orders the versions of the blob, if an event told it.
     pub sequencer: Option<String>,
@@ -163,13 +163,13 @@ impl FromStr for PublicationOrder {
 /// A result of which a note says that it is written at a place, or about to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NotedResult {
-    /// Its scoring.
+    /// The scoring whose result it is, in the ledger that keeps the note.
     pub scoring: ScoringId,
-    /// How new it is.
+    /// Compared with that of another result for the same place, before that is written.
     pub order: PublicationOrder,
 }
 
-/// `SCORING ORDER`.
+/// `SCORING ORDER`, with a space between: as a note in the ledger holds it.
 impl fmt::Display for NotedResult {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.scoring, self.order)
@@ -177,7 +177,7 @@ impl fmt::Display for NotedResult {
 }
 
 impl NotedResult {
-    /// Of a scoring.
+    /// The result of a scoring, ordered by its generation, its blob's sequencer and when it was accepted.
     pub fn of(scoring: &Scoring) -> Self {
         Self { scoring: scoring.id.clone(), order: PublicationOrder::of(scoring) }
     }
@@ -220,20 +220,20 @@ impl BlobPlace {
 /// A blob that is to be copied, in the version that was looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CopySource {
-    /// Where it lies.
+    /// Where it lies: the destination's storage reads it from there itself.
     pub at: BlobPlace,
-    /// Which version of it.
+    /// ETag of the version that is copied, without quotes; of another one nothing is.
     pub etag: String,
-    /// Its length in bytes.
+    /// Its length in bytes: decides between one call and copying in blocks.
     pub len: u64,
 }
 
 /// What lies at a place now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PublishedBlob {
-    /// Its ETag, without quotes.
+    /// Its ETag, without quotes; what is written in its place is written on the condition that it has it still.
     pub etag: String,
-    /// Its length in bytes.
+    /// Its length in bytes, as the storage shows it.
     pub len: u64,
     /// Whose it is; `None`: not Scorekeeper's.
     pub mark: Option<PublicationMark>,
@@ -242,7 +242,7 @@ pub struct PublishedBlob {
 /// On which condition something is written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WriteCondition {
-    /// Nothing lies there.
+    /// Nothing lies there: whoever was faster keeps the place (`If-None-Match: *`).
     Absent,
     /// What lies there has this ETag.
     Unchanged(String),
@@ -251,9 +251,9 @@ pub enum WriteCondition {
 /// How a write ended that was answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Published {
-    /// It is written, whole.
+    /// It is written, whole, with its mark.
     Written {
-        /// Its ETag, without quotes.
+        /// The ETag that the service gave to what was written, without quotes.
         etag: String,
     },
     /// Nothing was written: at the destination lies something else than the condition says.
@@ -264,10 +264,10 @@ pub enum Published {
     Refused(Refusal),
 }
 
-/// Why nothing was written.
+/// Why nothing was written: a kind to decide by, and a text for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
-    /// The situation.
+    /// Decides for how long it is tried again.
     pub kind: RefusalKind,
     /// For people: status and code, the place, the remedy.
     pub text: String,
@@ -290,7 +290,7 @@ pub enum RefusalKind {
     CannotReplace,
     /// The destination or the source cannot be named: no datastore, or a host that no token goes to.
     NotAsked,
-    /// Anything else.
+    /// Any other refusal, or an answer that cannot be read.
     Other,
 }
 

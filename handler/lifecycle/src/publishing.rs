@@ -37,7 +37,7 @@ pub struct Publishing {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Publication {
-    /// Its name.
+    /// The output's name in the rule.
     pub output: String,
     /// Whether it is one file or a folder.
     pub kind: OutputKind,
@@ -76,9 +76,9 @@ impl PublishedPlace {
 /// A version of a file, or of all files of a folder.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileVersion {
-    /// Its ETag.
+    /// ETag of the file, without quotes; of a folder a digest over paths and ETags of its files.
     pub etag: String,
-    /// Its length in bytes.
+    /// Length of the file in bytes, or of all files of the folder together.
     pub len: u64,
 }
 
@@ -86,7 +86,7 @@ pub struct FileVersion {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum PublicationEnd {
-    /// It lies there.
+    /// It was written, or was found there from a copy whose answer was lost.
     Published {
         /// Where: the path that was chosen, or the one beside it.
         uri: String,
@@ -97,11 +97,11 @@ pub enum PublicationEnd {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         place: Option<PublishedPlace>,
     },
-    /// It does not.
+    /// It is not published, and the scoring is `scored` all the same.
     NotPublished {
-        /// The situation.
+        /// What prevented it: tells whether a person has to do something.
         why: NotPublished,
-        /// The same for people.
+        /// The same for people; cut to 300 characters.
         text: String,
     },
 }

@@ -338,7 +338,7 @@ impl Scan<'_> {
         self.units.get(at..).unwrap_or_default().iter().take_while(|unit| (unit.byte, unit.layer) == (b'\\', 0)).count()
     }
 
-    /// `://user:password@host`.
+    /// What stands between `://` and the last `@` of `://user:password@host`.
     fn user(&self, at: usize) -> Option<Span> {
         if !self.is("://", at) {
             return None;

@@ -22,7 +22,7 @@ const DATA: [&str; 2] = ["destinationUrl", "sourceUrl"];
 /// Why an event cannot be read as one about a rename.
 #[derive(Debug, thiserror::Error)]
 pub enum InvalidRename {
-    /// There is no `data`.
+    /// The event has no `data` that is an object, so that it names no blob.
     #[error("`data` is missing or not a JSON object")]
     NoData,
     /// It is not told what the blob is called now.
@@ -39,7 +39,7 @@ pub enum InvalidRename {
 /// What has another name now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Renamed {
-    /// A blob.
+    /// A blob, told of by `Microsoft.Storage.BlobRenamed`.
     Blob,
     /// A folder, and with it all that lies in it.
     Folder,
@@ -139,7 +139,7 @@ pub struct PendingFolder {
     pub since: OffsetDateTime,
     /// The time that its event names, if it names one.
     pub event_time: Option<OffsetDateTime>,
-    /// Not listed before.
+    /// Nobody lists the folder before this time; a try that fails puts it off.
     pub due: OffsetDateTime,
     /// When `due` was set, by the clock of whoever set it.
     pub updated: OffsetDateTime,

@@ -123,7 +123,7 @@ pub struct Scoring {
     pub on_hold: Option<String>,
     /// An operator ordered that it goes before all others of its endpoint, until its request was answered.
     pub expedited: bool,
-    /// What brought it here.
+    /// Told by an event or an operator, or found by a sweep or a backfill: those wait behind what was told.
     pub origin: Origin,
     /// Where in a trace it was taken in, if that was traced: what is done for it later, by whichever process, belongs there.
     pub trace: Option<TraceContext>,
@@ -175,16 +175,16 @@ impl StartOf {
 /// rule says something else.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FormerOutputs {
-    /// Its number.
+    /// Its number, as `{attempt}` in its output path.
     pub attempt: u32,
-    /// URIs of its outputs.
+    /// URIs of its outputs, as they were in its request.
     pub uris: Vec<String>,
 }
 
 /// What was seen at the output path of an attempt whose job nobody knows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutputSeen {
-    /// What lay there.
+    /// Names and ETags of what lay there; unchanged at a later look, it proves that the request ran.
     pub print: OutputPrint,
     /// When it was first seen so.
     pub at: OffsetDateTime,

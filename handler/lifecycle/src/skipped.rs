@@ -21,7 +21,7 @@ pub struct SkippedEvent {
     pub rule: Option<RuleId>,
     /// ETag of the version that it tells of, if it tells of one.
     pub etag: Option<String>,
-    /// Why.
+    /// Why no scoring was made of it, for people; of several rules each with what it refused.
     pub reason: String,
 }
 

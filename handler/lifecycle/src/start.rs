@@ -43,12 +43,12 @@ const NEVER: [&str; 12] = [
     "settings",
 ];
 
-/// What is asked for.
+/// What the body of a request for a scoring asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StartRequest {
-    /// Id of the rule.
+    /// Id of the rule to score under, which is not looked up here.
     pub rule: String,
-    /// The blob's container.
+    /// The container, decoded: what stands before the first slash of the member `blob`.
     pub container: String,
     /// The blob's path in it, decoded.
     pub path: String,
@@ -65,7 +65,7 @@ pub struct StartRequest {
 /// Why a request cannot be one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidStart {
-    /// It has no content.
+    /// The request has no body, or one of white space alone.
     #[error("the request has no body; expected JSON such as {EXAMPLE}")]
     Empty,
     /// It is not what it should be.
@@ -76,21 +76,21 @@ pub enum InvalidStart {
         "`{0}` is not for a request to say: the rule says where its scorings go, what they read and by whom; remove it"
     )]
     Never(String),
-    /// Something that nobody knows.
+    /// A member that a request does not have, cut: probably a typing error.
     #[error("`{0}` is not known; there are rule, blob, account, parameters, again, callBackUri")]
     Unknown(String),
-    /// Something is there twice.
+    /// A member is there twice, or a parameter is, and nobody guesses which one holds.
     #[error("`{0}` stands twice; remove one of them")]
     Twice(&'static str),
-    /// Something is left out.
+    /// A member that each request must have is not there: `rule` or `blob`.
     #[error("`{0}` is missing; expected {EXAMPLE}")]
     Missing(&'static str),
-    /// Something has another form.
+    /// A member is there whose value is not of the form that it must have.
     #[error("`{member}` is not {expected}")]
     Form {
-        /// Which member.
+        /// Name of the member; of one parameter `parameters.NAME`.
         member: String,
-        /// What it should be.
+        /// The form that is expected, as it follows on "is not" in the message.
         expected: &'static str,
     },
     /// The blob is named by a URI.

@@ -20,7 +20,7 @@ pub struct ForeignHost(pub String);
 /// Hosts that blobs may lie on, and where each is reached. The default permits none.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct StorageHosts {
-    /// What follows `ACCOUNT.blob.`.
+    /// What follows `ACCOUNT.blob.` in the cloud, in lower case; the first is that of accounts that are named without a host.
     suffixes: Vec<String>,
     named: BTreeMap<String, Option<Url>>,
     /// URLs of accounts whose containers are listed.

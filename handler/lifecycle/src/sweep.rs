@@ -31,9 +31,9 @@ const BEFORE_FORGOTTEN: Duration = Duration::DAY;
 pub struct SweptPlace {
     /// The same for this rule and place.
     pub key: String,
-    /// The rule.
+    /// The rule whose uploads are looked for; its shadows are asked with it.
     pub rule: RuleId,
-    /// What is listed.
+    /// Account, container and prefix of the rule's `match`: one place for each account that it watches.
     pub place: BlobPrefix,
     /// When it was to be swept for the first time: what was written before was there before, and is not taken in.
     pub since: OffsetDateTime,
@@ -61,7 +61,7 @@ pub struct SweptPlace {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Sweep {
-    /// When it began.
+    /// When it began, by the clock of whoever began it: the next one is due an interval later.
     #[serde(with = "time::serde::rfc3339")]
     pub began: OffsetDateTime,
     /// The ledger is asked about versions that were written since.
@@ -72,7 +72,7 @@ pub struct Sweep {
     /// Where its next page begins; `None`: at the beginning, or it came to its end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cursor: Option<String>,
-    /// What it has seen.
+    /// Sums over the pages that are done, so that whoever goes on with it counts on.
     pub seen: SweepCounts,
 }
 
@@ -88,13 +88,13 @@ pub struct SweepCounts {
     pub young: u64,
     /// Written before the time from which the ledger is asked.
     pub older: u64,
-    /// Outputs of ours.
+    /// Outputs of this ledger's scorings, or what looks like one that the ledger has forgotten: they never trigger.
     pub own: u64,
-    /// The ledger knew them.
+    /// The ledger had a scoring or a skip of them, or their event came at that moment.
     pub known: u64,
     /// Taken in, or left to wait for a look.
     pub found: u64,
-    /// Recorded as skipped.
+    /// Recorded as skipped or quarantined by this sweep, with a reason.
     pub skipped: u64,
 }
 
@@ -118,7 +118,7 @@ impl SweepCounts {
 /// Whether the ledger is asked about a listed version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Asked {
-    /// It is.
+    /// It is: nothing but the ledger can tell whether it is known.
     Yes,
     /// Its event may still come, or it may still grow.
     TooYoung,
@@ -185,7 +185,7 @@ impl SweptPlace {
         Sweep { began: now, from, whole, cursor: None, seen: SweepCounts::default() }
     }
 
-    /// Its claim holds on.
+    /// With its claim counted from now again, for whoever works on it and keeps this.
     #[must_use]
     pub fn renewed(self, now: OffsetDateTime) -> Self {
         Self { claimed_until: Some(now + CLAIM), updated: now, ..self }

@@ -69,7 +69,7 @@ fn any_of_eight(text: &str, found: impl Fn(u64) -> u64) -> bool {
     eights.iter().chain([&last]).any(|eight| found(u64::from_le_bytes(*eight)) != 0)
 }
 
-/// Eight times this byte.
+/// A number of eight bytes that each are this one.
 const fn each(byte: u8) -> u64 {
     u64::MAX / 255 * byte as u64
 }

@@ -30,7 +30,7 @@ impl TraceContext {
         Self::new(trace_id, span_id, flags & 1 == 1)
     }
 
-    /// Names the trace.
+    /// Id of the trace, in the 16 bytes that the header writes as 32 digits.
     pub fn trace_id(&self) -> [u8; 16] {
         self.trace_id
     }
@@ -56,7 +56,7 @@ impl TraceContext {
     }
 }
 
-/// A `traceparent`.
+/// As a header `traceparent` of version 00: `00-{trace id}-{span id}-{flags}`.
 impl fmt::Display for TraceContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "00-{}-{}-{:02x}", self.trace_id_text(), self.span_id_text(), u8::from(self.sampled))

@@ -13,9 +13,9 @@ const NO_ETAG: &str = "-";
 pub struct UnversionedBlob {
     /// Its URL: `blob` host, without query, percent-encoded in one way.
     pub url: String,
-    /// Storage account.
+    /// Name of the storage account, as its host or the path of an emulator's URL has it.
     pub account: String,
-    /// Container, decoded.
+    /// Name of the container, decoded; `$root` for blobs without one.
     pub container: String,
     /// Path in the container, decoded. A folder's has no slash at its end; a blob's may, and is another blob's with it.
     pub path: String,
@@ -47,7 +47,7 @@ impl UnversionedBlob {
         Self::of_event(subject.trim_end_matches('/'), url.trim_end_matches('/'))
     }
 
-    /// This version of it.
+    /// The version of it that has this ETag, whether or not that is the one there now.
     pub fn version(&self, etag: &str) -> Result<BlobVersion, InvalidBlob> {
         BlobVersion::read(&self.url, etag)
     }

@@ -16,7 +16,7 @@ const STORAGE_SUFFIXES: [&str; 5] =
 pub(super) struct Host<'a> {
     /// Scheme, host and port in one spelling; for path-style URLs of emulators with the account behind them.
     pub(super) base: String,
-    /// The storage account.
+    /// The first label of the host, or of an emulator's path-style URL the first segment behind it.
     pub(super) account: String,
     /// What follows, without the slash before it, exactly as it was given.
     pub(super) rest: &'a str,

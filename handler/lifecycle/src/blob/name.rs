@@ -22,7 +22,7 @@ const MAX_SPELLED: usize = 13_000;
 /// Stands where a character was lost.
 const LOST: char = char::REPLACEMENT_CHARACTER;
 
-/// Container and path, decoded.
+/// Container and path of a blob, percent-decoded; a URL of one segment alone names a blob of the root container.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Name {
     pub(super) container: String,

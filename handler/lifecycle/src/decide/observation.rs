@@ -33,7 +33,7 @@ pub enum Observation {
     Lost(LostLook),
     /// What is at the attempt's output paths; with several outputs, the worst of them.
     Output {
-        /// What is there.
+        /// How much lies there, how old it is and in which versions; or which output has nothing at its path.
         output: OutputSnapshot,
         /// The version of each output that is a file and is published, by name, as it was before that look: what was verified is this
         /// one, or one that came after it and is not copied for it.
@@ -41,7 +41,7 @@ pub enum Observation {
     },
     /// What is at the output paths of a group's attempt.
     GroupOutput {
-        /// What is there.
+        /// How much lies there, how old it is and in which versions; or which output has nothing at its path.
         output: OutputSnapshot,
         /// Members that it names; `None`: the rule does not ask.
         named: Option<Vec<ScoringId>>,
@@ -50,14 +50,14 @@ pub enum Observation {
     Staged(Staging),
     /// It is to be a member of this group.
     Joined {
-        /// The group.
+        /// The scoring that stands for the group, whose list of members is sealed after this row names it.
         group: ScoringId,
         /// The group that this is a half of, which it must be a member of.
         half_of: Option<ScoringId>,
     },
     /// A group has ended, or is on record without it.
     GroupEnded {
-        /// The group.
+        /// The group that its row names; what is told of another one changes nothing.
         group: ScoringId,
         /// What that means for this member.
         end: MemberEnd,
@@ -68,11 +68,11 @@ pub enum Observation {
     Destination(Box<DestinationLook>),
     /// A copy to where it is published was tried.
     PublishAnswered {
-        /// Where to.
+        /// The chosen path, or the one beside it, as it was written to or could not be looked at.
         to: String,
         /// The place that this is; `None`: it could not be told, and nothing was tried.
         place: Option<PublishedPlace>,
-        /// What came of it.
+        /// What the storage made of it, or how far a folder's copy has come.
         answer: PublishAnswer,
     },
     /// It could not be looked: why, and the remedy.
@@ -163,7 +163,7 @@ pub struct Order {
     pub verb: Verb,
     /// Who orders it: a name in Microsoft Entra ID, or a user of an operating system.
     pub by: String,
-    /// Why.
+    /// The operator's own words, shown in the history as one line and cut.
     pub reason: String,
 }
 
@@ -189,7 +189,7 @@ pub enum Verb {
 }
 
 impl Verb {
-    /// All of them.
+    /// Every verb once, for tests that go through all of them.
     pub const ALL: [Self; 8] = [
         Self::Retry,
         Self::Cancel,
@@ -251,11 +251,11 @@ fn said(f: &mut fmt::Formatter<'_>, done: &str, by: &str, reason: &str) -> fmt::
 /// What an operator says about a held scoring, who that is, and why: all of it stands in the history.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ResolveOrder {
-    /// How it goes on.
+    /// Whether it is sent again, is a job that the operator names, or is given up.
     pub resolution: Resolution,
     /// Who says so, as for an [`Order`].
     pub by: String,
-    /// Why.
+    /// How the operator knows, in their own words: what the studio shows, for example.
     pub reason: String,
 }
 

@@ -19,7 +19,7 @@ use crate::text::one_line;
 
 /// First back-off after a refusal.
 const BACK_OFF: Duration = Duration::seconds(30);
-/// The longest.
+/// Where the doubling back-off after refusals ends.
 const MAX_BACK_OFF: Duration = Duration::minutes(10);
 /// For so long, at least, a missing right is waited for. A role assignment comes into force within ten minutes as a rule and up to
 /// thirty; the deployment that adds the rule makes it, so that the first results meet it on its way. It costs nothing meanwhile: no
@@ -33,7 +33,7 @@ const MAX_CHANGES: u32 = 10;
 /// What came of a copy that was tried.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PublishAnswer {
-    /// The storage answered.
+    /// Whether it is written is known: by the storage's answer, or because no request could be made.
     Answered(Published),
     /// Files of the folder are still to be copied; how many are there.
     Unfinished(usize),
@@ -149,7 +149,7 @@ impl DecideContext<'_> {
         Some(self.scored_as_published(&publishing))
     }
 
-    /// A copy was tried.
+    /// Goes on by what came of a copy: the publication has ended, is looked at anew, or is tried again later.
     pub(super) fn publish_answered(
         &self,
         (to, place): (&str, Option<&PublishedPlace>),

@@ -38,11 +38,11 @@ pub enum Step {
 /// What is written where. If it was done already, by a copy whose answer was lost, the condition fails.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PublishOrder {
-    /// What is published.
+    /// The output, the path that was chosen for it and the version that was verified.
     pub publication: Publication,
-    /// Where.
+    /// The path that is written: the one that was chosen, or the one beside it.
     pub to: String,
-    /// On which condition.
+    /// What must still hold at that path: nothing lies there, or what the look has shown.
     pub condition: WriteCondition,
     /// What is written on it.
     pub mark: PublicationMark,

@@ -13,7 +13,7 @@ use super::FailureCause::{self, Access, Input, Platform, Unknown, UserCode};
 /// A failure that is recognised by its text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Recognised {
-    /// Whose fault it is.
+    /// Whose fault it is: decides about a further attempt, and which breaker counts it.
     pub cause: FailureCause,
     /// The texts that it is recognised by, as whole words in any case.
     pub texts: &'static [&'static str],

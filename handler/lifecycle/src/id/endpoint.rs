@@ -51,7 +51,7 @@ pub enum InvalidEndpointUri {
     /// Longer than any address that a host has.
     #[error("the URI has {0} characters; it takes {MAX_LENGTH} at most")]
     Long(
-        /// Its length.
+        /// The length of what was given, in characters.
         usize,
     ),
     /// Another path than that of invoking. The studio's page of an endpoint and its ARM id are pasted too.
@@ -66,7 +66,7 @@ pub enum InvalidEndpointUri {
         /// What was given, without them.
         String,
     ),
-    /// Neither https nor http.
+    /// The scheme is neither https nor http: nothing can be sent there.
     #[error("`{text}` has the scheme `{scheme}`; expected https")]
     Scheme {
         /// What was given, without its query.

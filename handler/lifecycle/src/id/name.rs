@@ -63,12 +63,12 @@ macro_rules! name {
         #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
         $(#[$error_doc])*
         pub struct $error(
-            /// What was given.
+            /// The text that was given and is no such name, as it came.
             pub String,
         );
 
         impl $name {
-            /// The name as text.
+            /// The name as it was given: parsing changes nothing of it.
             pub fn as_str(&self) -> &str {
                 &self.0
             }

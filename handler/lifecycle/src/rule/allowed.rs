@@ -22,7 +22,7 @@ use crate::unversioned::UnversionedBlob;
 /// What rules from a blob may name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Allowed {
-    /// Batch endpoints.
+    /// Batch endpoints that they may send to, by their URIs (SCOREKEEPER_RULES_ALLOW_ENDPOINTS).
     pub endpoints: Vec<EndpointUri>,
     /// Storage accounts whose blobs they may watch and read.
     pub accounts: Vec<AccountName>,

@@ -213,7 +213,7 @@ pub enum InputTemplate {
     },
 }
 
-/// What is read.
+/// The file or folder that an input of a rule reads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(inline))]
 pub struct Source {

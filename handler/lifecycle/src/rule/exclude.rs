@@ -46,7 +46,7 @@ pub struct Glob(glob::Pattern);
 #[derive(Debug, thiserror::Error)]
 #[error("`{glob}` is no pattern: {} at character {}", source.msg, source.pos)]
 pub struct InvalidGlob {
-    /// The text.
+    /// The pattern as it stands in the rules.
     pub glob: String,
     /// What is wrong with it, and where.
     pub source: glob::PatternError,

@@ -103,7 +103,7 @@ pub(super) fn target(schema: &mut Schema) {
     schema.insert("not".to_owned(), json!({ "required": ["deployment", "deployments"], "properties": both }));
 }
 
-/// Markers have no bytes.
+/// A rule whose `complete` is a marker must have `emptyBlobs` as `score`: markers have no bytes.
 pub(super) fn rule(schema: &mut Schema) {
     let marker = json!({ "type": "object", "required": ["marker"] });
     schema.insert("if".to_owned(), json!({ "required": ["complete"], "properties": { "complete": marker } }));
@@ -201,7 +201,7 @@ fn template() -> String {
     format!(r"^([^{{}}]|\{{\{{|\}}\}}|\{{({}|{time})\}})*$", names.join("|"))
 }
 
-/// A name of metadata.
+/// What a name of metadata may be, as a regular expression: a C# identifier in ASCII.
 const METADATA_NAME: &str = "[A-Za-z_][A-Za-z0-9_]*";
 
 /// What is asked of values by their names.

@@ -20,7 +20,7 @@ const MAX_TAG: (usize, usize) = (128, 256);
 pub enum Asked {
     /// `true`: any, as long as there is one; `false`: there is none.
     Present(bool),
-    /// One of these, exactly.
+    /// The value is one of these, and its case counts.
     OneOf(Vec<String>),
 }
 

@@ -61,7 +61,7 @@ pub(super) fn refuse_own(rule: &Node<'_>, own: &[AccountName]) {
 pub struct WrittenDatastore {
     /// The workspace, if the rule says which.
     pub workspace: Option<WorkspaceId>,
-    /// Its name.
+    /// Its name in the workspace as the rule spells it; case does not tell two apart.
     pub name: String,
 }
 

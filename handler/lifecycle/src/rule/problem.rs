@@ -11,13 +11,13 @@ pub struct Problems(pub(super) Vec<Problem>);
 /// One thing that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Problem {
-    /// Where it stands.
+    /// Line, column and path in the file; in JSON they are members of the problem itself.
     #[serde(flatten)]
     pub place: Place,
     /// What stands there, on one line, cut and without secrets; `None`: nothing stands there, and something must.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub value: Option<String>,
-    /// What would be good.
+    /// What may stand there, as it follows on "expected" in the message.
     pub expected: String,
     /// What to do about it.
     pub remedy: String,
@@ -26,7 +26,7 @@ pub struct Problem {
 /// A place in a rules file, as people find it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Place {
-    /// Line, from 1.
+    /// Line of the file, counted from 1.
     pub line: usize,
     /// Column in characters, from 1.
     pub column: usize,

@@ -7,7 +7,7 @@ use super::document::{Node, Read, Refused};
 use crate::digest::digest;
 use crate::id::{DeploymentName, RuleId};
 
-/// All shares together.
+/// What the shares of a rule's deployments add up to, in hundredths.
 const ALL: u32 = 100;
 
 /// Shares of deployments in hundredths, by name.
@@ -37,7 +37,7 @@ impl Split {
         self.deployments().any(|one| one == name)
     }
 
-    /// The deployments, by name.
+    /// The deployments in order of their names, those with a share of 0 included.
     pub fn deployments(&self) -> impl Iterator<Item = &DeploymentName> {
         self.0.keys()
     }

@@ -22,9 +22,9 @@ pub struct SweepSchedule {
 /// How often a place is swept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SweepEvery {
-    /// So often.
+    /// A sweep begins this long after the last one began.
     Every(IsoDuration),
-    /// Never.
+    /// The place is never swept (`off`): what no event told of then takes a backfill.
     Off,
 }
 

@@ -25,7 +25,7 @@ pub enum Complete {
 pub struct MarkerName(String);
 
 impl MarkerName {
-    /// The name.
+    /// The name alone, without folders and wildcards, as `_SUCCESS`.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -88,7 +88,7 @@ impl Api {
         Self::WORDS.iter().find(|(word, _)| *word == name).map(|(_, api)| *api)
     }
 
-    /// Its name.
+    /// The name that events and rules have for it, `PutBlob` for example.
     pub fn name(self) -> &'static str {
         Self::WORDS.iter().find(|(_, api)| *api == self).map_or("", |(word, _)| word)
     }

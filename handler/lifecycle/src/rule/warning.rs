@@ -5,9 +5,9 @@ use std::fmt;
 /// Something that looks wrong, and does not prevent a start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Warning {
-    /// What was seen.
+    /// The member or setting that looks wrong, and what stands there.
     pub seen: String,
-    /// What comes of it.
+    /// What will happen if it stays as it is.
     pub cause: String,
     /// What to do about it.
     pub remedy: String,

@@ -54,14 +54,14 @@ pub(super) enum Placeholder {
     Name(Written),
     Stem(Written),
     Extension(Written),
-    /// `name` in lower case.
+    /// `name` is in lower case, as metadata is kept: a header's name has no case.
     Metadata {
         name: String,
         written: Written,
     },
     ETag,
     ETag8,
-    /// `None`: in full.
+    /// `None`: in full, as `2026-07-21T10:00:00Z`.
     Time(Option<TimeFormat>),
     Rule,
     Scoring,

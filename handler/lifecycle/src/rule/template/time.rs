@@ -51,7 +51,7 @@ impl TimeFormat {
         (!parts.is_empty()).then_some(Self(parts))
     }
 
-    /// `2026-07-21T10:00:00Z`.
+    /// Writes the time in full, in UTC and to the second: `2026-07-21T10:00:00Z`.
     pub(super) fn iso(text: &mut String, at: OffsetDateTime) {
         let _ = write!(
             text,
