@@ -73,7 +73,7 @@ pub struct AzureBlobs {
     hosts: StorageHosts,
     emulator: Arc<EmulatorAccess>,
     copy_limits: CopyLimits,
-    /// By workspace and name.
+    /// What was resolved and until when that holds, by the workspace's id and the datastore's name in lower case.
     datastores: Mutex<BTreeMap<(String, String), (Datastore, OffsetDateTime)>>,
 }
 
@@ -83,7 +83,7 @@ type Found = Option<Seen>;
 /// What is at one place.
 struct Seen {
     bytes: u64,
-    /// The oldest of several.
+    /// When it was last written; of several blobs the time of the oldest.
     modified: OffsetDateTime,
     print: OutputPrint,
 }

@@ -59,7 +59,7 @@ impl<T> ByIdentity<T> {
         self.others.iter()
     }
 
-    /// Something that each has.
+    /// The same identities, each with a part of what it has here.
     #[must_use]
     pub fn map<U>(&self, part: impl Fn(&T) -> Arc<U>) -> ByIdentity<U> {
         let others = self.others.iter().map(|(name, one)| (name.clone(), part(one)));

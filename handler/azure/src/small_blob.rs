@@ -12,7 +12,7 @@ use reqwest::{Method, Url};
 use crate::http::authorized::{HttpAnswer, ask_more};
 use crate::tokens::{Storage, Tokens};
 
-/// Required with a token.
+/// The service wants `x-ms-version` with each request that has a token.
 const VERSION: (HeaderName, HeaderValue) =
     (HeaderName::from_static("x-ms-version"), HeaderValue::from_static("2023-11-03"));
 const BLOCK_BLOB: (HeaderName, HeaderValue) =
@@ -21,7 +21,7 @@ const BLOCK_BLOB: (HeaderName, HeaderValue) =
 /// The blob, and who reads it.
 #[derive(Debug)]
 pub struct SmallBlob {
-    /// As people know it.
+    /// Its URL as it was given, for messages; the host that is asked may be another one.
     shown: String,
     /// Where it is asked for.
     url: Url,
@@ -30,16 +30,16 @@ pub struct SmallBlob {
     max_bytes: usize,
 }
 
-/// What a look shows.
+/// What a look shows, compared with the version that is known.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BlobRead {
     /// It is the version that is known.
     Unchanged,
-    /// Another one.
+    /// It is another version than the one that is known, or none was known.
     Version {
         /// Its ETag, quoted as the service gives it.
         etag: String,
-        /// What it holds.
+        /// The whole content; a blob of more bytes than are taken is an error.
         bytes: Vec<u8>,
     },
 }
@@ -47,7 +47,7 @@ pub enum BlobRead {
 /// Why the blob could not be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// It is not there.
+    /// The service answered a look with 404: there is no blob at this URL.
     #[error("there is no blob {0}")]
     Missing(String),
     /// Nothing can be written there.
@@ -56,17 +56,17 @@ pub enum Error {
     /// The service says that this identity may not.
     #[error("storage answered {status}{code} about {blob}")]
     NotAllowed {
-        /// 401 or 403.
+        /// 401 where the token is not accepted, 403 where the identity may not do this.
         status: u16,
         /// The service's own word for it.
         code: String,
-        /// The blob.
+        /// URL of the blob, as it was given.
         blob: String,
     },
     /// Somebody else has changed it.
     #[error("{0} was changed by somebody else meanwhile")]
     Changed(String),
-    /// Nothing is known.
+    /// It is not known how the blob stands, and a write may have happened: look again later.
     #[error(transparent)]
     Inconclusive(#[from] Inconclusive),
 }
@@ -82,7 +82,7 @@ impl SmallBlob {
         Ok(Self { shown: url.to_string(), url: hosts.reach(url)?, tokens, max_bytes })
     }
 
-    /// Its URL.
+    /// Its URL as it was given, for messages.
     pub fn url(&self) -> &str {
         &self.shown
     }

@@ -13,7 +13,7 @@ const MAX_CODES: usize = 16;
 /// An answer's code and text.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct ServiceError {
-    /// The outermost code.
+    /// The code of the outermost error, cut; `None` if the document names none.
     pub(crate) code: Option<String>,
     pub(crate) text: String,
     /// The text before it was cut.

@@ -89,7 +89,7 @@ audiences! {
     MachineLearning = "https://ml.azure.com";
     /// Azure Resource Manager: list and cancel jobs, resolve datastores.
     ResourceManager = "https://management.azure.com";
-    /// Blobs and tables.
+    /// Azure Storage: blobs and the ledger's tables.
     Storage = "https://storage.azure.com";
 }
 
@@ -110,9 +110,9 @@ pub enum BearerError {
     /// It would travel in the clear, and not stay on this machine.
     #[error("a token is not sent to {scheme}://{host} in the clear; use https")]
     InTheClear {
-        /// The URL's scheme.
+        /// Scheme of the URL that the token was not sent to.
         scheme: String,
-        /// Its host.
+        /// Host of the URL, without port and path.
         host: String,
     },
     /// The identity endpoint gave something that is none.
@@ -120,7 +120,7 @@ pub enum BearerError {
     Malformed(#[source] reqwest::header::InvalidHeaderValue),
 }
 
-/// A token for `A`.
+/// A token for the audience `A`; nothing prints it, and it goes into no other audience's request.
 pub struct Token<A> {
     secret: Secret,
     audience: PhantomData<fn() -> A>,
@@ -241,7 +241,7 @@ impl TokenCredential for Tokens<Storage> {
 struct Cache {
     source: Arc<dyn TokenCredential>,
     clock: Clock,
-    /// `None`: the app's own.
+    /// The identity of the settings that errors name; `None`: the app's own.
     identity: Option<IdentityName>,
     resource: String,
     scope: String,

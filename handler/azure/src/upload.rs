@@ -9,7 +9,7 @@ use reqwest::{Method, Url};
 use crate::http::authorized::ask_more;
 use crate::tokens::{Storage, Tokens};
 
-/// Required with a token.
+/// The service wants `x-ms-version` with each request that has a token.
 const VERSION: (HeaderName, HeaderValue) =
     (HeaderName::from_static("x-ms-version"), HeaderValue::from_static("2023-11-03"));
 const BLOCK_BLOB: (HeaderName, HeaderValue) =
@@ -20,23 +20,23 @@ const MAX_ANSWER: usize = 64 * 1024;
 /// Why it was not uploaded.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Something is there.
+    /// Something is at the path, and overwriting it was not asked for; names the URL.
     #[error("there is a blob {0} already; --force overwrites it, and leaving --upload out scores what is there")]
     Exists(String),
-    /// The container.
+    /// The service answered 404: the container of this URL has to be made first.
     #[error("there is no container for {0}; make it: az storage container create --auth-mode login")]
     NoContainer(String),
-    /// Not by this person.
+    /// Whoever is signed in may not write there.
     #[error(
         "storage answered {status} about {blob}; whoever uploads needs the role Storage Blob Data Contributor on the container"
     )]
     NotAllowed {
-        /// 401 or 403.
+        /// The service's answer, 401 or 403.
         status: u16,
-        /// The blob.
+        /// URL of the blob that was to be written, as it was given.
         blob: String,
     },
-    /// Nothing is known.
+    /// Whether it was written is not known: the URL, and what came in place of an answer that tells.
     #[error("{0} was not uploaded")]
     Inconclusive(String, #[source] Inconclusive),
 }

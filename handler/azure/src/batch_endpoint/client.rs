@@ -28,7 +28,7 @@ const MAX_ANSWER: usize = 1 << 20;
 #[derive(Debug)]
 pub struct AzureMl {
     pub(super) tokens: Tokens<MachineLearning>,
-    /// Where these may go.
+    /// Hosts that `tokens` may be sent to; of another one nothing is asked.
     pub(super) hosts: EndpointHosts,
     /// Where log files of failed jobs may lie.
     pub(super) log_hosts: StorageHosts,
@@ -39,7 +39,7 @@ pub struct AzureMl {
 /// What the data plane said of a job.
 pub(super) enum JobLookup {
     Job(Resource),
-    /// 404, with its text.
+    /// The endpoint answered 404, with this text: it does not know the job.
     Missing(String),
 }
 
@@ -118,7 +118,7 @@ impl AzureMl {
         Answered { value: answer::read(status, retry_after, body.as_deref().map_err(String::as_str)), request_id }
     }
 
-    /// `GET {uri}/{name}`.
+    /// `GET {uri}/{name}`: one job as the endpoint shows it, or that it knows none of this name.
     pub(super) async fn look(&self, endpoint: &EndpointUri, name: &str) -> Result<Answered<JobLookup>, Inconclusive> {
         let got = ask_endpoint(&self.tokens, &self.hosts, &job_url(endpoint, name)).await?;
         let found = match got.status {

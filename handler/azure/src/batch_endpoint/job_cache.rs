@@ -26,7 +26,7 @@ const MAX_BYTES: usize = 16 << 20;
 /// What remembering a job costs beside its texts, roughly.
 const EACH: usize = 200;
 
-/// Everything that is remembered.
+/// Lists of jobs, and what single jobs have shown, remembered for further searches.
 #[derive(Debug, Default)]
 pub(super) struct JobCache {
     turns: Lock<HashMap<Arc<str>, Arc<Mutex<()>>>>,

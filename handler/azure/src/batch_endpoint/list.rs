@@ -23,7 +23,7 @@ const OLD_ENOUGH: Duration = Duration::hours(1);
 /// Jobs in a row, each older than the one before, that show it to be sorted. Fewer could be chance.
 const SORTED_BY: usize = 10;
 
-/// A list of jobs.
+/// The jobs of a workspace as they were listed at one time, shared by the searches that need them.
 #[derive(Debug)]
 pub(super) struct List {
     /// When reading it began: jobs made later may be missing.

@@ -68,7 +68,7 @@ fn real(message: &str) -> Option<String> {
     first_error(message).or_else(|| recognised(message).map(|_| message)).map(fit)
 }
 
-/// A step that failed.
+/// A failed child of a job's run, with what run history tells of it.
 struct Step {
     name: String,
     message: Option<String>,

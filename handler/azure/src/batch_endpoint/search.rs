@@ -33,7 +33,7 @@ use app::ports::{Answered, Inconclusive, JobListing, JobSearch, ListedJob, ScanT
 const MAX_JOBS: usize = 1_000;
 /// A list goes back so much further than the search that needs it, for the other ones that it serves.
 const FURTHER: Duration = Duration::minutes(10);
-/// Looks at one time.
+/// Jobs that a search looks at on the endpoint at the same time.
 const MAX_CONCURRENT_LOOKUPS: usize = 4;
 /// A search takes no longer, with the time that it waits for others of its endpoint. What it saw until then is remembered.
 const LIMIT: Limit = Limit::from_secs(120);

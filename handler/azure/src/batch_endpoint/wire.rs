@@ -116,7 +116,7 @@ impl JobTags {
         Some((ScoringId::read(&self.scoring)?, self.attempt.parse().ok()?))
     }
 
-    /// Length of its texts.
+    /// Bytes of both texts, for the bound on a list that is kept.
     pub(super) fn bytes(&self) -> usize {
         self.scoring.len() + self.attempt.len()
     }
@@ -127,7 +127,7 @@ impl JobTags {
 pub(super) struct InputShown {
     /// Where it lies; `None` if it is a literal, or not shown.
     pub(super) uri: Option<String>,
-    /// The literal's text.
+    /// Text of a literal, or its JSON where it is no string; `None` if it is none, or not shown.
     pub(super) value: Option<String>,
 }
 
@@ -136,7 +136,7 @@ pub(super) struct InputShown {
 pub(super) struct Resource(Value);
 
 impl Resource {
-    /// Takes any JSON object.
+    /// Takes any JSON object, whatever members it has; `None` for anything else.
     pub(super) fn read(body: &[u8]) -> Option<Self> {
         serde_json::from_slice(body).ok().filter(Value::is_object).map(Self)
     }
@@ -187,7 +187,7 @@ impl Resource {
         self.place("Studio").map(str::to_owned)
     }
 
-    /// `azureml://HOST/mlflow/v1.0/subscriptions/…?`.
+    /// Address of the job's run, `azureml://HOST/mlflow/v1.0/subscriptions/…?`, where the job shows it.
     pub(super) fn tracking(&self) -> Option<&str> {
         self.place("Tracking")
     }

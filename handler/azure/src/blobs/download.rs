@@ -28,7 +28,7 @@ const CHUNK: u64 = 4 << 20;
 pub struct OutputFile {
     /// Its path below the output's folder; of an output that is a file, that file's name.
     pub name: String,
-    /// How long it is.
+    /// Length of the blob in bytes.
     pub bytes: u64,
     /// When it was last written.
     pub modified: OffsetDateTime,

@@ -35,7 +35,7 @@ pub(super) fn unreadable_source(why: &Inconclusive, from: &str) -> Published {
     Published::Refused(Refusal { kind: RefusalKind::MayNotReadSource, text })
 }
 
-/// Nobody answered in time.
+/// Nobody answered within a write's time: it may have happened, and a look must tell.
 pub(super) fn unanswered(to: &str, within: Duration) -> Inconclusive {
     Inconclusive::not_reachable(format!("storage did not answer to a write of {to} within {} s", within.as_secs()))
 }

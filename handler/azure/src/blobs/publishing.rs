@@ -63,7 +63,7 @@ struct Route<'a> {
     to: Url,
 }
 
-/// `If-Match` and `If-None-Match`.
+/// What goes out as `If-Match` and as `If-None-Match`; one of the two is always left out.
 fn conditions(condition: &WriteCondition) -> (Option<Etag>, Option<Etag>) {
     match condition {
         WriteCondition::Absent => (None, Some(Etag::from("*".to_owned()))),

@@ -34,9 +34,9 @@ pub(crate) struct HttpAnswer {
 
 /// What one try came to.
 enum Tried {
-    /// An answer that stands.
+    /// An answer that no further try would change, whatever its status.
     Final(HttpAnswer),
-    /// The token was refused.
+    /// The service answered 401; with a new token it is asked once more.
     Refused(HttpAnswer),
     /// It may be otherwise at the next try, which the service may have given a time for.
     MayPass(Result<HttpAnswer, Inconclusive>, Option<Duration>),

@@ -8,7 +8,7 @@ use tracing::{Instrument as _, Span, field};
 /// W3C trace context of who asks.
 pub(super) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
-/// Sends a request, once.
+/// Sends a request once, as a span of the trace that it is made in.
 pub(crate) async fn send(request: RequestBuilder) -> reqwest::Result<Response> {
     let (client, request) = request.build_split();
     execute(&client, request?).await

@@ -87,7 +87,7 @@ fn xml_code(body: &[u8]) -> Option<&str> {
     code.bytes().all(|b| b.is_ascii_alphanumeric()).then_some(code)
 }
 
-/// What was asked for.
+/// What was asked for: decides what a failure means for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum RequestKind {
     /// A read: nothing can have happened.
@@ -97,11 +97,12 @@ pub(super) enum RequestKind {
         /// There was just one operation.
         single: bool,
     },
-    /// A table is made.
+    /// A table is made: that it is there already is no failure of the account.
     CreateTable,
 }
 
-/// What the failure means.
+/// What the failure of such a request means in the store's terms: that nothing was done, which operation was at fault, or that nobody
+/// knows.
 pub(super) fn classify(kind: RequestKind, failure: &Failure) -> Error {
     let Failure { status, code, message, .. } = failure;
     let said = match (code.is_empty(), message.is_empty()) {

@@ -27,7 +27,7 @@ pub enum SetupError {
 pub(super) enum NoAnswer {
     /// Surely not done: no token, no connection.
     NotSent(String),
-    /// It left; nobody knows.
+    /// It was sent and not answered: nobody knows whether it was done.
     Sent(String),
 }
 

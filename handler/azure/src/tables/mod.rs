@@ -71,12 +71,12 @@ const MAX_PAGE: usize = 1_000;
 /// No answer is longer: a page is at most 1,000 entities and, by the service's rules, far below this.
 const MAX_ANSWER_BYTES: usize = 64 * 1024 * 1024;
 
-/// A storage account's tables.
+/// The tables of one storage account, through the service's REST interface.
 #[derive(Debug, Clone)]
 pub struct AzureTables {
     /// The account's address, without a slash at its end.
     base: String,
-    /// Where transactions go.
+    /// `{account}/$batch`, where entity-group transactions go.
     batch: Url,
     auth: Auth,
     carrier: Arc<dyn Carrier>,

@@ -17,16 +17,16 @@ use crate::tokens::{Storage, Token, Tokens};
 /// When a request was made: part of what is signed.
 pub(super) const MS_DATE: HeaderName = HeaderName::from_static("x-ms-date");
 
-/// How requests are authorised.
+/// By what requests to the tables are authorised: a token, or an emulator's key.
 #[derive(Debug, Clone)]
 pub enum Auth {
     /// An Entra identity with the role *Storage Table Data Contributor*; https only.
     Entra(Tokens<Storage>),
     /// An emulator's account key; hosts of this machine only.
     SharedKeyLite {
-        /// The account's name.
+        /// Name of the emulator's account, which is part of the signed text.
         account: String,
-        /// Its key, in Base64.
+        /// The account's key in Base64, by which requests are signed.
         key: Secret,
     },
 }

@@ -21,7 +21,7 @@ use crate::http::retry::wished_pause;
 /// Bytes of an answer that are read; tokens have a few thousand.
 const MAX_ANSWER: usize = 256 * 1024;
 
-/// Who was asked.
+/// Who was asked for a token, as errors name it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Issuer {
     /// The endpoint that the platform gives an app.

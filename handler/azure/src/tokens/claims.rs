@@ -8,7 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use lifecycle::text::one_line;
 use serde_json::Value;
 
-/// Characters of a name.
+/// Characters of a holder's name that are kept.
 const MAX_NAME: usize = 200;
 
 /// The person that a token was given to, else the application.

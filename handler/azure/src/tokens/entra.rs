@@ -41,7 +41,7 @@ pub(super) enum Unfit {
 }
 
 impl Unfit {
-    /// What to do.
+    /// What an operator does about it: the remedy of the error that there is no token.
     pub(super) fn remedy(&self) -> &'static str {
         match self {
             Self::File { .. } | Self::NoText { .. } => {
@@ -106,7 +106,7 @@ async fn proof(principal: &ServicePrincipal) -> azure_core::Result<(&'static str
     }
 }
 
-/// The request's body.
+/// Body of the request for a token: client credentials, proved by the field `name`, a secret or an assertion.
 fn form(principal: &ServicePrincipal, scope: &str, name: &str, proof: &str) -> String {
     let mut form = Serializer::new(String::new());
     form.append_pair("grant_type", "client_credentials")

@@ -35,7 +35,7 @@ pub enum ManagedIdentity {
 /// Where to ask, as the platform says it in the environment, or who works beside an app on one machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IdentityEndpoint {
-    /// Its URL.
+    /// Where tokens are asked for, as IDENTITY_ENDPOINT has it.
     pub url: Url,
     /// What lets whoever knows it in.
     pub header: Secret,
@@ -48,7 +48,7 @@ pub struct ServicePrincipal {
     pub authority: Url,
     /// Id or domain of the tenant.
     pub tenant: String,
-    /// The application.
+    /// Application (client) id of the registration in the tenant.
     pub client_id: String,
     /// By what it proves it.
     pub proof: Proof,
@@ -57,7 +57,7 @@ pub struct ServicePrincipal {
 /// By what an application proves who it is. Files are read for each request: whoever rotates them restarts nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Proof {
-    /// A client secret.
+    /// The client secret itself, from a setting.
     Secret(Secret),
     /// A file with nothing but the client secret.
     SecretFile(PathBuf),
