@@ -183,7 +183,7 @@ fn is_busy(error: &rusqlite::Error) -> bool {
     matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
 }
 
-/// Idle connections for reading.
+/// Connections for reading: the idle ones, and permits that bound how many are in use.
 struct Readers {
     files: Files,
     permits: Arc<Semaphore>,

@@ -15,11 +15,11 @@ pub use crate::fault::Fault;
 /// How often a store was asked. A write of several operations is one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Calls {
-    /// Point reads.
+    /// Point reads, those that failed included.
     pub reads: u64,
-    /// Pages of ranges.
+    /// Pages of ranges that were asked for, those that failed included.
     pub pages: u64,
-    /// Rows on those pages.
+    /// Rows on the pages that were handed out.
     pub rows: u64,
     /// Writes, those that failed included.
     pub writes: u64,

@@ -15,7 +15,7 @@ use app::ports::table_store::{
     check_entity, check_key, check_range, truncate_to_100ns,
 };
 
-/// The service's page size.
+/// Rows on a page at most, as Azure Tables hands them out.
 pub(super) const PAGE: usize = 1_000;
 
 /// Tables in memory. Clones would be other tables, so there is no `Clone`; share it in an `Arc`.
@@ -30,7 +30,7 @@ pub struct MemoryStore {
 struct Tables {
     /// By lower-case name: the service's table names are case-insensitive.
     tables: BTreeMap<String, BTreeMap<Key, Row>>,
-    /// The last ETag given.
+    /// The number in the last ETag that was given, over all tables; it only rises.
     clock: u64,
 }
 

@@ -68,7 +68,7 @@ pub(super) fn mark(connection: &Connection) -> rusqlite::Result<i64> {
     connection.pragma_query_value(None, "application_id", |row| row.get(0))
 }
 
-/// Marks a new file.
+/// Gives a file that has no mark yet a random one; within the transaction that makes its tables.
 pub(super) fn give_mark(connection: &Connection) -> rusqlite::Result<()> {
     if mark(connection)? == 0 {
         let random: i64 = connection.query_row("SELECT 1 + abs(random() % 2147483646)", [], |row| row.get(0))?;
@@ -91,7 +91,7 @@ impl Files {
         Ok(Self { database, opened, log, mark, seen: Mutex::default() })
     }
 
-    /// The ledger's file.
+    /// Path of the ledger's file, as it was opened.
     pub(super) fn database(&self) -> &Path {
         &self.database
     }

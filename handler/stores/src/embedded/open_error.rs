@@ -18,15 +18,15 @@ pub enum OpenError {
     /// A later release wrote it.
     #[error("{} has format {found}, this release reads {FORMAT}; use the release that wrote it", .path.display())]
     TooNew {
-        /// The file.
+        /// Path of the ledger's file.
         path: PathBuf,
-        /// Its format.
+        /// Its `user_version`, which is not the format that this release reads.
         found: i64,
     },
     /// SQLite's log cannot be used there.
     #[error("{} does not take a write-ahead log (it stays in mode `{mode}`); put it on a local disk", .path.display())]
     NoLog {
-        /// The file.
+        /// Path of the ledger's file.
         path: PathBuf,
         /// The journal mode that SQLite chose.
         mode: String,
@@ -34,9 +34,9 @@ pub enum OpenError {
     /// The folder cannot be made.
     #[error("{}: {error}", .path.display())]
     Folder {
-        /// The folder.
+        /// The folder, or the file in it, that could not be made or looked at.
         path: PathBuf,
-        /// Why.
+        /// What the operating system says, other than that it is not allowed.
         error: io::Error,
     },
     /// What is there is a folder, or a link to nothing.
@@ -47,39 +47,39 @@ pub enum OpenError {
     NotAllowed {
         /// The file or the folder.
         path: PathBuf,
-        /// Why.
+        /// What the operating system says: this user lacks a right to the path.
         error: io::Error,
     },
     /// What is in the file is not a ledger, or not whole.
     #[error("{} is damaged ({error}); stop what uses it, keep it as it is, and restore a copy or what `sqlite3 {} .recover` saves", .path.display(), .path.display())]
     Damaged {
-        /// The file.
+        /// Path of the ledger's file.
         path: PathBuf,
-        /// What SQLite says.
+        /// SQLite's error: the file is not a database, or is corrupt.
         error: rusqlite::Error,
     },
     /// It can be read, not written.
     #[error("{} cannot be written ({error}); give this user the right to write to the file and its folder, or mount the disk writable", .path.display())]
     ReadOnly {
-        /// The file.
+        /// Path of the ledger's file.
         path: PathBuf,
-        /// What SQLite says.
+        /// SQLite's error, with its code for what may only be read.
         error: rusqlite::Error,
     },
-    /// It is somebody else's.
+    /// SQLite cannot open the file, mostly as it is another user's; the message says whose.
     #[error("{} cannot be opened by this user ({error}); {}", .path.display(), whose(.path))]
     NotOurs {
-        /// The file.
+        /// Path of the ledger's file.
         path: PathBuf,
-        /// What SQLite says.
+        /// SQLite's error: it cannot open the file, or was denied access.
         error: rusqlite::Error,
     },
-    /// SQLite says no.
+    /// Any other error of SQLite while the ledger is opened.
     #[error("{}: {error}", .path.display())]
     Database {
-        /// The file.
+        /// Path of the ledger's file.
         path: PathBuf,
-        /// Why.
+        /// SQLite's error, shown as it is.
         error: rusqlite::Error,
     },
 }
