@@ -133,7 +133,7 @@ pub(super) struct Rights {
 pub(super) enum Permission {
     Yes,
     No,
-    /// Not known, and why.
+    /// It cannot be told; why, for people: assignments that were not understood, or a query that failed.
     Unknown(String),
 }
 

@@ -7,13 +7,13 @@ use serde_json::Value;
 /// Who the app is to Azure.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AppIdentity {
-    /// The system-assigned managed identity.
+    /// The managed identity that lives and dies with the function app.
     SystemAssigned,
-    /// A user-assigned managed identity.
+    /// A user-assigned managed identity, by what the settings name it.
     UserAssigned(UserAssigned),
     /// An application with a secret, a certificate or a federated token.
     ServicePrincipal {
-        /// Its client id.
+        /// Its application (client) id, as the settings name it.
         client_id: String,
     },
     /// Whoever is signed in on the machine that it runs on.
@@ -23,11 +23,11 @@ pub enum AppIdentity {
 /// By what a user-assigned managed identity is named.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum UserAssigned {
-    /// Client id.
+    /// Its client id, which role assignments take as assignee.
     ClientId(String),
-    /// Object id, *principal id*.
+    /// Its object id (*principal id*), which role assignments take as assignee.
     ObjectId(String),
-    /// ARM id.
+    /// Its ARM id, as the document of the function app lists it.
     ResourceId(String),
 }
 

@@ -185,7 +185,7 @@ fn cluster_role(principal: &str, role: &str, scope: &str) -> String {
     }
 }
 
-/// What runs the jobs.
+/// The compute that a rule's jobs run on, with what is known of its identities.
 struct Cluster<'a> {
     name: &'a str,
     workspace: &'a str,

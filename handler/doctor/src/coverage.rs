@@ -17,10 +17,10 @@ use lifecycle::intake::{BEGUN, COMPLETE};
 use lifecycle::rule::{Complete, EmptyBlobs};
 use serde_json::Value;
 
-/// What events tell of.
+/// The kind of event that a filter is held against, by what it tells of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Told {
-    /// A blob was created.
+    /// A blob was created, or its content was written anew.
     Created,
     /// A blob has another name.
     Renamed,
@@ -44,13 +44,13 @@ const MAX_BLOB_BYTES: f64 = 2.1e14;
 /// What of a rule's events a filter lets through.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Coverage {
-    /// All.
+    /// It lets through all of them.
     Whole,
     /// It cannot be told, for this reason.
     Inconclusive(String),
     /// Not all; here is what it stops.
     Part(String),
-    /// None; here is why.
+    /// None of them comes through: here is why.
     None(String),
 }
 
@@ -109,11 +109,11 @@ fn rank(coverage: &Coverage) -> u8 {
 
 /// The events that a rule wants.
 struct Wanted {
-    /// Every subject begins so.
+    /// What every subject begins with: the container's path, and the rule's prefix unless a folder was renamed.
     begin: String,
-    /// Every subject ends so.
+    /// What the subject of every event ends with: the rule's suffix; empty for folders.
     end: String,
-    /// The smallest blob.
+    /// Bytes of the smallest blob that the rule wants an event of, 0 or 1.
     least: f64,
     /// Whether that is known; else it may be one without bytes.
     least_is_known: bool,

@@ -54,7 +54,7 @@ pub(super) struct DatastoreInfo {
     kind: String,
     pub(super) account: String,
     pub(super) container: String,
-    /// Where its blobs are.
+    /// URL of its container, put together from protocol, account and endpoint.
     pub(super) url: String,
     /// An account key, a SAS or a service principal is stored with it.
     pub(super) credentials: Option<String>,

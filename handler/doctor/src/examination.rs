@@ -11,7 +11,7 @@ use crate::finding::{Check, Finding};
 use crate::installation::Installation;
 use crate::unseen::NotLookedAt;
 
-/// An examination under way.
+/// What all checks of one examination share: the installation, the questions to Azure and who asks them.
 pub(super) struct Examination {
     pub(super) at: Installation,
     /// As whom it looks, if not as the app itself.

@@ -29,9 +29,9 @@ const SKEW_BORNE: time::Duration = time::Duration::minutes(5);
 
 /// An examination that is to be made.
 pub struct Doctor {
-    /// What is examined.
+    /// The app that is examined, as its settings have it.
     pub installation: Installation,
-    /// The world.
+    /// Azure's services, asked as whoever looks.
     pub cloud: Arc<dyn Cloud>,
     /// The storage that uploads come from, as who looks.
     pub blobs: Arc<dyn Blobs>,
@@ -39,9 +39,9 @@ pub struct Doctor {
     pub others: Vec<FurtherIdentity>,
     /// The ledger with the store under it, or why it cannot be opened.
     pub ledger: Result<(Ledger, Arc<dyn TableStore>), LedgerNotOpened>,
-    /// Who looks.
+    /// Whether the app itself looks or an operator: the checks that prove the app's rights by trying need the app.
     pub caller: Caller,
-    /// What time it is.
+    /// Tells the present time, from which ages of events and runs are counted.
     pub clock: Clock,
     /// A text unlike that of any other examination: names the probe row and a job that does not exist.
     pub nonce: String,
@@ -53,7 +53,7 @@ pub struct Doctor {
 pub struct FurtherIdentity {
     /// The name that rules have for it.
     pub name: IdentityName,
-    /// Who it is.
+    /// Which managed identity or application that name stands for.
     pub identity: AppIdentity,
     /// The world as it sees it.
     pub cloud: Arc<dyn Cloud>,

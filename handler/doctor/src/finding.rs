@@ -32,7 +32,7 @@ impl Verdict {
 
 macro_rules! checks {
     ($($variant:ident = $id:literal: $what:literal;)*) => {
-        /// What is checked.
+        /// What is checked; each has a stable id for scripts, and its order is that of a report.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
         pub enum Check {
             $(#[doc = $what] $variant,)*
@@ -106,14 +106,14 @@ impl Serialize for Check {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Finding {
-    /// The check.
+    /// The check that found it, by its id in JSON.
     pub check: Check,
     /// What it looked at: a rule, an endpoint, an account; `None` for the installation as a whole.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub about: Option<String>,
-    /// How it ended.
+    /// Whether that is good, bad or could not be seen.
     pub verdict: Verdict,
-    /// What was seen.
+    /// What was seen, in one sentence for people.
     pub seen: String,
     /// Why that is so, or what comes of it. Every fault has one.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -158,7 +158,7 @@ impl Finding {
         Self { verdict: Verdict::Warning, ..Self::fault(check, seen, cause, remedy) }
     }
 
-    /// About this thing.
+    /// Says of which rule, endpoint or account it is, for one of several findings of a check.
     #[must_use]
     pub fn about(mut self, about: impl Into<String>) -> Self {
         self.about = Some(about.into());
@@ -171,7 +171,7 @@ impl Finding {
 pub struct Report {
     /// Who looked, and whose rights were examined.
     pub identity: String,
-    /// The findings.
+    /// In the order of [`CHECKS`], each thing told once.
     pub findings: Vec<Finding>,
 }
 

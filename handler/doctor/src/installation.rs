@@ -7,7 +7,7 @@ use crate::finding::Finding;
 use crate::remedy::{ResourceId, shell};
 use crate::rules_seen::RulesSeen;
 
-/// Who looks.
+/// Who looks, which decides what a look proves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Caller {
     /// The app's own identity: what it sees is what the app sees.
@@ -27,10 +27,10 @@ pub struct AppFacts {
     pub queue_account: Option<String>,
 }
 
-/// What is examined.
+/// An app as its settings have it: what is examined.
 #[derive(Debug, Clone)]
 pub struct Installation {
-    /// The rules.
+    /// The rules to examine, wherever they come from.
     pub rules: Rules,
     /// The blob that they lie in, if they do.
     pub rules_blob: Option<RulesSeen>,

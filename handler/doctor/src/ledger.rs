@@ -19,7 +19,7 @@ use app::ports::table_store::{Entity, Error, IfMatch, Key, Op, TableName, TableS
 /// The partition of probe rows; nothing else reads or writes it.
 const PARTITION: &str = "doctor";
 
-/// How far it came.
+/// How far the probe of the ledger's table came.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Probe {
     /// The row was there and is gone; whether the table had to be made.

@@ -71,14 +71,14 @@ pub(super) const CAPABILITIES: &[(Check, &[&str])] =
 pub(super) const READ_BLOBS: &str = "Microsoft.Storage/storageAccounts/blobServices/containers/blobs/read";
 /// Reads index tags of blobs.
 pub(super) const READ_INDEX_TAGS: &str = "Microsoft.Storage/storageAccounts/blobServices/containers/blobs/tags/read";
-/// Writes blobs.
+/// Data action that writes the content of blobs.
 pub(super) const WRITE_BLOBS: &str = "Microsoft.Storage/storageAccounts/blobServices/containers/blobs/write";
-/// Puts messages into queues.
+/// Data action that puts messages into queues, for topics that deliver to one.
 pub(super) const SEND_MESSAGES: &str = "Microsoft.Storage/storageAccounts/queueServices/queues/messages/add/action";
-/// Writes rows of tables.
+/// Data action that writes rows of tables, as the ledger does.
 pub(super) const WRITE_ROWS: &str = "Microsoft.Storage/storageAccounts/tableServices/tables/entities/write";
 
-/// What one role allows.
+/// What one entry of a role's `permissions` allows, less what it takes out of that.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Grant {
     actions: Vec<String>,

@@ -9,7 +9,7 @@ pub(super) use lifecycle::text::shell;
 pub(super) struct ResourceId<'a> {
     pub(super) subscription: &'a str,
     pub(super) group: &'a str,
-    /// The last name.
+    /// Name of the innermost resource: the last segment.
     pub(super) name: &'a str,
 }
 

@@ -3,22 +3,22 @@
 /// What was seen of the blob before the examination, whose rules are those that it holds.
 #[derive(Debug, Clone)]
 pub struct RulesSeen {
-    /// Its URL.
+    /// URL of the blob, as the settings have it.
     pub url: String,
-    /// Its storage account.
+    /// Name of the storage account that it lies in.
     pub account: String,
-    /// Its container.
+    /// Name of its container, decoded.
     pub container: String,
-    /// How it stands.
+    /// How the blob was found; taken for good where rules are examined before they are written.
     pub state: RulesState,
 }
 
-/// How the blob stands.
+/// How the blob stands: good rules, bad ones, or none that could be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RulesState {
-    /// Its rules are good.
+    /// Its rules are good, and are those that are examined.
     Good {
-        /// Which version.
+        /// ETag of that version; empty where nobody has looked at the blob.
         etag: String,
     },
     /// What is wrong with them.

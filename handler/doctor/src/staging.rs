@@ -40,18 +40,18 @@ pub(super) struct Copying<'a> {
     pub(super) blobs: &'a dyn Blobs,
     /// The ledger whose copies lie there; `None`: it cannot be opened.
     pub(super) ledger: Option<Ledger>,
-    /// What time it is.
+    /// When the probe is made: its group's id, and so its folder, comes from it.
     pub(super) now: OffsetDateTime,
 }
 
-/// What was copied.
+/// What the probe has copied: says how much it proves.
 enum Copied {
     Upload(String),
     /// A file of our own: no upload lies there that could be.
     Own,
 }
 
-/// How a probe ended.
+/// How the probe ended that makes a copy and removes it.
 enum Probe {
     Passed(Copied),
     Refused(Refusal),
@@ -62,7 +62,7 @@ enum Probe {
         url: String,
         why: QueryError,
     },
-    /// Nothing can be concluded.
+    /// Whether the copy can be made cannot be told; what a look found of it was removed.
     Unknown {
         url: String,
         why: QueryError,
@@ -100,7 +100,7 @@ impl Examination {
         findings
     }
 
-    /// By roles alone.
+    /// Whether the app may write copies there, by its roles alone: nothing is tried.
     async fn may_stage(&self, ContainerName { account, container }: ContainerName<'_>) -> Finding {
         match self.app_may(account, |account| account.container(container), WRITE_BLOBS).await {
             Permission::Yes => Finding::ok(CHECK, format!("the app may write to {account}/{container}")),

@@ -31,7 +31,7 @@ impl Account {
     }
 }
 
-/// Where a container is.
+/// A container by the names of it and of its storage account.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ContainerName<'a> {
     pub(super) account: &'a str,

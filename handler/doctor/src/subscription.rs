@@ -26,7 +26,7 @@ pub(super) enum Destination {
     Ours(&'static str),
     /// Perhaps to this app; why that cannot be told.
     Inconclusive(String),
-    /// Somewhere else.
+    /// It delivers to something else than this app: what that is, for people.
     Elsewhere(String),
 }
 
@@ -64,7 +64,7 @@ impl Subscription {
         self.member(pointer).and_then(Value::as_str).unwrap_or_default()
     }
 
-    /// Where it delivers to.
+    /// Where it delivers to, by its destination's type and resource id.
     pub(super) fn destination(&self, app: &Installation) -> Destination {
         let identity = "/deliveryWithResourceIdentity/destination";
         let at = if self.member(identity).is_some() { identity } else { "/destination" };

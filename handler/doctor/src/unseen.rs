@@ -26,7 +26,7 @@ pub(super) enum NotLookedAt {
     /// A datastore is not there.
     #[error("the workspace has no datastore {0}")]
     DatastoreMissing(
-        /// Its name.
+        /// The datastore's name, as the rule spells it.
         String,
     ),
 }
