@@ -19,11 +19,11 @@ use crate::shared::Shared;
 pub(super) struct Assignment {
     who: Who,
     role: &'static Role,
-    /// As an ARM id.
+    /// ARM id of what the role is assigned on; it holds below that, too.
     pub(super) scope: String,
 }
 
-/// All that were made.
+/// The assignments of a complete installation, without those that the fault plan takes away.
 pub(super) fn assignments(shared: &Shared) -> Vec<Assignment> {
     let options = &shared.options;
     let resources = shared.resources();

@@ -24,7 +24,7 @@ pub(super) fn is_known(shared: &Shared, name: &str) -> bool {
     names(shared).contains(&name)
 }
 
-/// An account.
+/// The document of an account; its name is taken in any case. `None` if there is none.
 pub(super) fn get(shared: &Shared, name: &str) -> Option<Value> {
     let name = names(shared).into_iter().find(|it| it.eq_ignore_ascii_case(name))?;
     let document = json!({

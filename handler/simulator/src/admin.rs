@@ -14,7 +14,7 @@ use crate::shared::Shared;
 /// Bytes of a fault plan that are read.
 const MAX_PLAN_BYTES: usize = 64 * 1024;
 
-/// `/`: what this is.
+/// `/`: says that this is a simulator, and where its other parts are.
 pub(super) fn itself(shared: &Shared) -> Response {
     let body = json!({
         "what": "a simulated Azure ML batch endpoint; its predictions are worthless",
@@ -36,7 +36,7 @@ pub(super) fn run(shared: &Shared, name: &str) -> Response {
     }
 }
 
-/// `/admin/…`.
+/// `/admin/…`, which needs no token: jobs, requests, a summary, and the fault plan in force, which a POST changes.
 pub(super) async fn answer(shared: &Shared, call: &Call, body: Body) -> Response {
     let what = call.segments.get(1).map(String::as_str).unwrap_or_default();
     match (call.method.as_str(), what) {

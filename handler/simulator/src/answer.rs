@@ -17,7 +17,7 @@ pub(super) fn plain(status: StatusCode, text: &str) -> Response {
     (status, [(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text.to_owned()).into_response()
 }
 
-/// JSON.
+/// An answer with a JSON body, without the headers that a plane of the service adds.
 pub(super) fn json(status: StatusCode, body: &Value) -> Response {
     (status, [(header::CONTENT_TYPE, "application/json; charset=utf-8")], body.to_string()).into_response()
 }
@@ -110,7 +110,7 @@ pub(super) fn shown(shared: &Shared, at: OffsetDateTime) -> String {
     timestamp(skewed(shared, at))
 }
 
-/// What that clock shows.
+/// What the service's own clock shows now, skew included.
 pub(super) fn now_shown(shared: &Shared) -> OffsetDateTime {
     skewed(shared, shared.options.clock.now())
 }

@@ -25,7 +25,7 @@ pub(super) const AUDIENCE: &str = "https://management.azure.com";
 /// Id of the workspace in names of operations.
 const WORKSPACE_GUID: Uuid = Uuid::from_u128(1);
 
-/// Everything behind `/subscriptions/`.
+/// Resource Manager: everything behind `/subscriptions/`. Each answer spends from the budget of reads or of writes.
 pub(super) fn answer(shared: &Shared, segments: &[&str], call: &Call) -> Response {
     if let Some(refused) = unauthorized(shared, call, &[AUDIENCE]) {
         return refused;

@@ -42,11 +42,11 @@ pub(super) fn definition(shared: &Shared, id: &str) -> Option<Value> {
         .map(|role| role.document(&shared.options.workspace.subscription))
 }
 
-/// Of a `$filter`.
+/// The forms of `$filter` that a list of role assignments takes.
 enum Condition<'a> {
     /// At the scope and above it, not below.
     AtScope,
-    /// Of this principal.
+    /// Assignments to this object id of a principal.
     Principal(&'a str),
     /// Of this principal and of its groups, of which there are none here; not below the scope.
     AssignedTo(&'a str),

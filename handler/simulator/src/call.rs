@@ -37,7 +37,7 @@ impl Call {
         Some((Self { method: parts.method, segments, query, headers: parts.headers, list_lag: Duration::ZERO }, body))
     }
 
-    /// A query parameter.
+    /// The first query parameter of this name, in any case; its value is decoded.
     pub(super) fn query(&self, name: &str) -> Option<&str> {
         self.query.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }

@@ -21,7 +21,7 @@ enum Source {
 pub struct ManualClock(watch::Sender<OffsetDateTime>);
 
 impl Clock {
-    /// The wall clock.
+    /// The clock of this machine, which moves by itself.
     pub fn wall() -> Self {
         Self(Source::Wall)
     }
@@ -32,7 +32,7 @@ impl Clock {
         (Self(Source::Manual(shown)), ManualClock(hand))
     }
 
-    /// What the clock shows.
+    /// The time in UTC that the clock shows.
     #[expect(clippy::disallowed_methods, reason = "the simulator stands for another machine, which has its own clock")]
     pub fn now(&self) -> OffsetDateTime {
         match &self.0 {
@@ -58,7 +58,7 @@ impl Clock {
 }
 
 impl ManualClock {
-    /// Moves the clock on.
+    /// Moves the clock on; whatever waits for a time that has come by then goes on.
     pub fn advance(&self, by: Duration) {
         self.0.send_modify(|now| *now += by);
     }

@@ -11,7 +11,7 @@ use crate::ids::{self, DEAD_LETTERS};
 use crate::roles::Who;
 use crate::shared::Shared;
 
-/// Function that is called.
+/// Name of the function that the event subscriptions call.
 const FUNCTION: &str = "BlobCreated";
 
 /// After these a blob is complete.
@@ -26,7 +26,7 @@ fn topic_id(shared: &Shared, account: &str) -> String {
     format!("{group}/providers/Microsoft.EventGrid/systemTopics/{}", topic_name(account))
 }
 
-/// Every topic.
+/// The documents of all system topics: one for each watched account.
 pub(super) fn topics(shared: &Shared) -> Vec<Value> {
     ids::watched_accounts(shared).into_iter().filter_map(|account| topic_of(shared, account)).collect()
 }

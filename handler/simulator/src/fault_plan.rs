@@ -16,7 +16,7 @@ use crate::resources::{InvalidResources, Resources};
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct FaultPlan {
-    /// Replaces all faults.
+    /// Replaces all faults that are in force; an empty list ends them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub faults: Option<Vec<Fault>>,
     /// Replaces all switches; one that is left out is off.
@@ -46,9 +46,9 @@ pub enum InvalidFaultPlan {
     Route {
         /// What was to go wrong.
         kind: FaultKind,
-        /// Where.
+        /// The route that the fault was to happen on.
         route: Route,
-        /// Where it can.
+        /// The routes on which such a fault has a meaning.
         routes: &'static [Route],
     },
     /// Requests for lists concern no one input.
@@ -77,9 +77,9 @@ pub enum InvalidFaultPlan {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Fault {
-    /// Which requests.
+    /// The group of requests that it happens to.
     pub route: Route,
-    /// What happens to them.
+    /// What goes wrong; `fault` in JSON.
     #[serde(rename = "fault")]
     pub kind: FaultKind,
     /// Only requests that concern an input whose URI contains this text: the invoke's own inputs, those of the job that
@@ -178,17 +178,17 @@ const MAX_JOBS_PER_REQUEST: u32 = 100;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Route {
-    /// POST of a job.
+    /// POST of a job at the scoring host.
     Invoke,
     /// GET of a job, or of the jobs, at the scoring host.
     Poll,
-    /// Resource Manager.
+    /// Requests to Resource Manager, with or without a job.
     Arm,
-    /// Run history.
+    /// Looks at runs and their steps in run history.
     RunHistory,
-    /// Storage.
+    /// Requests to storage accounts: inputs, outputs and what is published.
     Storage,
-    /// Tokens.
+    /// Requests for tokens, of the managed identity or of a service principal.
     Identity,
 }
 
@@ -216,14 +216,14 @@ pub enum FaultKind {
     Stuck,
     /// Invoke only: the job is made and fails when it works, unless the simulator is restarted before.
     Failed {
-        /// By this.
+        /// What the job's error and its log files say.
         by: JobFailure,
     },
     /// The connection ends; nothing is done.
     LostRequest,
     /// The connection stays and no answer ever comes; nothing is done.
     Unanswered,
-    /// 429; nothing is done.
+    /// 429, as a service does that has too much to do; nothing is done.
     Throttled {
         /// Seconds until the client may come again, in `Retry-After`; without it the answer has no such header.
         #[serde(default)]
@@ -234,7 +234,7 @@ pub enum FaultKind {
     },
     /// This answer; nothing is done. 404 after some polls is an endpoint that was deleted.
     Refused {
-        /// Its status code.
+        /// The HTTP status of the answer.
         status: u16,
         /// What its body looks like.
         #[serde(default)]
@@ -247,7 +247,7 @@ pub enum FaultKind {
     },
     /// 403 until so long after the plan was set: a role assignment that has not reached all servers.
     Forbidden {
-        /// For so many seconds.
+        /// Seconds from when the plan was set.
         seconds: u32,
     },
     /// 404 to the first looks at each job, which then is found.
@@ -257,24 +257,24 @@ pub enum FaultKind {
     },
     /// The proper answer, but with this status word for the job: an earlier one, one that no list has, `NotResponding`.
     WrongStatus {
-        /// The word.
+        /// The status word that is shown for the job.
         status: String,
     },
     /// The proper answer without the job's status.
     NoStatus,
     /// Lists leave out jobs younger than this.
     ListLag {
-        /// That age in seconds.
+        /// Age in seconds from which on a job is listed.
         seconds: u32,
     },
     /// The proper answer with another status code, as 200 for 201.
     Relabeled {
-        /// That code.
+        /// The HTTP status in place of the proper one.
         status: u16,
     },
     /// Everything is done, and this comes in place of the proper answer: of a write to storage, for one.
     Unheard {
-        /// What comes instead.
+        /// What the client sees in place of the answer; by default the connection ends.
         #[serde(default)]
         instead: Instead,
     },
@@ -282,7 +282,7 @@ pub enum FaultKind {
     Truncated,
     /// The proper answer, a byte at a time.
     Trickled {
-        /// Milliseconds before each byte.
+        /// Milliseconds that pass before each byte.
         millis: u32,
     },
 }
@@ -299,7 +299,7 @@ fn two() -> u32 {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Instead {
-    /// Nothing: the connection ends.
+    /// Nothing comes, as the connection ends.
     #[default]
     Cut,
     /// Nothing, and the connection stays.
@@ -312,16 +312,16 @@ pub enum Instead {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum BodyKind {
-    /// The service's error document.
+    /// The JSON error document of the service whose request it is.
     #[default]
     Json,
-    /// Plain text.
+    /// Plain text: the reason phrase of the status.
     Text,
     /// A page, as from a gateway.
     Html,
     /// A page that says it is JSON.
     HtmlAsJson,
-    /// None at all.
+    /// An answer without any body.
     Empty,
 }
 
@@ -330,7 +330,7 @@ pub enum BodyKind {
 pub(super) enum Stage {
     /// On arrival: nothing is done.
     Arrived,
-    /// A job was made.
+    /// When an invoke makes its job, before it is answered.
     Created,
     /// The proper answer is there.
     Answered,
@@ -342,7 +342,7 @@ impl FaultKind {
         Self::LostAnswer { jobs: 1, instead }
     }
 
-    /// 429 without `Retry-After`.
+    /// 429 whose answer does not say when to come again.
     pub fn throttled() -> Self {
         Self::Throttled { retry_after: None, as_date: false }
     }

@@ -15,16 +15,16 @@ use crate::token::issue;
 /// Bytes of a form that are read.
 const MAX_FORM: usize = 16 * 1024;
 
-/// Of Entra's token endpoint.
+/// Which version of Entra's token endpoint is asked.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Version {
-    /// `resource`, numbers as strings.
+    /// The form names a `resource`; numbers in the answer are strings.
     V1,
-    /// `scope`, numbers as numbers.
+    /// The form names a `scope`; numbers in the answer are numbers.
     V2,
 }
 
-/// A managed identity asks.
+/// Answers a managed identity as App Service does; `X-IDENTITY-HEADER` must be the one of the options.
 pub(super) fn managed(shared: &Shared, call: &Call) -> Response {
     let refuse =
         |status: StatusCode, message: &str| json(status, &json!({ "statusCode": status.as_u16(), "message": message }));
@@ -53,7 +53,7 @@ pub(super) fn managed(shared: &Shared, call: &Call) -> Response {
     )
 }
 
-/// A service principal asks.
+/// Answers the client-credentials grant; any id and secret will do, unless the options name a service principal.
 pub(super) async fn client(shared: &Shared, body: Body, version: Version) -> Response {
     let refuse = |status, error: &str, description: &str| {
         json(status, &json!({ "error": error, "error_description": description }))

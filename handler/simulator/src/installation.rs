@@ -6,16 +6,16 @@ use std::path::PathBuf;
 use azure_core::Uuid;
 use serde::{Deserialize, Serialize};
 
-/// Names of the workspace.
+/// The names of the workspace, of which its ARM id consists, and its region.
 #[derive(Debug, Clone)]
 pub struct Workspace {
-    /// Subscription id.
+    /// Id of the subscription; the nil UUID unless it is set.
     pub subscription: String,
-    /// Resource group.
+    /// Name of the resource group, in which everything else lies too.
     pub resource_group: String,
-    /// Workspace name.
+    /// Name of the workspace, the last part of its ARM id.
     pub name: String,
-    /// Region.
+    /// Azure region that all resources are shown in.
     pub location: String,
 }
 
@@ -31,7 +31,7 @@ impl Default for Workspace {
 }
 
 impl Workspace {
-    /// Its ARM id.
+    /// Its ARM id, from `/subscriptions/` on.
     pub fn id(&self) -> String {
         format!("{}/providers/Microsoft.MachineLearningServices/workspaces/{}", self.group_id(), self.name)
     }
@@ -64,33 +64,33 @@ impl Default for App {
     }
 }
 
-/// Which endpoints there are.
+/// Which batch endpoints the workspace has.
 #[derive(Debug, Clone)]
 pub enum Endpoints {
     /// Every well-formed name is an endpoint, every well-formed deployment name a model deployment of it, and
     /// `demonstration` the default one.
     Any,
-    /// Just these.
+    /// Just these; any other is answered with 404.
     Listed(Vec<Endpoint>),
 }
 
-/// A batch endpoint.
+/// A batch endpoint of the workspace and what it offers.
 #[derive(Debug, Clone)]
 pub struct Endpoint {
     /// Its name: a letter, then letters, digits and dashes, 3 to 32 in all.
     pub name: String,
     /// The deployment of requests that name none; without one they get 404.
     pub default_deployment: Option<String>,
-    /// Its deployments.
+    /// Deployments that requests to it can name.
     pub deployments: Vec<Deployment>,
 }
 
 /// A deployment of an endpoint.
 #[derive(Debug, Clone)]
 pub struct Deployment {
-    /// Its name.
+    /// Its name, unique within its endpoint.
     pub name: String,
-    /// What stands behind it.
+    /// Whether it takes the requests of a model or of a pipeline.
     pub kind: DeploymentKind,
 }
 
@@ -107,33 +107,33 @@ pub enum DeploymentKind {
 /// A storage container that is a folder on this machine; it is made if it is not there.
 #[derive(Debug, Clone)]
 pub struct Container {
-    /// Storage account.
+    /// Name of the storage account that the container is in.
     pub account: String,
-    /// Container.
+    /// Name of the container within its account.
     pub container: String,
-    /// The folder.
+    /// The folder whose files are the container's blobs.
     pub folder: PathBuf,
 }
 
 /// A Blob datastore of the workspace over a container that is a folder on this machine; it is made if it is not there.
 #[derive(Debug, Clone)]
 pub struct Datastore {
-    /// Its name in `azureml://datastores/<name>/paths/…`.
+    /// Its name, as in `azureml://datastores/<name>/paths/…`.
     pub name: String,
-    /// Storage account.
+    /// Name of the storage account that it lies in.
     pub account: String,
-    /// Container.
+    /// Name of the container that it stands for.
     pub container: String,
-    /// The folder.
+    /// The folder whose files are the container's blobs.
     pub folder: PathBuf,
 }
 
-/// A service principal.
+/// A service principal that may have tokens; its `Debug` hides the secret.
 #[derive(Clone)]
 pub struct Client {
-    /// Client id.
+    /// Client id, as forms name it in `client_id`.
     pub id: String,
-    /// Client secret.
+    /// Client secret, as forms name it in `client_secret`.
     pub secret: String,
 }
 

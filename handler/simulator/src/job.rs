@@ -27,7 +27,7 @@ pub(super) enum Phase {
 }
 
 impl Phase {
-    /// The job's status word.
+    /// The status word that the scoring host shows for a job in this phase.
     pub(super) fn status(self) -> &'static str {
         match self {
             Self::Preparing => "Preparing",
@@ -54,7 +54,7 @@ impl Phase {
     }
 }
 
-/// A job.
+/// A job as the simulator keeps it, in memory and in its journal.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Job {
@@ -114,7 +114,7 @@ impl Polls {
 }
 
 impl Job {
-    /// Enters a phase.
+    /// Enters a phase, and notes when work began or the job ended; an earlier error stays unless there is a new one.
     pub(super) fn enter(&mut self, phase: Phase, at: OffsetDateTime, error: Option<RunError>) {
         self.phase = phase;
         self.since = at;
@@ -129,7 +129,7 @@ impl Job {
         }
     }
 
-    /// What the administrator sees.
+    /// The job as `/admin/jobs` shows it.
     pub(super) fn view(&self) -> JobView {
         let inputs = &self.request.inputs;
         JobView {
@@ -160,7 +160,7 @@ impl Job {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct JobView {
-    /// Its name.
+    /// Its name, by which it is looked at.
     pub name: String,
     /// The endpoint that made it.
     pub endpoint: String,
@@ -168,20 +168,20 @@ pub struct JobView {
     pub deployment: String,
     /// Input URIs by name, without queries; a literal's text.
     pub inputs: BTreeMap<String, String>,
-    /// Output URIs by name.
+    /// Output URIs by name: those of the request, or the one that the service chose.
     pub outputs: BTreeMap<String, String>,
     /// All that was asked for, in one spelling: inputs, outputs, name, description, tags, properties, settings.
     pub request: serde_json::Value,
-    /// The request's `repeatability_request-id`.
+    /// The request's `repeatability_request-id`; `None` if it had none.
     pub request_id: Option<String>,
     /// When it was made, by the service's clock.
     #[serde(with = "time::serde::rfc3339")]
     pub created: OffsetDateTime,
-    /// The job's status word.
+    /// The job's status word, as the scoring host shows it.
     pub status: String,
     /// The status word of its step.
     pub step_status: String,
-    /// Why it failed.
+    /// What run history says of its failure; `None`: it did not fail.
     pub error: Option<String>,
     /// How often it was looked at since the simulator started.
     pub polls: u64,

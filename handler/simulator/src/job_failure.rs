@@ -17,7 +17,7 @@ const EXITED: &str = "Execution failed. User process '/azureml-envs/azureml_7594
                       Please check log file 'user_logs/std_log_0.txt' for error details. Error: Traceback (most recent call last):\n  \
                       File \"driver/amlbi_main.py\", line 275, in <module>\n    main()\nSystemExit: 42\n";
 
-/// Why a job fails.
+/// Why a job fails; what run history says of it follows from this.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum JobFailure {
@@ -48,7 +48,7 @@ pub enum JobFailure {
 }
 
 impl JobFailure {
-    /// All of them.
+    /// Every one that a fault plan can name.
     pub const ALL: [Self; 12] = [
         Self::InputMissing,
         Self::InputDenied,

@@ -133,7 +133,7 @@ pub enum Error {
     /// The fault plan makes no sense.
     #[error("invalid fault plan: {0}")]
     FaultPlan(#[from] InvalidFaultPlan),
-    /// Serving ended.
+    /// The HTTP server has ended with an error.
     #[error("the simulator stopped serving: {0}")]
     Serve(std::io::Error),
 }
@@ -227,7 +227,7 @@ impl Handle {
         scoring::uri(&self.shared, endpoint)
     }
 
-    /// The value of `IDENTITY_ENDPOINT`.
+    /// Where a managed identity asks for tokens: the value of `IDENTITY_ENDPOINT` for the app.
     pub fn identity_endpoint(&self) -> String {
         format!("{}/identity/oauth2/token", self.origin())
     }

@@ -14,7 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 pub(super) struct Listener(pub(super) TcpListener);
 
-/// One connection.
+/// A connection that ends for the client as soon as its [`Link`] is cut.
 pub(super) struct Connection {
     stream: TcpStream,
     link: Link,

@@ -19,7 +19,7 @@ pub struct SimulatorOptions {
     pub workspace: Workspace,
     /// The app that the installation is of, as far as Resource Manager tells of it.
     pub app: App,
-    /// Its batch endpoints.
+    /// The batch endpoints of the workspace, with their deployments.
     pub endpoints: Endpoints,
     /// Where inputs lie: containers that are folders on this machine.
     pub containers: Vec<Container>,
@@ -33,7 +33,7 @@ pub struct SimulatorOptions {
     pub timing: Timing,
     /// Nodes of the compute cluster: jobs that work at the same time. Others wait, first come first served.
     pub nodes: usize,
-    /// The service's clock.
+    /// The service's clock, by which jobs go on and tokens end.
     pub clock: Clock,
     /// What `X-IDENTITY-HEADER` must be. Never logged. Tokens are signed with it, so they survive a restart with the same one.
     pub identity_header: String,
@@ -56,7 +56,7 @@ pub struct SimulatorOptions {
     pub writes_per_hour: u32,
     /// What is not known of the real service, at the start.
     pub behaviour: Behaviour,
-    /// Faults, at the start.
+    /// Faults that are in force from the start, until a fault plan replaces them.
     pub faults: Vec<Fault>,
     /// What is wrong around the endpoint, at the start.
     pub resources: Resources,
@@ -99,13 +99,13 @@ impl Default for SimulatorOptions {
 pub struct Timing {
     /// From the request to its answer. The job exists from the beginning of it.
     pub answer: Duration,
-    /// `Preparing`.
+    /// How long a job says `Preparing`.
     pub preparing: Duration,
     /// The step's `Running`: at least this, longer if the scorer takes longer. Waiting for a node comes before it.
     pub running: Duration,
-    /// `Finalizing`.
+    /// How long a job says `Finalizing`.
     pub finalizing: Duration,
-    /// `CancelRequested`.
+    /// How long a job says `CancelRequested` before it is `Canceled`.
     pub canceling: Duration,
 }
 

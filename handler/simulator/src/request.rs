@@ -63,13 +63,13 @@ pub(super) struct Request {
     pub(super) settings: Map<String, Value>,
 }
 
-/// One input or output.
+/// One input or output of a request, in the spelling that the service keeps.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Data {
-    /// `UriFile`, `UriFolder`, `Literal`, …
+    /// Its type in the request: `UriFile`, `UriFolder`, `Literal`, …
     pub(super) kind: String,
-    /// Empty for literals.
+    /// Where it lies, with its query; empty for literals.
     pub(super) uri: String,
     /// The model's literal is a text, whatever JSON it came as.
     pub(super) value: Option<String>,

@@ -30,7 +30,7 @@ pub(super) struct ResourcePath<'a> {
 }
 
 impl<'a> ResourcePath<'a> {
-    /// Reads what follows `/subscriptions/`.
+    /// Reads what follows `/subscriptions/`; `None` if it names no resource of a provider.
     pub(super) fn read(segments: &'a [&'a str]) -> Option<Self> {
         let is = |at: usize, word: &str| segments.get(at).is_some_and(|it| it.eq_ignore_ascii_case(word));
         let split = (1..segments.len()).rev().find(|at| is(*at, "providers"))?;
@@ -89,8 +89,8 @@ impl<'a> ResourcePath<'a> {
 
 /// What is found at a path.
 pub(super) enum Found {
-    /// A resource.
+    /// The document of one resource.
     One(Value),
-    /// All of a kind.
+    /// The documents of a list, all of one kind.
     Many(Vec<Value>),
 }

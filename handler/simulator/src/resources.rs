@@ -96,7 +96,7 @@ impl Resources {
         self.changed.iter().filter(move |(resource, _)| concerns(resource)).map(|(_, patch)| patch)
     }
 
-    /// There is none.
+    /// Whether the fault plan says that there is no such resource.
     pub(super) fn is_gone(&self, kind: &str, name: &str) -> bool {
         self.changes(kind, name).any(Option::is_none)
     }
@@ -120,7 +120,7 @@ impl Resources {
         Some(endpoint)
     }
 
-    /// The role was assigned.
+    /// Whether the fault plan leaves the role with whom a complete installation gives it to.
     pub(super) fn is_assigned(&self, who: Who, role: &str) -> bool {
         !self.unassigned.iter().any(|assignment| {
             let (of, named) = assignment.split_once('/').unwrap_or_default();
@@ -134,7 +134,7 @@ fn is(asked: &str, name: &str) -> bool {
     asked == "*" || asked.eq_ignore_ascii_case(name)
 }
 
-/// RFC 7396.
+/// Applies a merge patch (RFC 7396): `null` removes a member.
 fn merge(document: &mut Value, patch: &Value) {
     let Value::Object(changes) = patch else {
         *document = patch.clone();

@@ -4,7 +4,7 @@
 use azure_core::Uuid;
 use serde_json::{Value, json};
 
-/// A role.
+/// A role of Azure, with what it allows on resources and on data.
 #[derive(Debug)]
 pub(super) struct Role {
     pub(super) name: &'static str,
@@ -34,7 +34,7 @@ pub(super) const BLOB_CONTRIBUTOR: &str = "Storage Blob Data Contributor";
 pub(super) const BLOB_OWNER: &str = "Storage Blob Data Owner";
 pub(super) const TABLE_CONTRIBUTOR: &str = "Storage Table Data Contributor";
 
-/// The roles.
+/// The roles that an installation assigns; others are unknown to Resource Manager here.
 pub(super) const ROLES: [Role; 7] = [
     Role {
         name: READER,
@@ -126,9 +126,9 @@ pub(super) const ROLES: [Role; 7] = [
 
 /// Reading a blob's content or listing a container's blobs.
 pub(super) const READ_BLOBS: &str = storage!("blobServices/containers/blobs/read");
-/// Writing a blob.
+/// Writing a blob: everything that comes by PUT.
 pub(super) const WRITE_BLOBS: &str = storage!("blobServices/containers/blobs/write");
-/// Deleting a blob.
+/// Deleting a blob of a container.
 pub(super) const DELETE_BLOBS: &str = storage!("blobServices/containers/blobs/delete");
 /// Reading a blob's index tags.
 pub(super) const READ_INDEX_TAGS: &str = storage!("blobServices/containers/blobs/tags/read");
@@ -138,21 +138,21 @@ pub(super) const READ_CONTAINER: &str = storage!("blobServices/containers/read")
 pub(super) const INVOKE: &str = machine_learning!("batchEndpoints/jobs/write");
 /// Making a job on a deployment that is named.
 pub(super) const INVOKE_DEPLOYMENT: &str = machine_learning!("batchEndpoints/deployments/jobs/write");
-/// Reading an endpoint's jobs.
+/// Reading an endpoint's jobs, one or a list of them.
 pub(super) const READ_JOBS: &str = machine_learning!("batchEndpoints/jobs/read");
-/// Reading run history.
+/// Reading a job's run and steps in run history.
 pub(super) const READ_RUNS: &str = machine_learning!("experiments/runs/read");
 
 /// Whom roles are assigned to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Who {
-    /// Whoever calls.
+    /// The app: every caller is taken for it.
     App,
-    /// The cluster's identity.
+    /// The identity of the compute cluster, as which jobs read and write.
     Compute,
-    /// The workspace's identity.
+    /// The managed identity of the workspace.
     Workspace,
-    /// The system topics' identity.
+    /// The managed identity of the system topics, as which dead letters are written.
     Topic,
 }
 
@@ -186,7 +186,7 @@ impl Who {
     }
 }
 
-/// The one tenant.
+/// The one tenant: identities are of it, and Resource Manager names it.
 pub(super) const TENANT: Uuid = Uuid::from_u128(2);
 
 impl Role {

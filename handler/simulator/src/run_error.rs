@@ -12,7 +12,7 @@ pub(super) struct RunError {
     /// What the step says, if that is something else.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) step: Option<String>,
-    /// The step's log files.
+    /// The step's log files: contents by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) logs: BTreeMap<String, String>,
 }

@@ -15,7 +15,7 @@ const STEP: &str = "batchscoring";
 /// The container in which the service keeps log files.
 pub(super) const LOGS: &str = "azureml";
 
-/// Everything behind `/history/v1.0/subscriptions/`.
+/// Run history: everything behind `/history/v1.0/subscriptions/`, a run's details and its children.
 pub(super) fn answer(shared: &Shared, segments: &[&str], call: &Call) -> Response {
     if let Some(refused) = unauthorized(shared, call, &[scoring::AUDIENCE, arm::AUDIENCE]) {
         return refused;

@@ -179,7 +179,7 @@ fn refused(shared: &Shared, action: &str, endpoint: &str, call: &Call) -> Option
     unauthorized(shared, call, &[AUDIENCE]).or_else(|| forbidden(shared, action, endpoint))
 }
 
-/// GET of one job.
+/// GET of one job; the look is counted.
 pub(super) fn job(shared: &Shared, endpoint: &str, name: &str, call: &Call) -> Response {
     if let Some(refused) = refused(shared, roles::READ_JOBS, endpoint, call) {
         return refused;

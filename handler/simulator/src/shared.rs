@@ -11,7 +11,7 @@ use crate::resources::Resources;
 use crate::state::ServiceState;
 use crate::storage_map::StorageMap;
 
-/// What all requests share.
+/// What all requests share: the options, the state behind one lock, and the signals between them and the driver.
 pub(super) struct Shared {
     pub(super) options: SimulatorOptions,
     pub(super) address: SocketAddr,
@@ -24,7 +24,7 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    /// `http://127.0.0.1:PORT`.
+    /// Scheme, address and port, `http://127.0.0.1:PORT`, as URLs in answers begin.
     pub(super) fn origin(&self) -> String {
         format!("http://{}", self.address)
     }

@@ -45,7 +45,7 @@ pub(super) struct ServiceState {
     forgotten: u64,
     in_flight: usize,
     max_in_flight: usize,
-    /// Unfinished jobs by request.
+    /// How many unfinished jobs each request has, by its request id, else by the job's name.
     requests: HashMap<String, usize>,
     max_requests_in_flight: usize,
     /// Jobs made and phases entered.
@@ -202,7 +202,7 @@ impl ServiceState {
         self.moves
     }
 
-    /// Nodes that work.
+    /// How many nodes of the cluster work on a job now.
     pub(super) fn working(&self) -> usize {
         self.working.len()
     }
@@ -311,7 +311,7 @@ impl ServiceState {
         self.jobs.range(..before.unwrap_or(u64::MAX)).rev().map(|(_, job)| job)
     }
 
-    /// Counts an invoke.
+    /// Counts an invoke, in all and by its request id, of which only so many are kept.
     pub(super) fn count_post(&mut self, request_id: Option<&str>) {
         self.posts += 1;
         let Some(id) = request_id else { return };

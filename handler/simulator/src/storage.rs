@@ -203,7 +203,7 @@ fn tags(call: &Call, etag: &str, tags: &std::collections::BTreeMap<String, Strin
     }
 }
 
-/// Index tags as XML.
+/// A blob's index tags, as the service writes them in XML.
 fn tag_set(tags: &std::collections::BTreeMap<String, String>) -> String {
     let each = |(name, value): (&String, &String)| {
         format!("<Tag><Key>{}</Key><Value>{}</Value></Tag>", escaped(name), escaped(value))

@@ -12,7 +12,7 @@ use crate::urls::{Blob, NoBlob, without_query};
 /// Folder of a datastore in which outputs grow before they are published. Names with this beginning cannot be reached.
 pub(super) const HIDDEN: &str = ".scorekeeper-";
 
-/// What a URI names.
+/// What the URI of an input or output names.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Uri {
     /// A blob by its URL.
@@ -45,9 +45,9 @@ pub(super) enum NoFile {
     /// A link leads outside of the datastore's folder.
     #[error("'{path}' leads out of '{datastore}'")]
     Outside {
-        /// The path.
+        /// The path on the datastore, as the URI has it.
         path: String,
-        /// The datastore's name.
+        /// The datastore whose folder it leads out of.
         datastore: String,
     },
 }
@@ -76,7 +76,7 @@ pub(super) fn read_uri(uri: &str) -> Result<Uri, NoFile> {
     Ok(Uri::Datastore { name: (*name).to_owned(), path: path.to_owned() })
 }
 
-/// The folders, canonical.
+/// Which folder stands for each container and datastore; their paths are canonical.
 #[derive(Debug)]
 pub(super) struct StorageMap {
     containers: Vec<Container>,
@@ -101,7 +101,7 @@ impl StorageMap {
         Ok(storage_map)
     }
 
-    /// The datastores.
+    /// The datastores of the workspace, their folders canonical.
     pub(super) fn datastores(&self) -> &[Datastore] {
         &self.datastores
     }

@@ -38,7 +38,7 @@ impl Source {
     }
 }
 
-/// Why nothing is copied.
+/// Why a copy is refused, by its source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum NoSource {
     Missing,

@@ -26,10 +26,10 @@ pub(super) fn no_writes() -> MutexGuard<'static, ()> {
 /// The blob that is written.
 #[derive(Debug)]
 pub(super) struct Target {
-    /// Its container's.
+    /// The folder that stands for its container.
     folder: PathBuf,
     blob: String,
-    /// Below the folder.
+    /// The blob's name as a path below the folder.
     path: PathBuf,
 }
 
@@ -44,7 +44,7 @@ impl Target {
         self.folder.join(&self.path)
     }
 
-    /// There is a blob.
+    /// Whether there is a blob of this name now.
     pub(super) fn exists(&self) -> bool {
         existing(&self.folder, &self.blob).is_ok()
     }

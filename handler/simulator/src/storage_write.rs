@@ -18,7 +18,7 @@ use crate::storage_target::{Target, finish, remove};
 use crate::storage_version::error;
 use crate::{storage_blocks, storage_source};
 
-/// More comes in blocks.
+/// Most bytes that one request may put; more comes in blocks.
 const MAX: usize = 16 << 20;
 
 /// A blob that is put or deleted.

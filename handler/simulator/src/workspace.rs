@@ -46,7 +46,7 @@ pub(super) fn discovery(shared: &Shared) -> Response {
     json(StatusCode::OK, &body)
 }
 
-/// The workspace.
+/// The workspace's document, as Resource Manager shows it; `None` if the fault plan has taken it away.
 pub(super) fn itself(shared: &Shared) -> Option<Value> {
     let workspace = &shared.options.workspace;
     let storage = shared.storage_map.default_datastore().map(|datastore| ids::account(shared, &datastore.account));
