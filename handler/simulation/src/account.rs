@@ -1,10 +1,10 @@
 //! The account that is watched: its containers, and how a URL names a blob in them.
 
-/// Containers that rules watch.
+/// Containers that rules watch; most uploads go to the first.
 pub(super) const CONTAINERS: [&str; 2] = ["claims", "photos"];
 const HOST: &str = "https://uploads.blob.core.windows.net";
 
-/// URL of a blob.
+/// URL of the blob at this path, which is encoded.
 pub(super) fn url(container: &str, path: &str) -> String {
     format!("{HOST}/{container}/{}", encoded(path))
 }

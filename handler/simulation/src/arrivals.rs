@@ -13,7 +13,7 @@ use crate::invariants::Invariants;
 use crate::names;
 use crate::uploaded::Uploaded;
 
-/// Length of every upload.
+/// Length of every upload in bytes.
 pub(super) const SIZE: u64 = 524_288;
 /// The folder that is renamed as a whole, and what it was called before.
 const FOLDER: (&str, &str) = ("day", "_temporary/0/day");

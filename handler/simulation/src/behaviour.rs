@@ -13,12 +13,12 @@ pub(crate) const EXIT_CODE: &str = "exit code 42";
 /// The error of a job whose code fails by its input, each time.
 pub const USER_ERROR: &str = "UserError: exit code 1: ValueError: columns are missing";
 
-/// How a job ends.
+/// How a job ends, and what it leaves behind.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum End {
     /// `Completed`, with this at its output path.
     Completed(Written),
-    /// `Failed`.
+    /// `Failed`, with the error that [`JobBehaviour`] tells.
     Failed,
     /// `Canceled`, by a person or because it was told to stop.
     Canceled,
@@ -31,7 +31,7 @@ pub enum Written {
     Good(Duration),
     /// A blob of no bytes.
     Empty,
-    /// Nothing.
+    /// Nothing, though the job says `Completed`.
     Absent,
     /// Something that was there long before the job.
     Old,
@@ -50,7 +50,7 @@ pub struct JobBehaviour {
     pub prepares: Duration,
     /// `None`: it hangs until it is stopped.
     pub lasts: Option<Duration>,
-    /// How it ends.
+    /// How it ends if nobody stops it.
     pub end: End,
     /// Requests to stop that it ignores.
     pub deaf: u32,
@@ -109,12 +109,12 @@ pub struct Script {
     pub omit_outputs: bool,
 }
 
-/// Where fates come from.
+/// Where it comes from what becomes of each job.
 #[derive(Debug)]
 pub(super) enum Behaviours {
-    /// From the dice.
+    /// The dice decide, by the kinds of faults that a run has.
     Drawn,
-    /// From a script.
+    /// What was written in advance, first come first served; then all goes well.
     Scripted { submissions: VecDeque<Fault>, ends: VecDeque<End>, omit_outputs: bool },
     /// All goes well but for one thing.
     Poisoned(Poisoned),
@@ -190,7 +190,7 @@ const MENDED: Duration = Duration::minutes(15);
 /// they must not stand in the way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Poison {
-    /// Nothing does.
+    /// Nothing does: every job ends well.
     Nothing,
     /// Ten files of a hundred, by which the user's code fails each time.
     BadFiles,

@@ -21,7 +21,7 @@ use app::ports::ListedJob;
 
 /// Clocks of processes and of Azure ML differ by at most this.
 const CLOCK_SKEW: Duration = Duration::minutes(5);
-/// Size of good predictions.
+/// Length of good predictions in bytes.
 const BYTES: u64 = 7;
 /// The one file that a job writes into a folder.
 const PART: &str = "/predictions.csv";
@@ -33,7 +33,7 @@ pub struct CloudJob {
     pub name: JobName,
     /// The scoring as it was when it asked for the job.
     pub scoring: Scoring,
-    /// When it was made.
+    /// When it was made, by the true time.
     pub created: OffsetDateTime,
     /// Its ARM id, if the service tells it.
     id: Option<String>,
@@ -118,11 +118,11 @@ pub struct Cloud {
     jobs: Vec<CloudJob>,
     /// Blobs that no job has written, by URI.
     placed: BTreeMap<String, (u64, OffsetDateTime)>,
-    /// What jobs read.
+    /// What lies at the URLs that jobs read, in each version.
     pub inputs: Inputs,
     looked: BTreeSet<String>,
     default_deployment: Option<String>,
-    /// What was uploaded.
+    /// Blobs that were uploaded, as lists and looks at the storage show them.
     pub uploaded: Uploaded,
     /// What was published, and what was staged.
     pub publications: Publications,
@@ -273,7 +273,7 @@ impl Cloud {
         self.job(name).filter(|job| !job.stranger).map(|job| (job.scoring.id.clone(), job.scoring.attempt))
     }
 
-    /// Somebody else made it.
+    /// Whether somebody else made this job, who uses the same endpoint.
     pub(super) fn is_strangers(&self, name: &str) -> bool {
         self.job(name).is_some_and(|job| job.stranger)
     }

@@ -16,11 +16,11 @@ use crate::run::{run, run_grouped, run_swept};
 use crate::sweep::{Scenario, SweepResult, sweep};
 use crate::{Faults, Kind, shrink};
 
-/// No invariant was violated.
+/// Exit code: no invariant was violated.
 pub const NO_VIOLATION: u8 = 0;
 /// Bad files of the group that is killed everywhere.
 const BAD_FILES: usize = 3;
-/// One was.
+/// Exit code: an invariant was violated, or no run made a move that `--every-move` asks for.
 pub const VIOLATION: u8 = 1;
 
 /// A text that is not a number. clap prints it behind the text and the name of its argument.
@@ -37,7 +37,7 @@ pub fn whole_number(text: &str) -> Result<u64, NoWholeNumber> {
     text.parse().map_err(|_| NoWholeNumber)
 }
 
-/// What to simulate.
+/// Which runs are simulated, and what may go wrong in them.
 #[derive(Debug, Clone, clap::Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 pub struct SimulateArgs {
@@ -125,27 +125,27 @@ fn is_of_groups(from: Status, event: Event, to: Status) -> bool {
     of_groups(from) || of_groups(to) || event == Event::Emptied
 }
 
-/// What many runs met.
+/// What many runs met, added up.
 #[derive(Debug, Clone, Default)]
 pub struct Total {
-    /// Runs.
+    /// How many runs were added.
     pub runs: u64,
-    /// Scorings.
+    /// Scorings in the ledgers at the ends of the runs.
     pub scorings: u64,
     /// Writes to tables, requests and requests to stop.
     pub effects: u64,
-    /// Requests to the endpoint.
+    /// Requests for jobs that were sent to the endpoint.
     pub posts: u64,
-    /// Jobs that it made.
+    /// Jobs that the endpoint made of them.
     pub jobs: u64,
-    /// Faults.
+    /// Faults that the dice dealt out.
     pub injected_faults: u64,
     /// How often each row of [`TRANSITIONS`] was taken.
     pub taken: Vec<u64>,
 }
 
 impl Total {
-    /// Adds a run.
+    /// Adds what one run met.
     pub fn add(&mut self, outcome: &Outcome) {
         self.runs += 1;
         self.scorings += outcome.scorings as u64;

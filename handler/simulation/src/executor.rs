@@ -35,7 +35,7 @@ impl Rng {
         z ^ (z >> 31)
     }
 
-    /// Bytes of chance.
+    /// Sixteen bytes, all decided by the seed.
     pub(super) fn bytes(&mut self) -> [u8; 16] {
         (u128::from(self.next()) << 64 | u128::from(self.next())).to_be_bytes()
     }
@@ -109,7 +109,7 @@ impl Time {
         self.start + Duration::microseconds(self.timers().now)
     }
 
-    /// Time since the start.
+    /// Time since the run's start, which the trace tells of.
     pub(super) fn elapsed(&self) -> Duration {
         Duration::microseconds(self.timers().now)
     }
@@ -149,7 +149,7 @@ impl Time {
     }
 }
 
-/// See [`Time::sleep`].
+/// The future of [`Time::sleep`]; it is pending at least once.
 pub(super) struct Sleep {
     time: Time,
     until: i64,
@@ -240,7 +240,7 @@ impl Executor {
         !self.paused.is_empty()
     }
 
-    /// Ends a pause.
+    /// Lets a paused process go on: its tasks that were woken meanwhile get their turns.
     pub(super) fn resume(&mut self, process: usize) {
         let waiting = self.paused.remove(&process).unwrap_or_default();
         let mut ready = self.ready();

@@ -14,10 +14,10 @@ macro_rules! kinds {
         }
 
         impl Kind {
-            /// All of them.
+            /// Every kind, in the order in which they are declared.
             pub const ALL: &[Self] = &[$(Self::$name),*];
 
-            /// Its word.
+            /// Its word on the command line, such as `index-tags`.
             pub fn name(self) -> &'static str {
                 match self {
                     $(Self::$name => $word,)*
@@ -118,26 +118,26 @@ kinds! {
     Starts = "starts",
 }
 
-/// A set of kinds.
+/// A set of kinds of faults.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Faults(u64);
 
 impl Faults {
-    /// Nothing goes wrong.
+    /// No kind: nothing goes wrong.
     pub const NONE: Self = Self(0);
 
-    /// Everything goes wrong.
+    /// Every kind that there is.
     pub fn all() -> Self {
         Kind::ALL.iter().fold(Self::NONE, |set, kind| set.with(*kind))
     }
 
-    /// With one more kind.
+    /// The set with one more kind.
     #[must_use]
     pub fn with(self, kind: Kind) -> Self {
         Self(self.0 | 1 << kind as u32)
     }
 
-    /// Without a kind.
+    /// The set without this kind.
     #[must_use]
     pub fn without(self, kind: Kind) -> Self {
         Self(self.0 & !(1 << kind as u32))
@@ -148,7 +148,7 @@ impl Faults {
         self.0 & (1 << kind as u32) != 0
     }
 
-    /// The kinds in it.
+    /// The kinds in it, in the order in which they are declared.
     pub fn kinds(self) -> impl Iterator<Item = Kind> {
         Kind::ALL.iter().copied().filter(move |kind| self.has(*kind))
     }
@@ -197,7 +197,7 @@ pub(super) struct Dice {
     streams: Vec<Rng>,
     /// How many more faults there may be; for shrinking.
     left: u64,
-    /// How many there were.
+    /// How many faults were dealt out so far.
     pub(super) dealt: u64,
 }
 

@@ -6,7 +6,7 @@ use lifecycle::pending::{BlobKind, CopyState};
 use lifecycle::{BlobSnapshot, BlobVersion, IndexTags, InputContent, InputSnapshot, SeenVersion, UnversionedBlob};
 use time::OffsetDateTime;
 
-/// Size of every input.
+/// Length of every input in bytes.
 const BYTES: u64 = 524_288;
 
 /// A version of a blob.
@@ -19,13 +19,13 @@ pub struct Input {
     has_md5: bool,
 }
 
-/// What a path held.
+/// What a path held at some time.
 enum Held<'a> {
     /// Nobody ever wrote there: whatever version is asked about.
     Anything,
-    /// Nothing.
+    /// Nothing: it was deleted, or not written yet.
     Nothing,
-    /// This.
+    /// This version, and no other.
     Input(&'a Input),
 }
 
@@ -43,7 +43,7 @@ impl Inputs {
         self.set(url, Some(Input { etag: etag.to_owned(), content, has_md5 }), now);
     }
 
-    /// Deletes what is there.
+    /// Deletes what is there; from then on the path is known to hold nothing.
     pub fn delete(&mut self, url: &str, now: OffsetDateTime) {
         self.set(url, None, now);
     }
@@ -138,18 +138,18 @@ impl Inputs {
 /// What happens to an input at some time.
 #[derive(Debug, Clone)]
 pub(crate) enum InputChange {
-    /// A version is written.
+    /// A version is written over what is there.
     Put { etag: String, content: u64, has_md5: bool },
-    /// It is deleted.
+    /// What is there is deleted.
     Delete,
-    /// Its metadata is changed.
+    /// Its metadata is changed: it gets another ETag.
     Mark,
     /// A version that was there before comes back by a rename.
     RollBack { etag: String, content: u64, has_md5: bool },
 }
 
 impl Inputs {
-    /// Lets it happen.
+    /// Lets the change happen at this path now.
     pub(crate) fn change(&mut self, url: &str, change: &InputChange, now: OffsetDateTime) {
         match change {
             InputChange::Put { etag, content, has_md5 } | InputChange::RollBack { etag, content, has_md5 } => {
@@ -197,6 +197,6 @@ impl Inputs {
     }
 }
 
-/// A path held nothing.
+/// Nothing lay there at the time of the look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct NothingThere;

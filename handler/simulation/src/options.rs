@@ -16,7 +16,7 @@ pub struct RunOptions {
     pub seed: u64,
     /// Blob versions that are uploaded.
     pub events: usize,
-    /// What may go wrong.
+    /// The kinds of faults that may happen.
     pub faults: Faults,
     /// Maximum number of processes at one time.
     pub processes: usize,
@@ -43,13 +43,13 @@ impl RunOptions {
 /// What stands between the app and the world. Tests put something of their own there, to take a guard away.
 #[derive(Clone)]
 pub struct Wiring {
-    /// Around the table.
+    /// Put around the tables of each process.
     pub store: fn(Arc<dyn TableStore>) -> Arc<dyn TableStore>,
-    /// Around the batch endpoint.
+    /// Put around the batch endpoint of each process.
     pub endpoint: fn(Arc<dyn Endpoint>) -> Arc<dyn Endpoint>,
     /// Around the storage of outputs.
     pub blobs: fn(Arc<dyn Blobs>) -> Arc<dyn Blobs>,
-    /// Around the clock.
+    /// Put around the clock of each process, which is skewed already.
     pub clock: fn(Clock) -> Clock,
     /// The app gets these instead of the rules as they are meant.
     pub rules: fn(&Rules) -> Rules,

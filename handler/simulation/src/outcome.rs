@@ -13,13 +13,13 @@ pub struct Outcome {
     pub violation: Option<Violation>,
     /// Writes to tables, requests and requests to stop that took place.
     pub effects: u64,
-    /// Requests to the endpoint.
+    /// Requests for jobs that were sent to the endpoint.
     pub posts: u64,
     /// Jobs that the endpoint made.
     pub jobs: usize,
-    /// Scorings in the ledger.
+    /// Scorings in the ledgers of all installations, at the end.
     pub scorings: usize,
-    /// Faults that were injected.
+    /// Faults that the dice dealt out.
     pub injected_faults: u64,
     /// How often each row of [`lifecycle::TRANSITIONS`] was taken.
     pub taken: Vec<u64>,

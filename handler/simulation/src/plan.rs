@@ -58,7 +58,7 @@ pub(super) struct Plan {
     pub(super) spread: Duration,
     /// Between two orphan scans of the jobs behind an endpoint.
     pub(super) orphan_scan_interval: Duration,
-    /// Between two ticks.
+    /// Between two ticks of the timer.
     pub(super) period: Duration,
     /// Faults end when this is over and every event is delivered.
     pub(super) fault_period: Duration,

@@ -9,14 +9,14 @@ use lifecycle::{PublicationMark, Published, PublishedBlob, WriteCondition};
 pub enum Content {
     /// A blob of this URI, in this version.
     CopyOf {
-        /// Its URI.
+        /// URI of the blob that was copied.
         uri: String,
-        /// Its ETag.
+        /// ETag of the version that was copied.
         etag: String,
     },
     /// A document of the app's own.
     Document(Vec<u8>),
-    /// Somebody else's bytes.
+    /// Bytes that somebody else wrote there.
     Foreign,
 }
 
@@ -25,7 +25,7 @@ pub enum Content {
 pub struct Publication {
     /// As a look shows it.
     pub shown: PublishedBlob,
-    /// What it holds.
+    /// Where its bytes came from.
     pub content: Content,
 }
 

@@ -10,7 +10,7 @@ use crate::rules_changes::RulesChange;
 
 /// What the paths begin with; nothing is uploaded there.
 pub(super) const PUBLISHED: &str = "published/";
-/// The paths, behind that.
+/// Templates of what follows [`PUBLISHED`] in the paths.
 const PLACES: [&str; 3] = ["{rule.id}/{blob.path}", "{rule.id}/{blob.path}", "{rule.id}/latest.csv"];
 
 /// How often rules publish, in thousandths.

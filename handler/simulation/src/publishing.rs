@@ -60,7 +60,7 @@ impl WriteFault {
 }
 
 impl ProcessPorts {
-    /// Sends a write once.
+    /// Sends a write once: its fate decides whether it arrives, and whether its answer does.
     pub(super) async fn write_blob(
         &self,
         to: &BlobPlace,

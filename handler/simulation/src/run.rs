@@ -54,7 +54,7 @@ pub(super) enum Control {
     Begin(usize),
     /// Somebody looks after what is held.
     Person,
-    /// Somebody changes a limit.
+    /// Somebody changes a limit: the plan's change of this number.
     Limit(usize),
     /// Something happens to an input.
     Input(usize),
@@ -62,7 +62,7 @@ pub(super) enum Control {
     Tag(usize),
     /// Another deployment becomes the default one.
     SwitchDefault,
-    /// Other rules are deployed.
+    /// Other rules are deployed: the plan's change of this number.
     ChangeRules(usize),
     /// Events are delivered again that were taken before.
     DeliverAgain,
@@ -136,7 +136,7 @@ pub fn run_poisoned(seed: u64, poison: Poison, wiring: &Wiring) -> Outcome {
 /// What is uploaded of which the results are published.
 #[derive(Debug, Clone, Copy)]
 pub struct Published {
-    /// How many blobs.
+    /// How many blobs are uploaded, each with a published path of its own.
     pub blobs: usize,
     /// How many versions of each.
     pub versions: usize,

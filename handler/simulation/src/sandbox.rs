@@ -92,12 +92,12 @@ impl Sandbox {
         self.ports.world.state().cloud.place(uri, bytes, self.now());
     }
 
-    /// Changes what was uploaded.
+    /// Changes what was uploaded, without any event about it.
     pub fn uploaded<T>(&self, change: impl FnOnce(&mut Uploaded) -> T) -> T {
         change(&mut self.ports.world.state().cloud.uploaded)
     }
 
-    /// The world's time.
+    /// The world's true time, as the ports of the sandbox go by it.
     pub fn now(&self) -> OffsetDateTime {
         self.time.now()
     }

@@ -20,7 +20,7 @@ use crate::run::run_script;
 /// One thing that happens to one or two uploads.
 #[derive(Debug, Clone)]
 pub struct Scenario {
-    /// What happens, for people.
+    /// What happens, as a phrase for people.
     pub name: &'static str,
     script: Script,
     uploads: usize,
@@ -40,7 +40,7 @@ struct BadFilesAt {
 }
 
 impl BadFilesAt {
-    /// The same by URL.
+    /// The same files by their URLs below `folder`.
     fn below(&self, folder: &str) -> BadFiles {
         let url = |n: &usize| format!("{folder}{n}.csv");
         let urls = |of: &[usize]| of.iter().map(url).collect();
@@ -100,7 +100,7 @@ impl Scenario {
         self
     }
 
-    /// All of them.
+    /// Every scenario that is swept.
     pub fn all() -> Vec<Self> {
         let refused = || Fault::Refused { permanent: true };
         let good = |late| End::Completed(Written::Good(late));

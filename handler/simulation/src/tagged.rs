@@ -37,7 +37,7 @@ pub(super) fn matches() -> Value {
 enum HasTags {
     /// Those that are wanted, always.
     Wanted,
-    /// None, or others.
+    /// Never those that are wanted: others if `some`, else none.
     Never { some: bool },
     /// Those that are wanted between these times.
     Between(Duration, Duration),
@@ -85,7 +85,7 @@ impl Tagged {
         (self.url(), ETAG)
     }
 
-    /// It must be scored.
+    /// Whether it must be scored in the end.
     pub(super) fn is_wanted(&self) -> bool {
         self.has_tags == HasTags::Wanted
     }
@@ -103,7 +103,7 @@ impl Tagged {
         [Some(self.at), again].into_iter().flatten().map(|at| (at, payload.clone())).collect()
     }
 
-    /// When its tags change.
+    /// When its tags change, from the run's start.
     pub(super) fn changes(&self) -> Vec<Duration> {
         match self.has_tags {
             HasTags::Between(from, until) => vec![from, until],

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use lifecycle::ScoringId;
 use time::Duration;
 
-/// One thing that happened.
+/// One thing that happened: when, in which process, and to which scoring, if to one.
 #[derive(Debug, Clone)]
 struct Line {
     at: Duration,

@@ -7,7 +7,7 @@ use app::ports::BlobPage;
 use lifecycle::pending::{BlobKind, BlobSnapshot, CopyState};
 use lifecycle::{BlobPrefix, BlobVersion, IndexTags, UnversionedBlob};
 
-/// Account, container and path.
+/// Account, container and path of a blob.
 type Name = (String, String, String);
 
 /// Blobs that were uploaded, as the storage shows them.
@@ -62,7 +62,7 @@ impl Uploaded {
         }
     }
 
-    /// Removes a blob.
+    /// Removes a blob, with its version; nothing happens if it is not there.
     pub fn remove(&mut self, blob: &UnversionedBlob) {
         self.blobs.remove(&name(blob));
     }

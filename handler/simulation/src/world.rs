@@ -30,14 +30,14 @@ pub(super) struct WorldState {
     pub(super) pace: Rng,
     pub(super) behaviours: Behaviours,
     pub(super) cloud: Cloud,
-    /// Of each installation.
+    /// What must hold, of each installation.
     pub(super) invariants: Vec<Invariants>,
     pub(super) trace: Trace,
     /// Lists of blobs have pages of a few, also when nothing goes wrong any more.
     pub(super) small_lists: bool,
     /// Writes, requests and requests to stop that took place.
     pub(super) effects: u64,
-    /// Requests to the endpoint.
+    /// Requests for jobs that were sent to the endpoint.
     pub(super) posts: u64,
     /// The process that is to die because its effect of this number took place.
     kill_after: Option<u64>,
@@ -136,7 +136,7 @@ impl WorldState {
 pub(super) struct Shared {
     pub(super) time: Time,
     pub(super) store: MemoryStore,
-    /// Of each installation.
+    /// Names of the tables of each installation.
     tables: Vec<Tables>,
     state: Mutex<WorldState>,
 }

@@ -69,7 +69,7 @@ impl Limit {
     }
 }
 
-/// What a limit counts.
+/// Whose scorings in flight a limit counts.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum LimitedBy {
     Rule(RuleId),

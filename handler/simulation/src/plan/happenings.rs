@@ -8,7 +8,7 @@ use crate::arrivals::Arrival;
 use crate::inputs::InputChange;
 use crate::uploaded::Uploaded;
 
-/// One blob version.
+/// One blob version that is uploaded, and how it comes to its name.
 #[derive(Debug, Clone)]
 pub(crate) struct Upload {
     pub(super) container: &'static str,
