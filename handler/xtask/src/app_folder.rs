@@ -18,9 +18,9 @@ pub(crate) const BILL_OF_MATERIALS: &str = "sbom.cdx.json";
 /// One file to be shipped.
 #[derive(Debug, Clone)]
 pub(crate) struct File {
-    /// The content.
+    /// What the file holds, as it is shipped.
     pub(crate) bytes: Vec<u8>,
-    /// Mode 0755, else 0644.
+    /// Whether it gets mode 0755; else it gets 0644.
     pub(crate) executable: bool,
 }
 

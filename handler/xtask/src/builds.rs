@@ -26,9 +26,9 @@ pub(crate) const LEAN: &str = "--no-default-features";
 /// The cargo profile of what is shipped.
 pub(crate) const SHIPPED_PROFILE: &str = "dist";
 
-/// Which build.
+/// What is built of the executable: from which sources, for which target, in which profile.
 pub(crate) struct Build<'a> {
-    /// Where the sources are.
+    /// The sources, and the folders that cargo is told of.
     pub(crate) checkout: &'a Checkout,
     /// A target triple; none = this machine's.
     pub(crate) target: Option<&'a str>,
@@ -43,7 +43,7 @@ pub(crate) struct Build<'a> {
 /// What a build made, by cargo's own account.
 #[derive(Debug)]
 pub(crate) struct Built {
-    /// The executable.
+    /// Where cargo has put the executable.
     pub(crate) executable: PathBuf,
     /// The packages that were compiled for the target, which is what is linked, with their features. Empty for this
     /// machine's own target, where they cannot be told from those that only ran during the build.
@@ -81,7 +81,7 @@ impl Build<'_> {
     }
 }
 
-/// What cargo's messages tell.
+/// Reads cargo's messages; `None` if they name no executable.
 fn built(messages: impl BufRead, target: Option<&str>) -> io::Result<Option<Built>> {
     let (mut executable, mut compiled, mut libraries) = (None, BTreeMap::new(), BTreeMap::new());
     for message in Message::parse_stream(messages) {

@@ -20,7 +20,7 @@ use crate::{
 pub(crate) struct Library {
     pub(crate) name: &'static str,
     pub(crate) version: String,
-    /// SPDX expression.
+    /// Its licence as an SPDX expression.
     pub(crate) licence: String,
     /// Package URL without the version.
     pub(crate) purl: &'static str,

@@ -12,10 +12,10 @@ use crate::{
 
 /// Names under which systems have it; `tests/browser.rs` looks for the same.
 const NAMES: [&str; 3] = ["chromium", "google-chrome", "chromium-browser"];
-/// Names another one.
+/// Names the program where it has none of these names, or is elsewhere.
 const VARIABLE: &str = "SCOREKEEPER_CHROMIUM";
 
-/// Is there one?
+/// Whether there is one, by that variable or on the `PATH`.
 pub(crate) fn is_installed() -> bool {
     let folders: Vec<PathBuf> = env::var_os("PATH").map(|path| env::split_paths(&path).collect()).unwrap_or_default();
     env::var_os(VARIABLE).is_some_and(|path| Path::new(&path).is_file()) || is_in(&folders)

@@ -29,7 +29,7 @@ impl Commit {
         }
     }
 
-    /// For the compiler.
+    /// The environment variables by which the compiler is told of both.
     pub(crate) fn variables(&self) -> [(&'static str, &str); 2] {
         [("SCOREKEEPER_COMMIT", &self.name), ("SCOREKEEPER_COMMIT_TIME", &self.seconds)]
     }

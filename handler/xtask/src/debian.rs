@@ -12,7 +12,7 @@ pub(crate) fn is_root() -> bool {
     Path::new("/etc/debian_version").exists() && asked("id", &["-u"]).as_deref() == Some("0")
 }
 
-/// Installs a package.
+/// Installs a package with `apt-get`, without what it only recommends.
 pub(crate) fn install(package: &str) -> Result<()> {
     run(Command::new("apt-get").args(["update", "-qq"]))?;
     let mut install = Command::new("apt-get");

@@ -20,9 +20,9 @@ const EXECUTABLE_LIMIT: u64 = 1 << 28;
 pub(crate) struct Discovered {
     /// The functions' names, sorted. The handler is called at `POST /<name>`.
     pub(crate) functions: Vec<String>,
-    /// `customHandler.description.defaultExecutablePath`.
+    /// The executable's path in the app, as `customHandler.description.defaultExecutablePath` names it.
     pub(crate) executable: String,
-    /// The executable's content.
+    /// What the executable's file holds.
     pub(crate) program: Vec<u8>,
 }
 

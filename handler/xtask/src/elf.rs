@@ -17,7 +17,7 @@ pub(crate) enum Unfit {
     /// Text, a Windows or macOS executable, or cut short.
     #[error("it is not a 64-bit little-endian ELF executable")]
     NotElf64,
-    /// Built for another processor.
+    /// It is built for another processor than x86-64.
     #[error("it is for {0:?}, not for x86-64")]
     OtherMachine(Architecture),
     /// Asks for a loader, thus for a C library of at least some version.

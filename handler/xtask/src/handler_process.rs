@@ -28,7 +28,7 @@ pub(crate) struct Handler {
     pub(crate) started_in: Duration,
 }
 
-/// Resident memory in bytes.
+/// Resident memory in bytes, as Linux tells it of the process.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Resident {
     pub(crate) now: u64,
@@ -78,7 +78,7 @@ impl Handler {
         }
     }
 
-    /// Invokes a function.
+    /// Invokes a function by a POST of `body`, and waits for the answer.
     pub(crate) fn post(&self, function: &str, body: &str) -> Result<Answer> {
         let stream = TcpStream::connect(self.address)
             .map_err(|cause| Failure::because("the handler does not listen any more", cause))?;
@@ -101,7 +101,7 @@ fn resident(status: &str) -> Option<Resident> {
     Some(Resident { now: bytes("VmRSS:")?, peak: bytes("VmHWM:")? })
 }
 
-/// What the handler answered.
+/// What the handler answered, whatever its status.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,

@@ -21,7 +21,7 @@ pub(crate) const PRODUCT: &str = "handler";
 #[derive(Debug)]
 pub(crate) struct Material {
     pub(crate) package: Package,
-    /// SPDX expression.
+    /// Its licence as an SPDX expression.
     pub(crate) licence: String,
     /// Lower-case SHA-256 of the archive in the registry; none for the workspace's own packages.
     pub(crate) checksum: Option<String>,
@@ -31,7 +31,7 @@ pub(crate) struct Material {
     pub(crate) needs: BTreeSet<PackageId>,
 }
 
-/// All of them.
+/// All packages that are linked, the product's own among them.
 #[derive(Debug)]
 pub(crate) struct Materials {
     pub(crate) packages: BTreeMap<PackageId, Material>,

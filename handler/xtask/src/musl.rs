@@ -13,7 +13,7 @@ use crate::{
     workspace::{asked, run},
 };
 
-/// What is shipped.
+/// The target triple of what is shipped for Azure.
 pub(crate) const SHIPPED: &str = "x86_64-unknown-linux-musl";
 
 /// The C compilers that the `cc` crate tries for [`SHIPPED`]. Debian's `musl-tools` has both.

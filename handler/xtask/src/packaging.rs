@@ -18,16 +18,16 @@ use crate::{
     zip_file,
 };
 
-/// The zip's name.
+/// Name of the zip in the folder that it is written to.
 pub(crate) const ZIP: &str = "scorekeeper.zip";
 
-/// What is built.
+/// What is built and put into the package.
 pub(crate) struct Order<'a> {
-    /// Target triple.
+    /// The target triple to build for.
     pub(crate) target: &'a str,
-    /// Cargo profile.
+    /// The cargo profile to build with.
     pub(crate) profile: &'a str,
-    /// Shipped as `rules.json`.
+    /// A file that is shipped as `rules.json`; `None`: the package holds no rules.
     pub(crate) rules: Option<&'a Path>,
 }
 

@@ -37,9 +37,9 @@ const PRODUCT: &str = "scorekeeper";
 
 /// How the executable was built; who wants to build the same bytes needs the same.
 pub(crate) struct Build {
-    /// Target triple.
+    /// The target triple that was built for.
     pub(crate) target: String,
-    /// Cargo profile.
+    /// The cargo profile that was built with.
     pub(crate) profile: String,
     /// Versions of the compilers, by name.
     pub(crate) compilers: BTreeMap<String, String>,
@@ -176,7 +176,7 @@ fn sha256(digest: String) -> Hashes {
     Hashes(vec![Hash { alg: HashAlgorithm::SHA_256, content: HashValue(digest) }])
 }
 
-/// Lower-case hexadecimal SHA-256.
+/// SHA-256 in lower-case hexadecimal digits.
 pub(crate) fn digest(bytes: &[u8]) -> String {
     let mut text = String::new();
     for byte in Sha256::digest(bytes) {

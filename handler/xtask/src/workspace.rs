@@ -27,7 +27,7 @@ pub(crate) fn cargo<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> 
 /// A folder with the workspace's sources: this one, or a copy that is built to be compared.
 #[derive(Debug, Clone)]
 pub(crate) struct Checkout {
-    /// The folder of `Cargo.toml`.
+    /// The folder of the workspace's `Cargo.toml`.
     pub(crate) root: PathBuf,
     /// Folders that cargo is told of instead of its usual ones: `CARGO_HOME`, `CARGO_TARGET_DIR`.
     pub(crate) folders: Vec<(&'static str, PathBuf)>,

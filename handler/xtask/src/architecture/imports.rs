@@ -66,7 +66,7 @@ struct Reference {
 enum Kind {
     /// A leaf of a `use` tree. Whom it is `visible` to may follow it: `pub use`, `pub(crate) use`.
     Use { visible: bool, glob: bool },
-    /// Anywhere else.
+    /// Anywhere else: in code, in a macro, or as the text of an attribute.
     Path,
 }
 
@@ -74,7 +74,7 @@ enum Kind {
 struct Module {
     file: usize,
     names: BTreeMap<String, Name>,
-    /// Paths behind `use path::*`.
+    /// Paths in front of a `*`: modules whose names are visible here, too.
     globs: Vec<Vec<String>>,
 }
 
@@ -86,7 +86,7 @@ enum Name {
 #[derive(Default)]
 struct Modules(BTreeMap<ModulePath, Module>);
 
-/// Where a path leads.
+/// Where a path leads: to a module, or to an item in one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Place {
     Module(ModulePath),

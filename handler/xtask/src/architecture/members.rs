@@ -9,7 +9,7 @@ use crate::{
     workspace::root,
 };
 
-/// By name.
+/// The packages of the workspace by their names.
 pub(crate) struct Members(pub(super) BTreeMap<String, Package>);
 
 impl Members {
@@ -21,7 +21,7 @@ impl Members {
         Ok(Self(packages.into_iter().map(|package| (package.name.to_string(), package)).collect()))
     }
 
-    /// Sorted.
+    /// Their names, in alphabetical order.
     pub(crate) fn names(&self) -> Vec<String> {
         self.0.keys().cloned().collect()
     }

@@ -16,9 +16,9 @@ use crate::failure::{Failure, Result, cannot};
 /// A module's names from the crate's root on; the root is empty.
 pub(crate) type ModulePath = Vec<String>;
 
-/// One source file.
+/// A source file, as one module of its crate.
 pub(crate) struct SourceFile {
-    /// Absolute.
+    /// Where it is, from the root of the file system.
     pub(crate) path: PathBuf,
     /// The module that the file is the body of. Modules in braces belong to the file they stand in.
     pub(crate) module: ModulePath,

@@ -42,7 +42,7 @@ const LARGE_BODY: usize = 16 << 20;
 /// Tables at a port where nobody listens: the handler asks for nothing before the first event.
 const NO_LEDGER: &str = "http://127.0.0.1:9/devstoreaccount1";
 
-/// One measured figure.
+/// One measured figure beside its limit, both as texts with their unit.
 struct Figure {
     name: String,
     measured: String,

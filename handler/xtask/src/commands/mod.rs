@@ -35,7 +35,7 @@ pub(crate) enum Command {
 }
 
 impl Command {
-    /// Does it.
+    /// Runs the command with its options.
     pub(crate) fn run(self) -> Result<()> {
         match self {
             Self::Test(options) => test::run(options),

@@ -24,7 +24,7 @@ pub(crate) struct Test {
     quick: bool,
 }
 
-/// Seeds that are simulated.
+/// How many seeds are simulated, from the first on.
 const SEEDS: &str = "10000";
 
 pub(super) fn run(Test { quick }: Test) -> Result<()> {
