@@ -346,7 +346,7 @@ pub fn app_of_person<'a>(
 
 /// A ledger, for commands that need nothing else of the app.
 pub struct LedgerAlone {
-    /// It.
+    /// Read-only or for writing, as the command has asked for it.
     pub ledger: Ledger,
     /// By which it is reached, where it is by a token.
     tokens: Option<Tokens<Storage>>,
@@ -360,7 +360,7 @@ impl LedgerAlone {
     }
 }
 
-/// Opens a ledger alone.
+/// Opens a ledger without the app around it. A folder without a ledger is an error, also for [`Access::Write`].
 pub fn ledger_alone(settings: &LedgerSettings, clock: &Clock, access: Access) -> Result<LedgerAlone, Error> {
     let tokens = Tokens::new(settings.identity.source(), Arc::clone(clock));
     if access == Access::Write {

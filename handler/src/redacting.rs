@@ -16,12 +16,12 @@ use lifecycle::text::visible_lines;
 pub struct Redacting<W: Write> {
     inner: W,
     line: Vec<u8>,
-    /// Nobody reads any more.
+    /// The reader has gone away (a broken pipe): whatever else is written is dropped, and that is no error.
     unread: bool,
 }
 
 impl<W: Write> Redacting<W> {
-    /// Writes to `inner`.
+    /// Has whole lines written to `inner`, each when its end has come.
     pub fn new(inner: W) -> Self {
         Self { inner, line: Vec::new(), unread: false }
     }

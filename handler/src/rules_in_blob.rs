@@ -71,7 +71,7 @@ impl CurrentApp {
         }
     }
 
-    /// What time it is.
+    /// The time, by the clock that the app was made with.
     pub fn now(&self) -> OffsetDateTime {
         match self {
             Self::Fixed(app) => app.now(),
@@ -250,7 +250,7 @@ impl InBlob {
 
 /// What the ledger is told.
 enum News {
-    /// This is wrong.
+    /// The rules are wrong, or cannot be read; told again as long as that lasts.
     Problem(RulesProblem),
     /// Nothing is wrong any more.
     Gone,
@@ -261,7 +261,7 @@ enum News {
 /// Why what a blob holds is no rules.
 #[derive(Debug, thiserror::Error)]
 pub enum Broken {
-    /// It is no text.
+    /// It is not UTF-8 from this byte on.
     #[error("it is not UTF-8 from its byte {0} on; save it as UTF-8")]
     NotUtf8(usize),
     /// All that is wrong, one line each.
@@ -295,7 +295,7 @@ pub fn read(bytes: &[u8], allowed: &Allowed) -> Result<Rules, Broken> {
 pub enum Look {
     /// Good rules, and their ETag.
     Good(Rules, String),
-    /// Others.
+    /// The ETag of what is there now, and why the app does not take it for rules.
     Broken(String, Broken),
     /// It could not be read.
     Unread(azure::small_blob::Error),

@@ -59,7 +59,7 @@ pub struct BackfillArgs {
     /// Why: it stands in the history, with who ordered it
     #[arg(long, value_name = "TEXT", default_value = "no reason given")]
     pub reason: String,
-    /// As JSON.
+    /// Whether what became of each place is told as a JSON array, or progress and end as text for people.
     #[command(flatten)]
     pub json: JsonArgs,
 }
@@ -80,7 +80,7 @@ pub enum Error {
     /// The app cannot be put together from the settings.
     #[error(transparent)]
     Compose(#[from] compose::Error),
-    /// There are no rules.
+    /// The rules cannot be had at the moment: those in a blob could not be read, or do not hold.
     #[error(transparent)]
     Rules(#[from] Failure),
     /// The backfill cannot be begun, or could not go on.

@@ -44,7 +44,7 @@ pub struct BreakerArgs {
     /// Show who closed which, when and why, the newest first
     #[arg(long, conflicts_with_all = ["action", "JsonArgs"])]
     pub history: bool,
-    /// As JSON.
+    /// Whether the breakers are shown as a JSON array; closing one and the history have no JSON.
     #[command(flatten)]
     pub json: JsonArgs,
 }
@@ -56,7 +56,8 @@ pub enum Action {
     Close,
 }
 
-/// Runs `breaker`.
+/// Shows the breakers that `args` asks for, or closes one in the name of `by`. Returns the exit code: `ATTENTION` if none was closed that
+/// should be.
 pub async fn breaker(
     ledger: &Ledger,
     args: &BreakerArgs,

@@ -24,7 +24,7 @@ pub(super) struct ConfigArgs {
     #[cfg(feature = "cli")]
     #[arg(long, value_name = "NAME")]
     profile: Option<String>,
-    /// As JSON.
+    /// Whether the settings are printed as JSON, or as text for people.
     #[command(flatten)]
     json: JsonArgs,
 }

@@ -41,7 +41,7 @@ pub struct CoverageArgs {
     /// The day that the file must begin with
     #[arg(long, value_name = "DAY", value_parser = day, requires = "check", conflicts_with_all = ["ledger", "data", "task_hub", "manifest"])]
     pub since: Option<Date>,
-    /// As JSON.
+    /// Whether the report is printed as JSON, or as text for people.
     #[command(flatten)]
     pub json: JsonArgs,
 }
@@ -51,7 +51,7 @@ pub struct CoverageArgs {
 pub enum Days {
     /// All that the ledger has.
     All,
-    /// This one.
+    /// The manifest of this day, in UTC.
     One(Date),
 }
 
@@ -72,15 +72,15 @@ impl std::str::FromStr for Days {
     }
 }
 
-/// Why nothing is shown.
+/// Why no coverage could be reported, or no manifest printed or checked.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The file cannot be opened.
     #[error("{} cannot be read", path.display())]
     File {
-        /// The file.
+        /// The file of manifests that `--check` names.
         path: PathBuf,
-        /// Why not.
+        /// What the system answered when it was opened.
         #[source]
         source: io::Error,
     },
@@ -90,7 +90,7 @@ pub enum Error {
     /// The app cannot be put together from the settings.
     #[error(transparent)]
     Compose(#[from] compose::Error),
-    /// There are no rules.
+    /// The rules cannot be had at the moment: those in a blob could not be read, or do not hold.
     #[error(transparent)]
     Rules(#[from] Failure),
 }

@@ -27,7 +27,7 @@ pub struct DeadLettersArgs {
     /// How long it may take; what is left then is taken in by the function Sweep
     #[arg(long, value_name = "DURATION", default_value = "PT10M", value_parser = super::doctor::limit)]
     pub within: IsoDuration,
-    /// As JSON.
+    /// Whether what was taken in is told as JSON, or as text for people.
     #[command(flatten)]
     pub json: JsonArgs,
 }
@@ -38,7 +38,7 @@ pub enum Error {
     /// The app cannot be put together from the settings.
     #[error(transparent)]
     Compose(#[from] compose::Error),
-    /// There are no rules.
+    /// The rules cannot be had at the moment: those in a blob could not be read, or do not hold.
     #[error(transparent)]
     Rules(#[from] Failure),
     /// Nobody says where they lie.

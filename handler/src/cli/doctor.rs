@@ -39,7 +39,7 @@ pub struct DoctorArgs {
     /// Only what is not ok
     #[arg(long)]
     pub quiet: bool,
-    /// As JSON.
+    /// Whether the report is printed as one JSON document, or as lines for people.
     #[command(flatten)]
     pub json: JsonArgs,
 }
@@ -62,20 +62,20 @@ pub enum Error {
     /// The file of settings cannot be read.
     #[error("the settings `{}` cannot be read", path.display())]
     Unreadable {
-        /// The file.
+        /// The file of settings that was named on the command line.
         path: PathBuf,
-        /// Why not.
+        /// What the system answered when it was read.
         #[source]
         source: io::Error,
     },
     /// The file is not JSON. Its text is not quoted, as it holds secrets.
     #[error("the settings `{}` are not JSON (line {line}, column {column})", path.display())]
     NotJson {
-        /// The file.
+        /// The file of settings that was named on the command line.
         path: PathBuf,
-        /// Where reading ended.
+        /// Line at which the JSON reader gave up, from 1.
         line: usize,
-        /// Likewise.
+        /// Column of that line, as the JSON reader counts it.
         column: usize,
     },
     /// The file is JSON of another shape.
@@ -233,7 +233,7 @@ pub fn settings(vars: &dyn Vars, cwd: &Path) -> Result<Config, Report> {
     })
 }
 
-/// Prints a report.
+/// Prints a report as `--json` and `--quiet` ask for; the counts in it are of all findings, also of those that are not shown.
 pub fn print(report: &Report, args: &DoctorArgs, out: &mut dyn Write) -> Result<(), json::Error> {
     let shown = report.findings.iter().filter(|finding| !args.quiet || finding.verdict != Verdict::Ok);
     let verdicts = [Verdict::Ok, Verdict::Warning, Verdict::Unknown, Verdict::Fault];

@@ -26,16 +26,16 @@ const CLOCKS: Duration = Duration::minutes(5);
 /// Files that are named before it is said how many more there are.
 const SHOWN: usize = 10;
 
-/// Where outputs lie.
+/// From where the outputs of scorings are read: Azure's storage, or a local installation's folders.
 #[derive(Debug)]
 pub enum Source {
-    /// In storage accounts.
+    /// Storage accounts, with one client for each identity that rules name.
     Storage(Box<ByIdentity<AzureBlobs>>),
     /// In folders that stand for datastores, by their names in lower case.
     Folders(BTreeMap<String, PathBuf>),
 }
 
-/// Where they go.
+/// To where outputs are downloaded on this machine.
 #[derive(Debug, Clone)]
 pub struct Target {
     /// A folder, or of one file that file.
@@ -54,18 +54,18 @@ pub enum Error {
     Storage {
         /// The blob that was scored.
         blob: String,
-        /// Why not.
+        /// What could not be learnt from Azure, and why.
         #[source]
         source: Box<Inconclusive>,
     },
     /// A file or folder of this machine.
     #[error("{what} `{}`", .path.display())]
     File {
-        /// What was tried.
+        /// What was tried, which begins the message: `cannot write`.
         what: &'static str,
-        /// Where.
+        /// The file or folder that it was tried with.
         path: PathBuf,
-        /// Why not.
+        /// What the system answered, or what has changed meanwhile.
         #[source]
         source: io::Error,
     },

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 #[error("expected {0}")]
 pub(crate) struct Unexpected(&'static str);
 
-/// Where to listen.
+/// Reads the address of `--listen`: an IP address and a port; a host name is refused.
 pub(super) fn address(text: &str) -> Result<SocketAddr, Unexpected> {
     let expected = "an IP address and a port, such as 127.0.0.1:7072; port 0 takes any free one";
     text.parse().map_err(|_| Unexpected(expected))

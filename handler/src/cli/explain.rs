@@ -15,7 +15,7 @@ use super::progress::Progress;
 use super::view::{ago, utc_text};
 use crate::config::WhichLedger;
 
-/// What `explain` explains.
+/// Which blob `explain` tells of, and in which form.
 #[derive(Debug, Clone, clap::Args)]
 pub struct ExplainArgs {
     /// Which ledger it is about.
@@ -23,7 +23,7 @@ pub struct ExplainArgs {
     pub which: WhichLedger,
     /// The blob's URL, its container and path, its path alone, or the id of one of its scorings
     pub blob: String,
-    /// As JSON.
+    /// Whether versions, verdicts and the event are printed as JSON, or as text for people.
     #[command(flatten)]
     pub json: JsonArgs,
 }

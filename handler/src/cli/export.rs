@@ -20,7 +20,7 @@ use crate::config::WhichLedger;
 /// Scorings that are read at one time.
 const PAGE: usize = 500;
 
-/// What is exported.
+/// Which scorings of which ledger `export` writes, and in which form.
 #[derive(Debug, Clone, clap::Args)]
 pub struct ExportArgs {
     /// Which ledger it is about.

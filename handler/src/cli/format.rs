@@ -42,7 +42,7 @@ impl<'a> RowWriter<'a> {
         Ok(writer)
     }
 
-    /// Prints one row.
+    /// Prints one row: the members of what `row` serializes to that the columns name, or with JSON lines all of it.
     pub fn write(&mut self, row: &impl Serialize) -> io::Result<()> {
         if self.format == Format::Jsonl {
             serde_json::to_writer(&mut *self.out, row)?;

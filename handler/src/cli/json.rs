@@ -26,9 +26,9 @@ pub enum Error {
     #[cfg(feature = "cli")]
     #[error("--query {query}: {why}")]
     Query {
-        /// The expression.
+        /// The JMESPath expression as it was given.
         query: String,
-        /// Why not.
+        /// What the JMESPath library says is wrong with it.
         why: String,
     },
 }
@@ -46,14 +46,14 @@ impl JsonArgs {
         #[cfg(feature = "cli")]
         query: None,
     };
-    /// Text for people.
+    /// No JSON: the command answers with text for people.
     pub const TEXT: Self = Self {
         json: false,
         #[cfg(feature = "cli")]
         query: None,
     };
 
-    /// JSON is asked for.
+    /// Whether the answer is to be JSON: `--json` was given, or an expression, which implies it.
     pub fn is_asked_for(&self) -> bool {
         #[cfg(feature = "cli")]
         if self.query.is_some() {

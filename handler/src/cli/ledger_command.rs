@@ -87,15 +87,15 @@ pub enum LedgerCommand {
 
 /// On which ledger a command runs, by whom and for whom.
 pub struct Here<'a> {
-    /// The ledger.
+    /// The ledger that the command's options name, opened for what it does.
     pub ledger: &'a Ledger,
-    /// Where it lies.
+    /// Where the ledger lies; beside an embedded one lie the outputs that `local` made.
     pub place: &'a LedgerLocation,
     /// Who gives the command, for the history.
     pub by: &'a str,
     /// Characters of a line of the terminal; none: it is no terminal.
     pub columns: Option<usize>,
-    /// What time it is.
+    /// Tells the time that ages, back-offs and the history are of.
     pub clock: &'a Clock,
 }
 

@@ -36,7 +36,7 @@ pub struct LimitArgs {
     /// Show what operators have set, when and why, the newest first
     #[arg(long, conflicts_with_all = ["new_limit", "JsonArgs"])]
     pub history: bool,
-    /// As JSON.
+    /// Whether limits are shown as a JSON array; a change and the history have no JSON.
     #[command(flatten)]
     pub json: JsonArgs,
 }
@@ -61,9 +61,9 @@ pub struct PauseArgs {
 /// What a limit is set to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NewLimit {
-    /// This many.
+    /// Most scorings in flight at one time; 0 pauses the rule or endpoint.
     Of(u32),
-    /// What the rules say.
+    /// What the rules say; what an operator had set before is forgotten.
     Default,
 }
 
@@ -140,7 +140,8 @@ pub async fn pause(
     Ok(code)
 }
 
-/// Runs `limit`.
+/// Shows the limits that `args` asks for, or sets one in the name of `by`. Returns the exit code: `ATTENTION` if one should be set and
+/// was not.
 pub async fn limit(
     ledger: &Ledger,
     args: &LimitArgs,

@@ -23,7 +23,7 @@ use super::view::utc_text;
 use super::watch::{Block, WatchArgs, watch};
 use crate::config::WhichLedger;
 
-/// What `list` shows.
+/// Which scorings, or what else of the ledger, `list` shows, and in which form.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct ListArgs {
     /// Which ledger it is about.
@@ -59,7 +59,7 @@ pub struct ListArgs {
     /// How it is printed
     #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t, conflicts_with = "json")]
     pub output: Format,
-    /// As a JSON array.
+    /// Whether rows are printed as a JSON array; `--output json` is the same.
     #[command(flatten)]
     pub json: JsonArgs,
     /// Whether it is shown again.

@@ -16,7 +16,7 @@ use crate::config::{LOCAL, WhichLedger};
 use crate::local;
 use crate::telemetry;
 
-/// Options of `scorekeeper local`.
+/// How `scorekeeper local` runs: its folder, its rules, its page and what the simulated endpoint does wrong.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct LocalArgs {
     /// Folder for everything: inbox, outbox, ledger, log

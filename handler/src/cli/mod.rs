@@ -161,7 +161,7 @@ pub(crate) const USAGE: u8 = 64;
 /// Why a command could not do its work. The variant decides the exit code.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    /// The settings are wrong.
+    /// Settings or options that cannot be used, each with its remedy; nothing was begun.
     #[error(transparent)]
     Settings(#[from] Problems),
     /// Relative paths and the default ledger begin there.

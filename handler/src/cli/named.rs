@@ -22,7 +22,7 @@ const MAX_ORDERS: usize = 10_000;
 pub(super) struct Named {
     /// Scorings, as they are now.
     pub(super) scorings: Vec<Scoring>,
-    /// Keys of quarantined events.
+    /// Keys of quarantined events, which are rows of the ledger and no scorings.
     pub(super) events: Vec<String>,
 }
 

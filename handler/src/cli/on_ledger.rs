@@ -12,7 +12,7 @@ use crate::compose;
 pub(super) use crate::compose::Access;
 use crate::config::Problems;
 
-/// Fine.
+/// Exit code of a command that did what was asked, with nothing that needs attention.
 pub const OK: u8 = 0;
 /// Something needs attention, or was not found.
 pub const ATTENTION: u8 = 1;
@@ -41,7 +41,7 @@ pub enum Error {
     #[cfg(feature = "cli")]
     #[error(transparent)]
     Download(#[from] download::Error),
-    /// The settings are wrong.
+    /// Settings or options that cannot be used, each with its remedy; the ledger was not asked.
     #[error(transparent)]
     Settings(#[from] Problems),
     /// What was asked of the answer cannot be told.

@@ -61,7 +61,7 @@ pub struct OrderArgs {
     /// Order it of several scorings at once, or of a group, which is of all its members
     #[arg(long, conflicts_with = "dry_run")]
     pub yes: bool,
-    /// As a JSON array.
+    /// Whether what came of each scoring is told as a JSON array, or as lines for people.
     #[command(flatten)]
     pub json: JsonArgs,
 }
@@ -142,7 +142,7 @@ impl Said<'_> {
         })
     }
 
-    /// Does it.
+    /// Gives the order for one scoring. What refuses it is part of the outcome; an error is the ledger's own.
     async fn give(&self, ledger: &Ledger, scoring: &Scoring, now: OffsetDateTime) -> Result<Outcome, Error> {
         let id = scoring.id.to_string();
         let status = match self.doing {

@@ -21,7 +21,7 @@ const GROUP: usize = 10_000;
 /// What a column holds. Every value may be missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// A text, UTF-8.
+    /// A text in UTF-8; a value that is not one is written as its JSON.
     Text,
     /// A whole number of 64 bits.
     Number,
@@ -78,7 +78,7 @@ impl<'a> ParquetFile<'a> {
         Ok(Self { columns, rows: Vec::new(), unwritten, writer, out })
     }
 
-    /// Adds a row.
+    /// Adds what `row` serializes to; it is written out only when a group is full, or with [`end`](Self::end).
     pub(super) fn write(&mut self, row: &impl Serialize) -> io::Result<()> {
         self.rows.push(serde_json::to_value(row)?);
         if self.rows.len() == GROUP { self.group() } else { Ok(()) }

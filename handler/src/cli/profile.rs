@@ -38,7 +38,7 @@ enum Doing {
     },
     /// List the profiles.
     List {
-        /// As JSON.
+        /// Whether the profiles are printed as JSON, or as text for people.
         #[command(flatten)]
         json: JsonArgs,
     },
@@ -46,7 +46,7 @@ enum Doing {
     Show {
         /// Its name
         name: String,
-        /// As JSON.
+        /// Whether the profile is printed as JSON, or as text for people.
         #[command(flatten)]
         json: JsonArgs,
     },

@@ -25,7 +25,7 @@ pub enum Action {
     Rebuild,
 }
 
-/// Runs `projection`.
+/// Marks every scoring, so that the next reconcile runs write its rows of the projection again. Done twice it does no more than once.
 pub async fn projection(ledger: &Ledger, args: &ProjectionArgs, out: &mut dyn Write) -> Result<u8, Error> {
     let Action::Rebuild = args.action;
     let marked = ledger.project_again().await.map_err(Error::Write)?;

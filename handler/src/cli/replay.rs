@@ -22,7 +22,7 @@ const SHOWN: usize = 10;
 /// Blobs that one command takes in at most.
 const MAX_BLOBS: usize = 10_000;
 
-/// Which blobs, and why.
+/// Which blobs `replay` has looked at again, and the reason for the history.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct ReplayArgs {
     /// Which ledger it is about.
@@ -54,7 +54,8 @@ pub struct ReplayArgs {
     pub yes: bool,
 }
 
-/// Runs `replay`.
+/// Has the next reconcile run look at the blobs again, in the name of `by`; returns the exit code. Several need `--yes`; else they are only
+/// shown.
 pub async fn replay(
     ledger: &Ledger,
     args: &ReplayArgs,

@@ -42,7 +42,7 @@ enum Question {
         /// .scorekeeper]
         #[arg(value_name = "FILE|URL")]
         file: Option<PathBuf>,
-        /// As JSON.
+        /// Whether what the check found is printed as JSON, or as text for people.
         #[command(flatten)]
         json: JsonArgs,
         /// What is deployed: where it is given, what must be deployed for the rules is told too.
@@ -71,12 +71,12 @@ pub(crate) enum Error {
     /// What was given is not the URL of a blob.
     #[error("give the blob's URL, https://ACCOUNT.blob.core.windows.net/CONTAINER/PATH, or a file with an event")]
     Blob(#[source] InvalidBlob),
-    /// The event's file.
+    /// The file that was given in place of a blob's URL cannot be read.
     #[error("`{file}` cannot be read; give a blob's URL, or a file with an event")]
     Event {
-        /// Its path.
+        /// What was given, as it was typed.
         file: String,
-        /// Why.
+        /// What the system answered when it was read.
         source: io::Error,
     },
     /// More events than the app takes at once.
@@ -85,7 +85,7 @@ pub(crate) enum Error {
     /// The blob that rules lie in.
     #[error("the blob cannot be used; {}", remedy(.0))]
     InBlob(#[from] azure::small_blob::Error),
-    /// No token goes there.
+    /// The host of the blob is none that the settings let a token go to.
     #[error(transparent)]
     Compose(#[from] compose::Error),
     /// A rules file that is no text.
@@ -232,7 +232,7 @@ fn classified(
     }
 }
 
-/// Something needs attention.
+/// Exit code: the rules have problems or do not fit what is deployed, or no rule wants the blob.
 const ATTENTION: u8 = 1;
 
 pub(super) fn run(args: &RulesArgs, clock: &Clock) -> Result<ExitCode, super::Error> {

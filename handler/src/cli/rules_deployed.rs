@@ -19,7 +19,7 @@ use crate::config::{ProcessVars, RulesAccess};
 /// How long the look at what is deployed may take.
 const WITHIN: Duration = Duration::minutes(1);
 
-/// What is deployed.
+/// By which settings and as which app the rules are compared with what is deployed.
 #[derive(Debug, Clone, clap::Args)]
 pub(super) struct DeployedArgs {
     /// The app's settings, which say what rules may name and where events must go: as `doctor` takes them

@@ -13,7 +13,7 @@ pub(super) struct ExampleGroup<'r> {
     settings: &'r GroupSettings,
     ledger: &'r LedgerId,
     member: &'r Scoring,
-    /// The group.
+    /// The group as a scoring of one member; its id and folder are examples, which [`shown`](Self::shown) replaces.
     pub(super) scoring: Scoring,
 }
 

@@ -20,7 +20,7 @@ use super::{one_thread, working_directory};
 use crate::compose;
 use crate::config::{Config, Problem, Problems, ProcessVars, RulesAccess, RulesText, given_blob};
 
-/// Which rules go where.
+/// Which rules file `rules push` writes, and into which blob.
 #[derive(Debug, Clone, clap::Args)]
 pub(super) struct PushArgs {
     /// The rules

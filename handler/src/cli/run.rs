@@ -28,9 +28,9 @@ use crate::config::identity::is_app;
 use crate::config::{ProcessVars, RulesAccess, WhichLedger};
 use crate::redacting::Redacting;
 
-/// It ended cancelled.
+/// Exit code: a scoring ended in the status `cancelled`.
 pub(super) const CANCELLED: u8 = 3;
-/// Its blob was gone.
+/// Exit code: a scoring ended in the status `gone`: its blob version was no longer there.
 pub(super) const GONE: u8 = 4;
 /// Another version is scored in its place.
 pub(super) const SUPERSEDED: u8 = 5;
@@ -120,9 +120,9 @@ pub(crate) enum Error {
     /// A name has two values.
     #[error("--{option} names `{name}` twice; give it once")]
     Twice {
-        /// The option.
+        /// The option without its dashes: `param`, `input` or `output`.
         option: &'static str,
-        /// The name.
+        /// What stands before the `=`, given twice.
         name: String,
     },
     /// Nothing is uploaded or downloaded.
@@ -131,9 +131,9 @@ pub(crate) enum Error {
     /// The rule declares no such parameter.
     #[error("rule `{rule}` declares no parameter `{name}`; the app would refuse it")]
     NotDeclared {
-        /// The rule.
+        /// Id of the rule that `--rule` names.
         rule: String,
-        /// What was given.
+        /// Name of the parameter, as `--param` gives it.
         name: String,
     },
     /// What was given makes no request.
@@ -148,25 +148,25 @@ pub(crate) enum Error {
     /// The file to be uploaded.
     #[error("`{}` cannot be uploaded", .path.display())]
     File {
-        /// Which.
+        /// The file that `--upload` names.
         path: PathBuf,
-        /// Why not.
+        /// What the system answered, or why the file is not taken.
         #[source]
         source: io::Error,
     },
     /// The folder for what is downloaded.
     #[error("the folder `{}` cannot be made; name another one with --download", .path.display())]
     Folder {
-        /// Which.
+        /// The folder that `--download` names.
         path: PathBuf,
-        /// Why not.
+        /// What the system answered when it was made.
         #[source]
         source: io::Error,
     },
     /// It could not be uploaded.
     #[error(transparent)]
     Upload(#[from] azure::upload::Error),
-    /// It was not started.
+    /// The app did not begin the scoring: it was refused, is not possible yet, or the blob or the ledger could not be reached.
     #[error(transparent)]
     Start(#[from] app::StartError),
     /// What commands on a ledger tell.
@@ -217,7 +217,8 @@ fn caller() -> Caller {
     if is_app(&ProcessVars) { Caller::App } else { Caller::Operator }
 }
 
-/// Runs `run`.
+/// Uploads what `--upload` names, has the blobs scored by the app or by the endpoint that is named, and follows them; the exit code is the
+/// worst end.
 pub(super) fn run(args: &RunArgs, clock: &Clock) -> Result<ExitCode, super::Error> {
     let blobs = blobs(args)?;
     args.checked()?;

@@ -30,7 +30,7 @@ pub(crate) enum Error {
     #[error("127.0.0.1:{port} cannot be listened on")]
     Listen {
         port: u16,
-        /// Why not.
+        /// What the system answered when the port was bound.
         #[source]
         source: io::Error,
     },

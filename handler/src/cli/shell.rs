@@ -9,14 +9,14 @@ use clap::CommandFactory as _;
 
 use super::{Arguments, Error};
 
-/// For which shell.
+/// For which shell `completions` writes.
 #[derive(Debug, Clone, clap::Args)]
 pub(super) struct CompletionsArgs {
     /// The shell
     shell: clap_complete::Shell,
 }
 
-/// Where to.
+/// To where `man` writes, if not to standard output.
 #[derive(Debug, Clone, clap::Args)]
 pub(super) struct ManArgs {
     /// A folder for one page of each command; without it the page of the whole is printed

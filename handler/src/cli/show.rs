@@ -15,7 +15,7 @@ use super::progress::Progress;
 use super::view::{path, utc_text};
 use crate::config::WhichLedger;
 
-/// What `show` shows.
+/// Which scoring or blob `show` tells of, and in which form.
 #[derive(Debug, Clone, clap::Args)]
 pub struct ShowArgs {
     /// Which ledger it is about.
@@ -23,7 +23,7 @@ pub struct ShowArgs {
     pub which: WhichLedger,
     /// The scoring's id or the beginning of it, or the blob's URL or path
     pub id: String,
-    /// As JSON.
+    /// Whether scorings and their histories are printed as JSON, or as text for people.
     #[command(flatten)]
     pub json: JsonArgs,
 }

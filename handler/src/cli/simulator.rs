@@ -20,7 +20,7 @@ use simulator::{self, Container, Datastore, Handle, SimulatorOptions};
 
 const ACCOUNT: &str = "local";
 
-/// Options of `scorekeeper simulator`.
+/// How `scorekeeper simulator` runs: its address, its folder and the faults that it injects.
 #[derive(Debug, Clone, clap::Args)]
 pub struct SimulatorArgs {
     /// Address to serve on; 127.0.0.1:0 takes any free port
@@ -148,7 +148,7 @@ pub enum FaultPlanError {
     Unreadable {
         /// ` in `FILE``, or nothing for JSON on the command line.
         file: String,
-        /// Why not.
+        /// What the JSON reader says is wrong, with line and column.
         #[source]
         source: serde_json::Error,
     },
@@ -157,7 +157,7 @@ pub enum FaultPlanError {
     Invalid {
         /// ` in `FILE``, or nothing for JSON on the command line.
         file: String,
-        /// What.
+        /// Which fault cannot happen so, and what could.
         #[source]
         source: simulator::InvalidFaultPlan,
     },
@@ -189,25 +189,25 @@ pub enum Error {
     /// The address is taken or not ours.
     #[error("cannot listen on {address}; give another --listen ADDRESS (127.0.0.1:0 takes any free port)")]
     Listen {
-        /// The address.
+        /// The address that `--listen` names.
         address: SocketAddr,
-        /// Why not.
+        /// What the system answered when it was bound.
         #[source]
         source: std::io::Error,
     },
     /// The data folder, or its lock.
     #[error("the folder `{}` cannot be used", path.display())]
     Folder {
-        /// Which one.
+        /// The folder that could not be made, opened or locked.
         path: PathBuf,
-        /// Why not.
+        /// What the system answered to it.
         #[source]
         source: std::io::Error,
     },
     /// Two of us would write one journal.
     #[error("another `scorekeeper simulator` runs on `{}`; stop it or give another --data", .0.display())]
     Busy(PathBuf),
-    /// The simulator's own reason.
+    /// The simulator could not start, or stopped serving.
     #[error(transparent)]
     Simulator(#[from] simulator::Error),
 }

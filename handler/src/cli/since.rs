@@ -6,9 +6,9 @@ use time::{Date, Duration, OffsetDateTime};
 /// A time that is told from now, or by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Since {
-    /// So long before now.
+    /// So long before the time that [`before`](Self::before) is given.
     Ago(Duration),
-    /// Then.
+    /// A point in time; a day that was given begins at midnight UTC.
     At(OffsetDateTime),
 }
 

@@ -19,7 +19,7 @@ use super::view::ago;
 use super::watch::{Block, WatchArgs, watch};
 use crate::config::WhichLedger;
 
-/// What `status` shows.
+/// Of which ledger `status` tells, when a lack of uploads is reported, and in which form.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct StatusArgs {
     /// Which ledger it is about.
@@ -28,7 +28,7 @@ pub struct StatusArgs {
     /// Report it if no upload was received for so long: `90m`, `24h`, `7d`
     #[arg(long, value_name = "TIME", value_parser = Since::time)]
     pub events_within: Option<Duration>,
-    /// As JSON.
+    /// Whether the report is printed as JSON, or as text for people.
     #[command(flatten)]
     pub json: JsonArgs,
     /// Whether it is shown again.

@@ -11,7 +11,7 @@ use time::OffsetDateTime;
 use super::on_ledger::{ATTENTION, Error, OK};
 use crate::config::WhichLedger;
 
-/// Of which rule.
+/// Of which rule the places are swept; all rules' without one.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct SweepArgs {
     /// Which ledger it is about.
@@ -22,7 +22,7 @@ pub struct SweepArgs {
     pub rule: Option<RuleId>,
 }
 
-/// Runs `sweep`.
+/// Marks the places so that the next run of the function Sweep looks through them; it sweeps nothing itself.
 pub async fn sweep(ledger: &Ledger, args: &SweepArgs, now: OffsetDateTime, out: &mut dyn Write) -> Result<u8, Error> {
     let places = app::order_sweep(ledger, args.rule.as_ref(), now).await?;
     if places.is_empty() {

@@ -6,7 +6,7 @@ use lifecycle::text::visible;
 
 use super::view::shortened;
 
-/// A column.
+/// A column of a table for people: its heading, and how its values are cut.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Column {
     name: &'static str,
@@ -16,7 +16,7 @@ pub(super) struct Column {
 /// How a value gives way where the terminal is too narrow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Cut {
-    /// Not at all.
+    /// It stays whole, however narrow the terminal is.
     No,
     /// Not at all, and it stands at the right: numbers.
     Right,
@@ -32,7 +32,7 @@ impl Column {
         Self { name, cut: Cut::No }
     }
 
-    /// A number.
+    /// A number: it stands at the right and is never cut.
     pub(super) const fn number(name: &'static str) -> Self {
         Self { name, cut: Cut::Right }
     }

@@ -14,7 +14,7 @@ pub(super) fn columns() -> Option<usize> {
     Some(told.or_else(|| size().map(|(columns, _)| columns)).filter(|columns| *columns > 0).unwrap_or(80))
 }
 
-/// Lines.
+/// Lines of the terminal behind standard output; `None` if there is none, or it does not tell.
 pub(super) fn rows() -> Option<usize> {
     size().map(|(_, rows)| rows).filter(|rows| *rows > 0)
 }

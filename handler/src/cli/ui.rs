@@ -46,9 +46,9 @@ pub(crate) enum Error {
     /// The address is taken, or is none of this machine's.
     #[error("cannot listen on {address}; give another --listen ADDRESS (127.0.0.1:0 takes any free port)")]
     Listen {
-        /// What was asked for.
+        /// The address that `--listen` names.
         address: SocketAddr,
-        /// Why not.
+        /// What the system answered when it was bound.
         #[source]
         source: io::Error,
     },

@@ -24,12 +24,12 @@ pub struct WatchArgs {
     pub watch: Option<u64>,
 }
 
-/// How it is shown.
+/// How one look is shown beside those before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Screen {
     /// In the place of what was shown before, at most so many lines.
     Redrawn {
-        /// Lines of the terminal.
+        /// Lines of the terminal, 24 if it does not tell; what is longer is cut.
         rows: usize,
     },
     /// Behind it, when it has changed, each under the time.
@@ -38,12 +38,12 @@ pub enum Screen {
     Bare,
 }
 
-/// One look.
+/// What a command shows at one look, when it is repeated.
 #[derive(Debug, Clone)]
 pub struct Block {
     /// The exit code, if it is the last.
     pub code: u8,
-    /// What is shown.
+    /// What the command has printed, in UTF-8 with its line ends.
     pub text: Vec<u8>,
     /// What has changed when it differs from that of the look before: ages do so all the time.
     pub compared: String,

@@ -4,18 +4,18 @@ use azure::resource_manager::PUBLIC_CLOUD;
 use lifecycle::MlDomains;
 use url::Url;
 
-/// One of Azure's clouds.
+/// What differs between Azure's public cloud and the sovereign ones: addresses, domains and audiences of tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AzureCloudFacts {
     /// Its name, as the Azure CLI has it.
     pub name: &'static str,
-    /// Its Microsoft Entra ID.
+    /// Base URL of its Microsoft Entra ID, where service principals get their tokens.
     pub authority: &'static str,
     /// The audience of a managed identity's token by which an application there proves who it is.
     pub token_exchange: &'static str,
     /// Its Resource Manager, which is also the audience of tokens for it.
     pub resource_manager: &'static str,
-    /// What follows `ACCOUNT.blob.` there.
+    /// What follows `ACCOUNT.blob.` in the host names of its storage accounts.
     pub storage_domain: &'static str,
     /// The audience of tokens for Azure Machine Learning.
     pub ml_audience: &'static str,

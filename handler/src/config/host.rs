@@ -13,11 +13,11 @@ pub struct HostFacts {
     pub port: Option<u16>,
     /// Given anew to each process that a host starts; `None` if no host started us.
     pub worker_id: Option<String>,
-    /// The folder of host.json.
+    /// The folder of host.json: `FUNCTIONS_APP_ROOT_PATH`, else the working directory.
     pub root: PathBuf,
     /// After this long the host ends the whole process; `None`: never.
     pub function_timeout: Option<Duration>,
-    /// The site's name.
+    /// Name of the function app, as `WEBSITE_SITE_NAME` tells it; `None` where no platform does.
     pub site: Option<String>,
     /// This instance among the site's.
     pub instance: Option<String>,

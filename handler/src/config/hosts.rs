@@ -11,7 +11,7 @@ pub(super) fn read(text: &str) -> Result<Vec<(String, Option<Url>)>, Refused> {
     text.split(',').map(str::trim).filter(|entry| !entry.is_empty()).map(entry).collect()
 }
 
-/// `HOST[,HOST…]`.
+/// Reads `HOST[,HOST…]`; one that is no host name refuses all of them.
 pub(super) fn read_names(text: &str) -> Result<Vec<String>, Refused> {
     let names = text.split(',').map(str::trim).filter(|entry| !entry.is_empty());
     names

@@ -75,16 +75,16 @@ impl Vars for AsFurther<'_> {
     }
 }
 
-/// What `SCOREKEEPER_IDENTITY` says.
+/// What `SCOREKEEPER_IDENTITY` says: in which way tokens are obtained.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Wanted {
     /// By `AZURE_CLIENT_ID`, else the system-assigned one.
     Managed,
-    /// This one.
+    /// The user-assigned managed identity with this client, object or resource id.
     ManagedOne(ManagedIdentity),
-    /// By secret or certificate.
+    /// A service principal that proves itself with a secret or a certificate of the settings.
     ServicePrincipal,
-    /// By a federated token.
+    /// A service principal that proves itself with a federated token, which a file holds.
     Workload,
     /// By the token of this managed identity, which the application trusts.
     WorkloadOf(ManagedIdentity),
@@ -427,7 +427,7 @@ fn managed(client_id: Option<String>) -> Identity {
     Identity::Managed(client_id.map_or(ManagedIdentity::SystemAssigned, ManagedIdentity::ClientId))
 }
 
-/// `clientId=ID`, `objectId=ID` or `resourceId=ID`.
+/// Reads `clientId=ID`, `objectId=ID` or `resourceId=ID`; `None` for another word, or an id of another form.
 fn user_assigned(text: &str) -> Option<ManagedIdentity> {
     match text.split_once('=')? {
         ("clientId", id) if is_guid(id) => Some(ManagedIdentity::ClientId(id.to_owned())),

@@ -14,12 +14,12 @@ use url::Url;
 use super::problems::Refused;
 use super::{Reader, Source};
 
-/// Where the ledger lives.
+/// Where the tables of the ledger are: in a folder of this machine, or behind a table endpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LedgerLocation {
     /// A folder of this machine.
     Embedded(PathBuf),
-    /// A table endpoint.
+    /// Azure Tables of a storage account, or an emulator of it.
     Tables {
         /// The endpoint: no query; a path only with emulators (`http://127.0.0.1:10002/devstoreaccount1`).
         url: Url,
@@ -35,9 +35,9 @@ pub enum TablesAuth {
     Entra,
     /// An emulator's account and key.
     SharedKeyLite {
-        /// The account.
+        /// Name of the emulator's account, in whose name requests are signed.
         account: String,
-        /// Its key, base64.
+        /// Key of the emulator's account in base64, by which requests are signed.
         key: Secret,
     },
 }
@@ -47,7 +47,7 @@ pub enum TablesAuth {
 pub struct Secret(String);
 
 impl Secret {
-    /// Hides a text.
+    /// Takes a text that from now on only [`expose`](Self::expose) shows.
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }

@@ -21,10 +21,10 @@ const ENDPOINT: &str = "IDENTITY_ENDPOINT";
 /// inbox need it.
 #[cfg(any(feature = "dev", test))]
 const SECRET: &str = "IDENTITY_HEADER";
-/// That file.
+/// Name of the file with the secret, beside that of the settings.
 const SECRET_FILE: &str = "identity.header";
 
-/// Settings of a `local`.
+/// Settings that a `scorekeeper local` has kept in its data folder, for commands that are run beside it.
 pub(crate) struct LocalSettings<'a> {
     path: PathBuf,
     given: BTreeMap<String, String>,

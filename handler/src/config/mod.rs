@@ -103,7 +103,7 @@ use crate::rules_in_blob::Look;
 #[expect(clippy::struct_excessive_bools, reason = "each is a setting of its own")]
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Where the ledger lives.
+    /// Where the ledger's tables are: in a folder of this machine, or behind a table endpoint.
     pub ledger: LedgerLocation,
     /// Prefix of the table names.
     pub task_hub: String,
@@ -115,7 +115,7 @@ pub struct Config {
     pub identity: Identity,
     /// Who else rules may have an endpoint asked as.
     pub identities: BTreeMap<IdentityName, Identity>,
-    /// Azure Resource Manager.
+    /// Base URL of Azure Resource Manager; that of the cloud, unless `SCOREKEEPER_RESOURCE_MANAGER` names another.
     pub resource_manager: Url,
     /// Hosts that blobs may lie on beside the cloud's, and where an emulator stands for one.
     pub storage_hosts: Vec<(String, Option<Url>)>,
@@ -131,7 +131,7 @@ pub struct Config {
     pub orphan_scan_interval: Option<Duration>,
     /// Whether the Durable-shaped tables are written.
     pub projection: bool,
-    /// Most invocations at once.
+    /// Most invocations that run at one time; further ones wait (`SCOREKEEPER_CONCURRENCY`).
     pub concurrency: usize,
     /// Whether App Service Authentication must be on, and let nobody in who has not signed in.
     pub sign_in_required: bool,
@@ -171,14 +171,14 @@ pub struct Log {
 pub enum LogFormat {
     /// One JSON object per line, for machines.
     Json,
-    /// For people.
+    /// One line of text for each record, for people; the default where no host has started the process.
     Text,
 }
 
 /// A setting as it was understood.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Setting {
-    /// Its name.
+    /// The environment variable's name, or what stands for it where the value is of a file: `functionTimeout`.
     pub name: Cow<'static, str>,
     /// Its value, cut and without secrets.
     pub value: String,
@@ -189,9 +189,9 @@ pub struct Setting {
 /// Where a value came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
-    /// This variable.
+    /// The environment variable of this name.
     Variable(String),
-    /// This file.
+    /// The file at this path, such as a host.json.
     File(PathBuf),
     /// The profile of this name.
     Profile(String),
@@ -258,7 +258,7 @@ pub struct AtStart {
     pub otlp: Option<Otlp>,
     /// Most invocations at once; the default if that was set wrong.
     pub concurrency: usize,
-    /// Everything, or all problems.
+    /// Every setting, checked; if one cannot be used, all problems at once.
     pub config: Result<Config, Problems>,
 }
 
@@ -270,7 +270,7 @@ impl Config {
 }
 
 impl AtStart {
-    /// Reads everything; see [`Config::read`].
+    /// Reads everything, as [`Config::read`] does; what a process needs to tell of problems is there even if there are some.
     pub fn read(vars: &dyn Vars, cwd: &Path) -> Self {
         let mut reader = Reader { vars, problems: Vec::new(), settings: Vec::new() };
         let root = reader.get("FUNCTIONS_APP_ROOT_PATH").map_or_else(|| cwd.to_owned(), PathBuf::from);
@@ -382,7 +382,7 @@ impl Config {
         text
     }
 
-    /// The same as JSON.
+    /// Settings, rules and warnings as JSON, as `config --json` prints them; values are cut and without secrets.
     pub fn json(&self) -> serde_json::Value {
         let rule = |rule: &lifecycle::Rule| {
             let left_out = one_line(&rule.matches.exclude.to_string(), MAX_SHOWN);

@@ -14,14 +14,14 @@ pub(super) const MAX_UNDERSTOOD: usize = 400;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problems(pub Vec<Problem>);
 
-/// One problem.
+/// A setting that cannot be used as it is, or that is missing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// The setting.
+    /// The setting's name: an environment variable's, or an option's.
     pub name: String,
     /// What it is set to, cut and without secrets; `None` if it is not set.
     pub value: Option<String>,
-    /// What would be good.
+    /// What could stand there, as a phrase: `a TCP port, 1 to 65535`.
     pub expected: String,
     /// What to do about it.
     pub remedy: String,

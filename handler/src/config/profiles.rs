@@ -22,7 +22,7 @@ pub(super) const VARIABLE: &str = "SCOREKEEPER_PROFILE";
 const FILE: &str = "profiles.json";
 const MAX_NAME: usize = 32;
 
-/// Where a ledger lies.
+/// A ledger as a profile names it; this is what the file of profiles holds of each.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct Profile {
@@ -54,38 +54,38 @@ pub(crate) enum Error {
     /// Their file cannot be read.
     #[error("the profiles `{}` cannot be read; correct the file, or remove it", .path.display())]
     Unreadable {
-        /// The file.
+        /// The file of profiles, which is each user's own.
         path: PathBuf,
-        /// Why not.
+        /// What the system or the JSON reader says of it.
         #[source]
         source: io::Error,
     },
     /// Their file cannot be written.
     #[error("the profiles `{}` cannot be written", .path.display())]
     Unwritable {
-        /// The file.
+        /// The file of profiles, which is each user's own.
         path: PathBuf,
-        /// Why not.
+        /// What the system answered when it was written.
         #[source]
         source: io::Error,
     },
     /// There is none of this name.
     #[error("there is no profile `{name}`; {known}")]
     NoSuch {
-        /// The name.
+        /// The name that was asked for.
         name: String,
-        /// Those that there are.
+        /// A phrase with the names that there are, or that there is none.
         known: String,
     },
     /// There is one of this name, for another ledger.
     #[error("the profile `{name}` is {ledger} already; remove it first, or add --replace")]
     Taken {
-        /// The name.
+        /// The name that was to be given.
         name: String,
-        /// What it names.
+        /// The ledger that has this name already.
         ledger: String,
     },
-    /// It is no name.
+    /// The text cannot be a profile's name.
     #[error("`{0}` is no name of a profile: 1 to {MAX_NAME} letters, digits, `-` and `_`")]
     Name(String),
     /// What it would name is no ledger.
@@ -106,12 +106,12 @@ impl Profiles {
         Ok(Self { path, profiles })
     }
 
-    /// Their file.
+    /// Path of the file that the profiles are kept in.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// All, by name.
+    /// All profiles, in the order of their names.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &Profile)> {
         self.profiles.iter().map(|(name, profile)| (name.as_str(), profile))
     }

@@ -106,16 +106,16 @@ pub(super) fn is_configured(vars: &dyn Vars) -> bool {
     })
 }
 
-/// A ledger.
+/// What it takes to open a ledger without the rest of the app's settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LedgerSettings {
-    /// Where it lives.
+    /// Where its tables are: in a folder of this machine, or behind a table endpoint.
     pub ledger: LedgerLocation,
     /// Prefix of the table names.
     pub task_hub: String,
     /// Whether the app writes the Durable-shaped tables.
     pub projection: bool,
-    /// Who asks for it.
+    /// Whose token opens it, where a table endpoint asks for one.
     pub identity: Identity,
 }
 

@@ -19,7 +19,7 @@ const FILE: &str = "rules.json";
 pub struct RulesText {
     /// The file's path, or `(inline)`.
     pub shown: String,
-    /// What it holds.
+    /// The JSON of the rules as it was read, neither parsed nor checked.
     pub text: String,
 }
 

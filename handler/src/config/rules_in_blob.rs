@@ -33,17 +33,17 @@ pub(super) const INTERVAL: &str = "SCOREKEEPER_RULES_INTERVAL";
 /// The blob that the rules lie in, and what they may name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RulesInBlob {
-    /// Its URL.
+    /// URL of the blob that `SCOREKEEPER_RULES` names.
     pub url: Url,
     /// The same by its names.
     pub blob: UnversionedBlob,
-    /// Batch endpoints.
+    /// Batch endpoints that its rules may name (`SCOREKEEPER_RULES_ALLOW_ENDPOINTS`).
     pub endpoints: Vec<EndpointUri>,
-    /// Storage accounts.
+    /// Storage accounts whose blobs its rules may watch and read (`SCOREKEEPER_RULES_ALLOW_ACCOUNTS`).
     pub accounts: Vec<AccountName>,
-    /// Datastores.
+    /// Datastores that its rules may read from and write to (`SCOREKEEPER_RULES_ALLOW_DATASTORES`).
     pub datastores: Vec<DatastoreName>,
-    /// Workspaces.
+    /// Workspaces that its rules may name (`SCOREKEEPER_RULES_ALLOW_WORKSPACES`).
     pub workspaces: Vec<WorkspaceId>,
     /// Identities beside the app's own.
     pub identities: Vec<IdentityName>,
@@ -70,7 +70,7 @@ pub struct RulesAccess {
     pub identities: BTreeMap<IdentityName, Identity>,
     /// Hosts that blobs may lie on.
     pub hosts: StorageHosts,
-    /// Azure Resource Manager.
+    /// Base URL of Azure Resource Manager; it also tells which of Azure's clouds this is.
     pub resource_manager: Url,
     /// Hosts that a token for Azure Machine Learning may go to.
     pub endpoint_hosts: EndpointHosts,
@@ -79,7 +79,7 @@ pub struct RulesAccess {
 }
 
 impl RulesAccess {
-    /// Reads it.
+    /// Reads these settings alone; what is wrong with others is no problem here.
     pub fn read(vars: &dyn Vars) -> Result<Self, Problems> {
         let mut reader = Reader { vars, problems: Vec::new(), settings: Vec::new() };
         let manager = reader.resource_manager();

@@ -8,9 +8,9 @@ use url::Url;
 use super::problems::Refused;
 use super::{HostFacts, Reader, Source, Warning};
 
-/// Switches it on.
+/// Base URL of the collector; nothing is sent where this is not set.
 pub(super) const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
-/// May hold keys.
+/// Headers that go with each export. They may hold keys: the value is never shown, and asks for https.
 pub(super) const HEADERS: &str = "OTEL_EXPORTER_OTLP_HEADERS";
 const PROTOCOL: &str = "OTEL_EXPORTER_OTLP_PROTOCOL";
 const TIMEOUT: &str = "OTEL_EXPORTER_OTLP_TIMEOUT";
@@ -20,12 +20,12 @@ const DISABLED: &str = "OTEL_SDK_DISABLED";
 const PROTOBUF: &str = "http/protobuf";
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A collector of OpenTelemetry.
+/// The OpenTelemetry collector that traces, metrics and log records are sent to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Otlp {
     /// Its base URL; signals are sent to `v1/traces`, `v1/metrics` and `v1/logs` below it.
     pub endpoint: Url,
-    /// For one export.
+    /// How long one export may take (`OTEL_EXPORTER_OTLP_TIMEOUT`).
     pub timeout: Duration,
     /// What the app is called there.
     pub service: String,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-/// Named texts.
+/// Settings as texts by name, as the environment of a process holds them.
 pub trait Vars {
     /// The value of this name; names are case-sensitive, as on Linux.
     fn get(&self, name: &str) -> Option<String>;

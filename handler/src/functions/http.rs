@@ -21,7 +21,7 @@ use url::form_urlencoded;
 pub struct HttpRequest {
     /// Its address, or the path of it alone.
     pub url: String,
-    /// The verb.
+    /// The HTTP verb of the request, such as `GET`.
     pub method: String,
     /// Headers: names as the client wrote them, each with its values.
     #[serde(default, deserialize_with = "one_or_many")]
@@ -140,9 +140,9 @@ impl HttpRequest {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct HttpAnswer {
-    /// The status.
+    /// HTTP status that the client gets.
     pub status_code: u16,
-    /// Headers.
+    /// Headers of the answer, one value for each name.
     pub headers: BTreeMap<String, String>,
     /// JSON text; a value would be laid out anew by the host.
     pub body: String,
@@ -161,7 +161,7 @@ impl HttpAnswer {
         Self::json(status_code, &json!({ "error": { "code": code, "message": redacted(message) } }))
     }
 
-    /// With a header.
+    /// Adds a header to the answer; one of the same spelling is replaced.
     #[expect(clippy::needless_pass_by_value, reason = "numbers and texts are written alike")]
     #[must_use]
     pub fn with(mut self, name: &str, value: impl ToString) -> Self {

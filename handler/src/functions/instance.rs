@@ -12,7 +12,7 @@ use super::http::{HttpAnswer, HttpRequest};
 
 /// The query parameter by which an end without a result is answered 500, so that whoever looks at the status alone sees it.
 const FAIL_FLAG: &str = "returnInternalServerErrorOnFailure";
-/// Seconds between two looks.
+/// Seconds in `Retry-After`: after them whoever waits should look again.
 const LOOK_AGAIN: u32 = 15;
 
 /// Whether a request asks for that.

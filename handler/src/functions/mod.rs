@@ -44,7 +44,7 @@ pub trait Function<A>:
     + Sync
     + 'static
 {
-    /// What it answers.
+    /// The answer of an invocation, which the host gets as JSON.
     type Output: Serialize + Send + 'static;
 }
 

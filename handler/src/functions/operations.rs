@@ -17,7 +17,7 @@ use crate::rules_in_blob::CurrentApp;
 const CONTINUATION: &str = "x-ms-continuation-token";
 /// Scorings of a page, unless the request says how many.
 const PAGE: usize = 100;
-/// At most.
+/// Most scorings of a page that a request can ask for with `top`.
 const MAX_PAGE: usize = 1_000;
 
 /// Makes the function. `Err` only if there are no rules yet.

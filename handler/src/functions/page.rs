@@ -45,9 +45,9 @@ pub struct PageAccess {
     pub on: bool,
     /// The platform lets nobody in who has not signed in, and says who that is.
     pub signed_in: bool,
-    /// Where the ledger lies.
+    /// Where the ledger lies, for the commands that the page runs.
     pub place: LedgerLocation,
-    /// How commands find it.
+    /// The options that name this ledger in the commands which the page shows.
     pub which: WhichLedger,
 }
 
@@ -78,7 +78,7 @@ impl Principal {
     }
 }
 
-/// Who looks.
+/// What whoever looks may do: look alone, or also give orders, which the history tells of by this name.
 #[derive(Debug, PartialEq, Eq)]
 enum Viewer {
     Reader,
@@ -114,7 +114,7 @@ impl PageAccess {
     }
 }
 
-/// Makes the function.
+/// Makes the function that shows the page of the ledger. What fails is an answer with an HTTP status, never a failed invocation.
 pub fn page(app: impl Into<CurrentApp>, access: PageAccess) -> impl Function<HttpRequest, Output = HttpAnswer> {
     let (app, access, measured) = (app.into(), Arc::new(access), Measured::default());
     service_fn(move |LambdaEvent { payload, .. }: LambdaEvent<HttpRequest>| {

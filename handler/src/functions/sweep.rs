@@ -14,7 +14,7 @@ use crate::rules_in_blob::CurrentApp;
 use app::{DeadLetterReport, Pause, SweepReport, TooOld, error_chain};
 use serde::Serialize;
 
-/// What a run did.
+/// What one run of the function did, as its answer.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SweepRun {

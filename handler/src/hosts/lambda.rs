@@ -31,7 +31,7 @@ enum Error {
     Runtime(#[source] io::Error),
     #[error(transparent)]
     Compose(#[from] compose::Error),
-    /// Lambda's runtime API.
+    /// Lambda's runtime API could not be called, or its loop ended with an error.
     #[error("{0}")]
     Lambda(lambda_runtime::Error),
 }

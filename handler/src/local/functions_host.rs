@@ -44,13 +44,13 @@ pub(super) struct Invoker {
     invocations: Arc<AtomicU64>,
 }
 
-/// Why an invocation failed.
+/// Why the handler did not do what an invocation asked for.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     /// The handler could not be started.
     #[error("the handler could not be started, see {log}")]
     Start {
-        /// Where its output went.
+        /// Path of the log file that the handler's output goes to.
         log: String,
         #[source]
         source: io::Error,
@@ -67,7 +67,7 @@ pub(crate) enum Error {
     Unusable {
         /// What it says of it.
         reason: String,
-        /// Where its output goes.
+        /// Path of the log file that the handler's output goes to.
         log: String,
     },
     /// The handler answered that it failed.

@@ -42,13 +42,13 @@ struct SeenFile {
 pub(super) struct Ready {
     /// Its path in the inbox.
     pub(super) path: PathBuf,
-    /// Its version.
+    /// Its ETag, as the simulated storage shows it too.
     pub(super) etag: String,
     /// The Event Grid event about it.
     pub(super) event: Value,
 }
 
-/// What one scan found.
+/// What one scan of the inbox found to deliver and to tell of.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Scan {
     /// Complete files that were not delivered yet, by path.

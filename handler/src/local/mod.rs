@@ -66,14 +66,14 @@ const PAGE: &str = "127.0.0.1:7072";
 /// Why it could not start.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    /// A file or folder.
+    /// A file or folder could not be made, read or written.
     #[error("{what} `{path}`")]
     Folder {
-        /// What was tried.
+        /// What was tried, which begins the message: `cannot make the inbox`.
         what: &'static str,
-        /// Where.
+        /// The path that it was tried with.
         path: String,
-        /// Why not.
+        /// What the system answered to it.
         #[source]
         source: io::Error,
     },
@@ -85,38 +85,38 @@ pub(crate) enum Error {
         "--listen {0} shows the page to everybody who reaches that address; add --allow-remote if that is wanted, see its help"
     )]
     Remote(SocketAddr),
-    /// An address is taken.
+    /// The address of the page or of the simulated endpoint cannot be listened on.
     #[error("cannot listen on {address}; {remedy}")]
     Listen {
-        /// The address.
+        /// The address with its port, as a text.
         address: String,
-        /// What to do.
+        /// What to do about it: another `--listen` for the page, or freeing the port that running scorings know.
         remedy: String,
-        /// Why not.
+        /// What the system answered when it was bound.
         #[source]
         source: io::Error,
     },
     /// The rules to rehearse are broken.
     #[error("{shown}: the rules are broken\n{problems}")]
     Rules {
-        /// Their file.
+        /// The rules file, as it is called in messages.
         shown: String,
-        /// All that is wrong.
+        /// All that is wrong with the rules, one line each.
         problems: lifecycle::rule::Problems,
     },
-    /// The simulated endpoint.
+    /// The simulated endpoint could not start, or stopped serving.
     #[error(transparent)]
     Simulator(#[from] simulator::Error),
-    /// The ledger's folder.
+    /// The folder of the ledger cannot be opened.
     #[error(transparent)]
     Ledger(#[from] OpenError),
-    /// The ledger's rows.
+    /// Rows of the ledger could not be read.
     #[error("the ledger cannot be read")]
     LedgerRead(#[source] ledger::Error),
-    /// The ledger's options.
+    /// The ledger refuses its task hub, which is a constant here.
     #[error("the ledger cannot be read")]
     LedgerOptions(#[from] ledger::InvalidTaskHub),
-    /// The handler's process.
+    /// The handler's process could not be started, or refuses every invocation.
     #[error(transparent)]
     Handler(#[from] functions_host::Error),
 }
@@ -313,7 +313,7 @@ fn simulator_options(args: &LocalArgs, data: &Path, installation: &Installation)
     options
 }
 
-/// The handler's application settings.
+/// Application settings for the handler's process, as names and values. Writes the rules to a file that they name.
 fn settings(
     service: &str,
     identity_header: &str,
@@ -394,7 +394,7 @@ fn greet(places: &[Place], outbox: &Path, page: SocketAddr, simulator: &simulato
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }
 
-/// The timer's part.
+/// Stands for the timers of the Functions host: has the handler reconcile, and sweep less often, and logs what begins to fail.
 async fn tick(host: Arc<Mutex<FunctionsHost>>) {
     let mut every = tokio::time::interval(TICK);
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);

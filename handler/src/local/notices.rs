@@ -15,7 +15,7 @@ const MAX_NOTICES: usize = 1_000;
 /// Something in the inbox that is not scored, and why. Told of once.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Notice {
-    /// A symbolic link.
+    /// A symbolic link, which is not followed.
     Link(PathBuf),
     /// A name that editors and copy programs write to first.
     Hidden(PathBuf),

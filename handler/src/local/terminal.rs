@@ -184,7 +184,7 @@ pub(super) enum Error {
     /// The ledger could not be read.
     #[error(transparent)]
     Ledger(#[from] ledger::Error),
-    /// The terminal is gone.
+    /// Standard output cannot be written any more.
     #[error(transparent)]
     Output(#[from] io::Error),
 }

@@ -42,22 +42,22 @@ pub use self::live::Live;
 pub use self::measured::Measured;
 pub use self::results::{MAX_PREVIEW, ResultFile, Results, text_of};
 
-/// Scorings on one page.
+/// Scorings that one page of the list shows.
 const ROWS: usize = 100;
 /// Pages of an index that somebody who looks waits for; a press goes on behind them.
 const PAGES: usize = 1;
 
 /// What a page shows, and to whom.
 pub struct PageOptions {
-    /// The ledger.
+    /// The ledger that is shown, and that orders are given on.
     pub ledger: Ledger,
-    /// Where it lies.
+    /// Where the ledger lies, for the commands that the page runs.
     pub place: LedgerLocation,
-    /// What time it is.
+    /// Tells the time that ages and the last 24 hours are reckoned from, and that orders are given at.
     pub clock: Clock,
     /// Whose ledger it is, for people.
     pub title: String,
-    /// How commands find it.
+    /// The options that name this ledger in the commands which the page shows.
     pub which: WhichLedger,
     /// The name of whoever looks, for the history, if they may order anything; `None`: it is only shown.
     pub operator: Option<String>,
@@ -138,7 +138,7 @@ fn asset(kind: &'static str, text: &'static str) -> Response {
 /// What is asked for, as the address has it, so that a view can be bookmarked and sent to somebody.
 #[derive(Debug, Default, Deserialize)]
 struct Parameters {
-    /// What is searched for.
+    /// The search as it was typed; empty: all scorings.
     #[serde(default)]
     q: String,
     /// Behind which scoring of the list.

@@ -11,7 +11,7 @@ use crate::cli::read_ledger_command;
 
 /// An order of scorings, as its button has it.
 pub(super) struct Offered {
-    /// The command's word.
+    /// The command of `scorekeeper` that gives it, such as `retry`.
     pub(super) word: &'static str,
     /// What the driver does at once; `None`: it makes another generation with the next reconcile run.
     pub(super) verb: Option<Verb>,
@@ -80,10 +80,10 @@ pub(super) enum InvalidOrder {
     /// A field is missing or says nothing that there is.
     #[error("the form's field `{field}` is missing, or is none of those that the page offers")]
     Field {
-        /// Its name.
+        /// Name of the field in the form.
         field: &'static str,
     },
-    /// What is searched for.
+    /// The search by which scorings are meant cannot be understood.
     #[error(transparent)]
     Search(#[from] InvalidSearch),
     /// The command line does not take it.
@@ -99,7 +99,7 @@ pub(super) struct PageOrder {
 }
 
 impl PageOrder {
-    /// What a form orders.
+    /// Reads what a form orders: the command with all its words but the reason.
     pub(super) fn read(form: &Form) -> Result<Self, InvalidOrder> {
         let field = |field: &'static str| move || InvalidOrder::Field { field };
         let verb = form.get("verb").ok_or_else(field("verb"))?;

@@ -15,11 +15,11 @@ const MAX_SHOWN: usize = 4_000;
 /// One file of an output.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ResultFile {
-    /// The output's name.
+    /// Name of the output that it belongs to, as the job has it.
     pub output: String,
     /// The file's name below it.
     pub name: String,
-    /// How long it is.
+    /// Length of the whole file in bytes, however much of it is shown.
     pub bytes: u64,
     /// The beginning of its text; `None`: it is too large, or no text.
     pub text: Option<String>,

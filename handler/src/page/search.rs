@@ -14,10 +14,10 @@ use crate::cli::read_ledger_command;
 pub(super) const NAMES: [&str; 10] =
     ["status", "rule", "since", "before", "endpoint", "deployment", "attempt", "cause", "group", "finding"];
 
-/// What is searched for.
+/// What is searched for, as text and as options.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Search {
-    /// As it was typed.
+    /// As it was typed, without blanks around it.
     pub(super) text: String,
     /// The same as options of `list`, and of an order.
     pub(super) options: Vec<String>,
@@ -29,7 +29,7 @@ pub(super) enum InvalidSearch {
     /// A word has a name that no option has.
     #[error("`{word}`: a word begins with {}, each followed by a colon, or is the beginning of a container and path; write \"…\" around one with a blank or a colon", NAMES.join(", "))]
     Name {
-        /// The word.
+        /// The word as it was typed, colon and all.
         word: String,
     },
     /// An option does not take its value, or not beside another one.
@@ -69,7 +69,7 @@ impl Search {
         Ok(Self { text: text.trim().to_owned(), options })
     }
 
-    /// Nothing is asked.
+    /// Whether nothing is asked for, so that every scoring there is matches.
     pub(super) fn is_of_all(&self) -> bool {
         self.options.is_empty()
     }

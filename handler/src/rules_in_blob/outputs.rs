@@ -23,7 +23,7 @@ pub struct BadOutput {
 /// What a container holds that no job may write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Whose {
-    /// The rules.
+    /// The rules: whoever may write beside them could write them too.
     Rules,
     /// The app's code, its keys or what could not be delivered.
     App,
@@ -44,7 +44,7 @@ impl fmt::Display for BadOutput {
     }
 }
 
-/// Looks outputs' datastores up.
+/// Asks Resource Manager which containers the outputs of rules would be written to.
 pub struct Outputs {
     managers: ByIdentity<Client>,
 }

@@ -11,7 +11,7 @@ use tracing_subscriber::fmt::MakeWriter;
 /// line ends, and at level `trace` libraries tell what they send.
 pub(super) struct Lines<M>(pub(super) M);
 
-/// Writer of one record.
+/// Writes one record as one line, without secrets.
 pub(super) struct OneLine<W>(W);
 
 impl<'a, M: MakeWriter<'a>> MakeWriter<'a> for Lines<M> {

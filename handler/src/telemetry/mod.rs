@@ -158,7 +158,7 @@ pub fn complain(why: &str) {
     }
 }
 
-/// What a panic said.
+/// The message of a panic; `(no text)` if it was given something else than a text.
 pub fn panic_text(payload: &(dyn std::any::Any + Send)) -> &str {
     let text = payload.downcast_ref::<String>().map(String::as_str);
     text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("(no text)")

@@ -25,7 +25,7 @@ const DELAY: Duration = Duration::from_secs(1);
 /// The log says of what is lost no more often than this.
 const SAY_AGAIN: Duration = Duration::from_secs(60);
 
-/// How many were lost.
+/// How many records were dropped and never reached the collector.
 #[derive(Debug, Default)]
 pub(super) struct Losses {
     queue_full: AtomicU64,
@@ -33,7 +33,7 @@ pub(super) struct Losses {
 }
 
 impl Losses {
-    /// Numbers by reason.
+    /// How many were dropped so far, each number with its reason in words.
     pub(super) fn by_reason(&self) -> [(&'static str, u64); 2] {
         [
             ("queue full", self.queue_full.load(Ordering::Relaxed)),

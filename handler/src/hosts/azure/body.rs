@@ -51,10 +51,10 @@ pub(super) enum Error {
     TooLarge,
     #[error("the body did not arrive whole: {0}")]
     Broken(axum::Error),
-    /// The sender's doing.
+    /// The sender is too slow; it is answered with 408.
     #[error("nothing of the body arrived for {IDLE:?}, or not all of it within {WHOLE:?}; nothing of it was taken")]
     Slow,
-    /// Not the sender's doing.
+    /// All places for large bodies were taken until the deadline; the sender may try again.
     #[error("too many large bodies are being read; there was no place for this one in time")]
     Busy,
 }

@@ -21,9 +21,9 @@ const MARGIN: Duration = Duration::from_secs(30);
 /// What calls a function, as far as it sets the deadline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Trigger {
-    /// Event Grid.
+    /// Event Grid, which delivers again if there is no answer in time: the shortest limit.
     Event,
-    /// A timer.
+    /// A timer of the host, for whose answer nobody waits: the longest limit.
     Timer,
     /// Somebody who waits for an answer.
     Http,

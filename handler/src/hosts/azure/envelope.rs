@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}")]
 pub struct Unreadable {
-    /// Why, for the log.
+    /// What the body is not, for the log; it quotes nothing of the body.
     pub reason: &'static str,
     /// What was there; `None`: nothing that could be kept as a text.
     pub instead: Option<Payload>,

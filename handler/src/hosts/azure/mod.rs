@@ -106,7 +106,7 @@ fn bind(port: u16) -> io::Result<TcpListener> {
 }
 
 impl Listening {
-    /// Where it listens.
+    /// The loopback address that is bound, with its port.
     pub fn address(&self) -> SocketAddr {
         self.address
     }

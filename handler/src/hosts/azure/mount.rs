@@ -60,7 +60,7 @@ struct Mounted {
 type Call = Box<dyn Fn(Payload, Context) -> BoxFuture<'static, Result<Box<RawValue>, Failed>> + Send + Sync>;
 
 impl Functions {
-    /// None yet.
+    /// No function yet: each is added by a method of its own.
     pub fn new() -> Self {
         Self::default()
     }
@@ -167,7 +167,7 @@ fn answer(status: StatusCode, json: String) -> Response {
 /// Why nothing can be run; every invocation is answered with it.
 pub(super) struct Unusable(pub(super) String);
 
-/// What all invocations share.
+/// What all invocations share: the functions, the places for invocations and large bodies, and what is known of the host.
 pub(super) struct Mount {
     /// What to run, or why nothing can be run.
     functions: SetOnce<Result<Functions, Unusable>>,
@@ -307,7 +307,7 @@ impl<'a> Invocation<'a> {
             .unwrap_or_else(|_| http::told(&Failed::internal("Unserializable", "the answer is none".to_owned())))
     }
 
-    /// Logs how it ended.
+    /// Logs how an invocation ended, a failure as an error, and hands the outcome on.
     fn logged(&self, outcome: Result<Box<RawValue>, Failed>) -> Result<Box<RawValue>, Failed> {
         let elapsed_ms = u64::try_from(self.received.0.elapsed().as_millis()).unwrap_or(u64::MAX);
         match &outcome {

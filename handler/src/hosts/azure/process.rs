@@ -7,10 +7,10 @@ use std::io;
 #[cfg(unix)]
 pub(super) use self::parent::Parent;
 
-/// Why the process ends.
+/// What makes this process end; its exit code follows from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ending {
-    /// By this signal's number.
+    /// The signal of this number has come: SIGTERM or SIGINT.
     Signal(i32),
     /// Its parent is gone; nobody would ever call again, and the port would stay taken.
     ParentGone,

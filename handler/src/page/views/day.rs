@@ -12,7 +12,7 @@ use crate::cli::view::ago;
 const HOUR: usize = 10;
 const HEIGHT: usize = 60;
 
-/// The last day.
+/// The last 24 hours: what was scored and what failed by the hour, how long phases took, and signs of life.
 pub(super) fn day(report: &StatusReport, phases: &[PhaseTime], now: OffsetDateTime) -> Markup {
     html! {
         h2 { "Last 24 hours" }

@@ -24,7 +24,7 @@ pub(in crate::page) struct Detail<'a> {
     pub(in crate::page) now: OffsetDateTime,
 }
 
-/// It.
+/// The view of one scoring with its history.
 pub(in crate::page) fn detail(frame: &Frame<'_>, detail: &Detail<'_>) -> Response {
     let Detail { found, row, has_results, now, .. } = detail;
     let s = &found.scoring;

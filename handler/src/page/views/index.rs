@@ -28,19 +28,19 @@ const VIEWS: [(&str, &str); 4] = [
 
 /// What the first page shows.
 pub(in crate::page) struct Index<'a> {
-    /// What is searched for.
+    /// What is searched for, which the list is of.
     pub(in crate::page) search: &'a Search,
     /// How the ledger stands: counts, what needs attention, what holds something back.
     pub(in crate::page) report: StatusReport,
     /// What waits for a look at the storage; the first [`PENDING`] are shown, and each row that cannot be read.
     pub(in crate::page) pending: PendingList,
-    /// How long phases take.
+    /// How long phases took of the scorings that were scored last.
     pub(in crate::page) phases: Vec<PhaseTime>,
     /// One page of the scorings that are searched for.
     pub(in crate::page) rows: Newest,
     /// Whether it is not the first page of them.
     pub(in crate::page) further: bool,
-    /// When it was read.
+    /// When the ledger was read, which ages are reckoned from.
     pub(in crate::page) now: OffsetDateTime,
 }
 
@@ -51,7 +51,7 @@ fn address(parameters: &[(&str, &str)]) -> String {
     format!("./?{}", query.finish())
 }
 
-/// It.
+/// The first page: what needs attention, counts, the last day and the list.
 pub(in crate::page) fn index(frame: &Frame<'_>, index: &Index<'_>) -> Response {
     let Index { search, report, pending, phases, rows, now, .. } = index;
     let body = html! {

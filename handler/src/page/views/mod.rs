@@ -23,7 +23,7 @@ pub(super) use results::results;
 
 /// Who shows it, and who looks.
 pub(super) struct Frame<'a> {
-    /// Whose ledger it is.
+    /// Whose ledger it is, for people: heading and title of each view.
     pub(super) title: &'a str,
     /// From where the page is to its first one: empty, or `../` below it.
     pub(super) up: &'a str,

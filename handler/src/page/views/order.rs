@@ -7,7 +7,7 @@ use super::{Frame, page};
 
 /// An order before it is given.
 pub(in crate::page) struct Asked<'a> {
-    /// The command.
+    /// The command line that would give it, with `…` in place of the reason.
     pub(in crate::page) line: &'a str,
     /// What it would do, as the command tells it.
     pub(in crate::page) trial: Option<&'a str>,
@@ -36,7 +36,7 @@ pub(in crate::page) fn asked(frame: &Frame<'_>, asked: &Asked<'_>) -> Response {
     page(frame, false, &body)
 }
 
-/// What came of it.
+/// What came of an order: its command line, and what the command told. `fine` if all of it was done.
 pub(in crate::page) fn done(frame: &Frame<'_>, line: &str, told: &str, fine: bool) -> Response {
     let body = html! {
         h2 { @if fine { "Done" } @else { "Not all of it was done" } }
@@ -47,7 +47,7 @@ pub(in crate::page) fn done(frame: &Frame<'_>, line: &str, told: &str, fine: boo
     page(frame, false, &body)
 }
 
-/// What a command prints.
+/// Shows a command line and what it prints, below a heading.
 pub(in crate::page) fn text(frame: &Frame<'_>, title: &str, line: &str, told: &str) -> Response {
     let body = html! {
         p { a href={ (frame.up) "./" } { "All scorings" } }
