@@ -27,6 +27,10 @@ fn refusal(status: u16, code: &str) -> canned::Answer {
     canned::json(status, &json!({ "error": { "code": code, "message": "it says why" } }))
 }
 
+fn endpoint(uri: &str) -> lifecycle::EndpointUri {
+    uri.parse().unwrap()
+}
+
 #[tokio::test]
 async fn a_resource_is_got_by_its_id_in_the_version_of_its_provider() {
     let server = Canned::start().await;
@@ -59,8 +63,11 @@ async fn nobody_there_is_no_answer() {
     let gone = Canned::nobody().await;
     let (cloud, job, container) =
         (at(&format!("http://{gone}")), format!("http://{gone}/jobs"), format!("http://{gone}/a/c"));
-    let (resource, job, container) =
-        futures::join!(cloud.resource("/subscriptions/s", "v"), cloud.job(&job, "x"), cloud.container(&container));
+    let (resource, job, container) = futures::join!(
+        cloud.resource("/subscriptions/s", "v"),
+        cloud.job(&endpoint(&job), "x"),
+        cloud.container(&container)
+    );
     assert!(matches!(resource, Err(QueryError::NoAnswer(_))), "{resource:?}");
     assert!(matches!(job, Err(QueryError::NoAnswer(_))), "{job:?}");
     assert!(matches!(container, Err(QueryError::NoAnswer(_))), "{container:?}");
@@ -97,7 +104,10 @@ async fn the_endpoint_is_asked_about_a_job_with_its_own_token() {
     let server = Canned::start().await;
     server.next(refusal(404, "UserError"));
     let cloud = cloud(&server);
-    assert!(matches!(cloud.job(&server.url("/endpoints/heart/jobs"), "none").await, Err(QueryError::Missing(_))));
+    assert!(matches!(
+        cloud.job(&endpoint(&server.url("/endpoints/heart/jobs")), "none").await,
+        Err(QueryError::Missing(_))
+    ));
     assert_eq!(server.lines(), ["GET /endpoints/heart/jobs/none"]);
     assert_eq!(server.requests()[0].header("authorization"), Some("Bearer https://ml.azure.com/.default#1"));
 }

@@ -215,7 +215,7 @@ impl Stage for Azure {
     fn next_write(&self, fault: Fault) {
         let kind = match fault {
             Fault::LostRequest => FaultKind::LostRequest,
-            Fault::LostAnswer { .. } => FaultKind::Unheard { instead: Instead::Cut },
+            Fault::LostAnswer { .. } => FaultKind::lost_answer(Instead::Cut),
             Fault::Refused { .. } => FaultKind::Refused { status: 403, body: simulator::BodyKind::Html },
             other => panic!("{other:?} happens to no write"),
         };

@@ -330,7 +330,7 @@ async fn a_write_whose_answer_is_lost_is_done_and_one_that_is_refused_is_not() {
     let plan =
         |kind| sim.handle.set_faults(vec![Fault::new(Route::Storage, kind).matching("outbox").times(1)]).unwrap();
     let busy = FaultKind::Refused { status: 503, body: simulator::BodyKind::Empty };
-    let late = FaultKind::Unheard { instead: Instead::Status(503) };
+    let late = FaultKind::lost_answer(Instead::Status(503));
     for (name, kind, is_there) in [("a", busy, false), ("b", late, true)] {
         plan(kind);
         let to = format!("/local/outbox/{name}");
@@ -339,7 +339,7 @@ async fn a_write_whose_answer_is_lost_is_done_and_one_that_is_refused_is_not() {
         assert_eq!(written(&sim, name).is_some(), is_there, "{name}");
     }
     for (name, kind, is_there) in
-        [("c", FaultKind::LostRequest, false), ("d", FaultKind::Unheard { instead: Instead::Cut }, true)]
+        [("c", FaultKind::LostRequest, false), ("d", FaultKind::lost_answer(Instead::Cut), true)]
     {
         plan(kind);
         let client = blob(&sim, &format!("/local/outbox/{name}")).await.block_blob_client();

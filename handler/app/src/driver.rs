@@ -386,7 +386,7 @@ impl Driver {
                 Ok(())
             }
             // An intent without anybody to send it would only make its lease run out.
-            Reach::LedgerOnly => Err(Refusal::new(WaitScope::One, "the next tick sends it")),
+            Reach::LedgerOnly => Err(Refusal::new(WaitScope::One, "the next reconcile run sends it")),
         }
     }
 

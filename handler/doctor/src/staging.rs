@@ -32,7 +32,7 @@ const CHECK: Check = Check::Staging;
 /// What the mark of a probe names in place of an output.
 const PROBE: &str = "doctor";
 /// The largest upload that is copied for a probe, in bytes: within an account that is a moment.
-const LARGEST: u64 = 64 << 20;
+const MAX_STAGED_BYTES: u64 = 64 << 20;
 
 /// With what a copy is tried.
 pub(super) struct Copying<'a> {
@@ -233,7 +233,7 @@ impl Examination {
         let page = self.queries.in_time(async { Ok(blobs.list(uploads, None, MAX_PAGE).await?) }).await.ok()?;
         let can_be = |(_, shown): &&(String, lifecycle::BlobSnapshot)| {
             let is_whole = shown.kind == BlobKind::Block && shown.copy == CopyState::Whole;
-            is_whole && !shown.is_folder && !shown.archived && (1..=LARGEST).contains(&shown.size)
+            is_whole && !shown.is_folder && !shown.archived && (1..=MAX_STAGED_BYTES).contains(&shown.size)
         };
         let (path, shown) = page.blobs.iter().filter(can_be).min_by_key(|(_, shown)| shown.size)?;
         let at = BlobPlace::of_url(uploads.blob(path).ok()?.url);

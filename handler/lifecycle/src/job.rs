@@ -86,7 +86,7 @@ pub struct InputData {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum InputMode {
-    /// Mounted, to be read.
+    /// Mounted, to be read; nothing is downloaded first.
     ReadOnlyMount,
     /// Mounted, to be read and written.
     ReadWriteMount,
@@ -104,9 +104,9 @@ pub enum InputMode {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum OutputMode {
-    /// Written through a mount.
+    /// Written through a mount while the job runs.
     ReadWriteMount,
-    /// Uploaded at the end.
+    /// Uploaded when the job has ended.
     Upload,
 }
 

@@ -19,14 +19,14 @@ const WRITE_TIMEOUT: Duration = Duration::seconds(60);
 /// What is done at the storage.
 pub(super) type Write = Box<dyn FnOnce(&mut Cloud, OffsetDateTime) -> Published + Send>;
 
-/// What becomes of a write.
+/// What becomes of a write: the faults of [`Fault`] that a write to storage has, and why one is refused.
 #[derive(Debug, Clone, Copy)]
 enum WriteFault {
-    None,
+    Pass,
     LostRequest,
     LostAnswer,
     /// It arrives so long after it was sent.
-    Late(Duration),
+    Delayed(Duration),
     Refused(RefusalKind),
 }
 
@@ -37,18 +37,18 @@ impl WriteFault {
             Fault::LostRequest => Self::LostRequest,
             Fault::LostAnswer { .. } => Self::LostAnswer,
             Fault::Refused { .. } => Self::Refused(RefusalKind::MayNotWrite),
-            _ => Self::None,
+            _ => Self::Pass,
         }
     }
 
     fn draw(dice: &mut Dice) -> Self {
         if !dice.strikes(Kind::PublishLost, 120) {
-            return Self::None;
+            return Self::Pass;
         }
         let stream = dice.stream(Kind::PublishLost);
         match stream.below(5) {
             0 => Self::LostRequest,
-            1 => Self::Late(stream.seconds(61, 900)),
+            1 => Self::Delayed(stream.seconds(61, 900)),
             2 => Self::Refused(stream.pick(&[
                 RefusalKind::MayNotWrite,
                 RefusalKind::MayNotReadSource,
@@ -111,7 +111,7 @@ impl ProcessPorts {
                 let text = format!("403 about {}: its fate", to.uri);
                 Ok(Published::Refused(Refusal { kind, text }).into())
             }
-            WriteFault::Late(after) => {
+            WriteFault::Delayed(after) => {
                 drop(self.world.send(after, Duration::ZERO, Box::new(arrive)));
                 self.sleep(WRITE_TIMEOUT).await;
                 Err(Inconclusive::not_reachable("no answer in time"))
@@ -120,7 +120,7 @@ impl ProcessPorts {
                 self.world.send(there, back, Box::new(arrive)).await;
                 reset()
             }
-            WriteFault::None => Ok(self.world.send(there, back, Box::new(arrive)).await.into()),
+            WriteFault::Pass => Ok(self.world.send(there, back, Box::new(arrive)).await.into()),
         }
     }
 }

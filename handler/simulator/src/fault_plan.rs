@@ -136,9 +136,14 @@ impl Fault {
         self
     }
 
+    /// When in the life of a request it happens.
+    pub(super) fn stage(&self) -> Stage {
+        self.kind.stage_on(self.route)
+    }
+
     /// Checks that the fault can happen on its route at all, and that its numbers are in range.
     pub(super) fn check(&self) -> Result<(), InvalidFaultPlan> {
-        if self.kind.stage() == Stage::Created && self.route != Route::Invoke {
+        if self.route != Route::Invoke && (self.stage() == Stage::Created || self.kind.jobs() > 1) {
             return Err(InvalidFaultPlan::MakesNoJob);
         }
         let routes = self.kind.routes();
@@ -160,10 +165,7 @@ impl Fault {
             {
                 Err(InvalidFaultPlan::Jobs(jobs))
             }
-            FaultKind::LostAnswer { instead: Instead::Status(status), .. }
-            | FaultKind::Unheard { instead: Instead::Status(status) }
-                if !(400..=599).contains(&status) =>
-            {
+            FaultKind::LostAnswer { instead: Instead::Status(status), .. } if !(400..=599).contains(&status) => {
                 Err(InvalidFaultPlan::Status { status, from: 400 })
             }
             _ => Ok(()),
@@ -196,9 +198,9 @@ pub enum Route {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", rename_all_fields = "camelCase", deny_unknown_fields)]
 pub enum FaultKind {
-    /// Invoke only: the request makes its jobs, and the proper answer never comes.
+    /// All is done that was asked for, a job made or a blob written, and the proper answer never comes.
     LostAnswer {
-        /// So many jobs from the one request, all alike but for their names.
+        /// Of an invoke: so many jobs from the one request, all alike but for their names.
         #[serde(default = "one")]
         jobs: u32,
         /// What comes in place of the answer.
@@ -272,12 +274,6 @@ pub enum FaultKind {
         /// The HTTP status in place of the proper one.
         status: u16,
     },
-    /// Everything is done, and this comes in place of the proper answer: of a write to storage, for one.
-    Unheard {
-        /// What the client sees in place of the answer; by default the connection ends.
-        #[serde(default)]
-        instead: Instead,
-    },
     /// The proper answer, its body cut in half with a length that agrees.
     Truncated,
     /// The proper answer, a byte at a time.
@@ -347,15 +343,15 @@ impl FaultKind {
         Self::Throttled { retry_after: None, as_date: false }
     }
 
-    /// When in the life of a request it happens.
-    pub(super) fn stage(&self) -> Stage {
+    /// When in the life of a request on this route it happens.
+    fn stage_on(&self, route: Route) -> Stage {
         match self {
+            Self::LostAnswer { .. } if route != Route::Invoke => Stage::Answered,
             Self::LostAnswer { .. } | Self::Duplicated { .. } | Self::Stuck | Self::Failed { .. } => Stage::Created,
             Self::WrongStatus { .. }
             | Self::NoStatus
             | Self::ListLag { .. }
             | Self::Relabeled { .. }
-            | Self::Unheard { .. }
             | Self::Truncated
             | Self::Trickled { .. } => Stage::Answered,
             _ => Stage::Arrived,
@@ -366,7 +362,7 @@ impl FaultKind {
     fn routes(&self) -> &'static [Route] {
         use Route::{Arm, Identity, Invoke, Poll, RunHistory, Storage};
         match self {
-            Self::LostAnswer { .. } | Self::Duplicated { .. } | Self::Stuck | Self::Failed { .. } => &[Invoke],
+            Self::Duplicated { .. } | Self::Stuck | Self::Failed { .. } => &[Invoke],
             Self::NoStatus => &[Invoke, Poll, Arm],
             Self::WrongStatus { .. } | Self::Hidden { .. } => &[Poll, Arm, RunHistory],
             Self::ListLag { .. } => &[Poll, Arm],
@@ -395,7 +391,7 @@ mod tests {
         let improbable = with(Route::Invoke, lost(1, Instead::Cut)).with_probability(f64::NAN);
         let wrong = [
             improbable,
-            with(Route::Arm, lost(1, Instead::Cut)),
+            with(Route::Arm, lost(2, Instead::Cut)),
             with(Route::Poll, FaultKind::Stuck),
             with(Route::Invoke, FaultKind::Hidden { looks: 1 }),
             with(Route::RunHistory, FaultKind::ListLag { seconds: 1 }),
@@ -404,7 +400,7 @@ mod tests {
             with(Route::Poll, FaultKind::Refused { status: 1000, body: BodyKind::Json }),
             with(Route::Invoke, FaultKind::Duplicated { jobs: 0 }),
             with(Route::Invoke, lost(1, Instead::Status(201))),
-            with(Route::Storage, FaultKind::Unheard { instead: Instead::Status(201) }),
+            with(Route::Storage, lost(1, Instead::Status(201))),
         ];
         for fault in wrong {
             assert!(fault.check().is_err(), "{fault:?}");

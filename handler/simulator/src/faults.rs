@@ -53,7 +53,7 @@ impl ActiveFault {
         let fault = &self.fault;
         let matches = fault.matching.as_ref();
         fault.route == request.route
-            && fault.kind.stage() == stage
+            && fault.stage() == stage
             && matches.is_none_or(|text| request.inputs.iter().any(|uri| uri.contains(text.as_str())))
             && match &fault.kind {
                 FaultKind::OldToken { seconds } => request.token_age.is_some_and(|age| age > lasting(*seconds)),

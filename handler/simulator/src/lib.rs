@@ -326,7 +326,7 @@ async fn route(shared: &Shared, link: &Link, mut call: Call, body: Body) -> Resp
     }
     let response = proper(shared, (link, &request), &call, body).await;
     match spoilt {
-        Some(FaultKind::Unheard { instead }) => instead.answer(shared, link).await,
+        Some(FaultKind::LostAnswer { instead, .. }) => instead.answer(shared, link).await,
         Some(kind) => kind.alter(shared, response).await,
         None => response,
     }

@@ -30,7 +30,7 @@ enum Doing {
         #[arg(long, value_name = "LEDGER")]
         ledger: String,
         /// Prefix of the table names [default: Scorekeeper]
-        #[arg(long, alias = "hub", value_name = "NAME")]
+        #[arg(long, value_name = "NAME")]
         task_hub: Option<String>,
         /// Though there is one of this name for another ledger
         #[arg(long)]

@@ -118,7 +118,7 @@ fault, to the proper answer:
     {"wrongStatus": {"status": "Queued"}}   this word for the job's status; noStatus leaves it out
     {"listLag": {"seconds": 60}}            lists leave out younger jobs
     {"relabeled": {"status": 200}}          another status code
-    {"unheard": {"instead": "cut"}}         done, and no answer; or "hang", or {"status": 503}
+    {"lostAnswer": {"instead": "cut"}}      done, and no answer; or "hang", or {"status": 503}
     truncated, {"trickled": {"millis": 50}} half of the body; a byte at a time
 
 behaviour, what nobody knows of the real service; off unless given: keepTags, omitOutputs, honourName,

@@ -138,7 +138,7 @@ impl Rule {
 pub struct Match {
     /// Storage account; absent: any account whose events arrive.
     pub account: Option<AccountName>,
-    /// The container's name, exactly.
+    /// The container's name, exactly; it takes no pattern.
     pub container: ContainerName,
     /// The decoded path begins with this text; case matters, as it does in Azure Storage.
     #[cfg_attr(feature = "schema", schemars(with = "Option<String>", transform = super::forms::prefix))]
@@ -222,7 +222,7 @@ pub struct Source {
     pub uri: Template,
     /// How it is brought to the job; absent: mounted to be read.
     pub mode: Option<InputMode>,
-    /// For people.
+    /// A text for people, sent as the input's `Description`.
     pub description: Option<Template>,
 }
 
@@ -253,7 +253,7 @@ pub struct OutputTemplate {
     pub uri: Template,
     /// How it is brought there.
     pub mode: Option<OutputMode>,
-    /// For people.
+    /// A text for people, sent as the output's `Description`.
     pub description: Option<Template>,
     /// Where the verified result is published too; absent: nowhere.
     pub publish: Option<Publish>,

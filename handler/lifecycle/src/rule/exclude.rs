@@ -22,10 +22,10 @@ pub struct Exclude {
     /// Whether temporary names and markers are left out that are so by convention. They are looked for behind
     /// `match.prefix`, and an ending that `match.suffix` itself has is wanted.
     pub defaults: bool,
-    /// Paths that begin so.
+    /// What paths that are left out begin with; held against the whole path.
     #[cfg_attr(feature = "schema", schemars(inner(length(min = 1))))]
     pub prefixes: Vec<String>,
-    /// Paths that end so.
+    /// What paths that are left out end with, `.bak` for one.
     #[cfg_attr(feature = "schema", schemars(inner(length(min = 1))))]
     pub suffixes: Vec<String>,
     /// Paths of this form: `*` within a segment, `**/` any number of segments, `?` one character, `[ab]` one of these.

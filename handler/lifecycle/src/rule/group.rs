@@ -22,7 +22,7 @@ const DEFAULT_MARKER: &str = "_SUCCESS";
     schemars(rename = "Group", rename_all = "camelCase", deny_unknown_fields)
 )]
 pub struct GroupSettings {
-    /// What belongs together.
+    /// Which uploads belong together in one job.
     pub by: GroupBy,
     /// With `marker`: the name of the blob that says that its folder is whole. Default `_SUCCESS`.
     pub marker: Option<MarkerName>,
@@ -51,7 +51,7 @@ pub struct GroupSettings {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename_all = "lowercase"))]
 pub enum GroupBy {
-    /// Uploads of one folder.
+    /// Uploads of one folder, as they come.
     Folder,
     /// Uploads of one folder, once a blob of a certain name lies there.
     Marker,

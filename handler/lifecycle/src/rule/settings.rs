@@ -35,7 +35,7 @@ pub struct Settings<T = Template> {
     /// How much the job logs.
     #[serde(skip_serializing_if = "Option::is_none")]
     logging_level: Option<LoggingLevel>,
-    /// Processes on each node.
+    /// How many processes score on each node.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schemars(range(min = 1, max = i32::MAX)))]
     max_concurrency_per_instance: Option<u32>,
@@ -45,10 +45,10 @@ pub struct Settings<T = Template> {
     /// Columns by which a tabular input is cut into mini-batches.
     #[serde(skip_serializing_if = "Option::is_none")]
     partition_keys: Option<Vec<T>>,
-    /// The job's display name.
+    /// The job's display name in the studio.
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<T>,
-    /// The job's description.
+    /// The job's description in the studio.
     #[serde(skip_serializing_if = "Option::is_none")]
     description: Option<T>,
     /// The job's tags, texts by name.
@@ -71,17 +71,17 @@ struct Compute<T> {
     /// Name or ARM id of the compute.
     #[serde(skip_serializing_if = "Option::is_none")]
     target: Option<T>,
-    /// Number of nodes.
+    /// On how many nodes it runs.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schemars(range(min = 1, max = i32::MAX)))]
     instance_count: Option<u32>,
-    /// Size of a node.
+    /// The virtual machine size of a node.
     #[serde(skip_serializing_if = "Option::is_none")]
     instance_type: Option<T>,
     /// Whether it runs where it is asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     is_local: Option<bool>,
-    /// Region.
+    /// The region that it runs in.
     #[serde(skip_serializing_if = "Option::is_none")]
     location: Option<T>,
     /// Further properties, texts by name.
@@ -94,7 +94,7 @@ struct Compute<T> {
 #[serde(rename_all = "camelCase")]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(deny_unknown_fields, transform = super::forms::either_case))]
 struct RetrySettings {
-    /// Tries after the first.
+    /// How often it is tried again after the first time.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schemars(range(min = 0, max = i32::MAX)))]
     max_retries: Option<u32>,
@@ -107,11 +107,11 @@ struct RetrySettings {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 enum LoggingLevel {
-    /// What happens.
+    /// What happens, warnings and errors.
     Info,
-    /// What may go wrong.
+    /// Warnings and errors alone, nothing else.
     Warning,
-    /// Everything.
+    /// Everything, for those who look for a fault.
     Debug,
 }
 

@@ -54,9 +54,9 @@ impl FromStr for MarkerName {
 pub enum Api {
     /// A blob in one request.
     PutBlob,
-    /// A blob of blocks.
+    /// A blob whose blocks were written before.
     PutBlockList,
-    /// A copy.
+    /// A copy of another blob; it may be under way when its event comes.
     CopyBlob,
     /// A file of a hierarchical namespace is closed.
     FlushWithClose,

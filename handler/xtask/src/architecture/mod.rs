@@ -3,12 +3,15 @@
 //!
 //! * `arrows`: which crate may need which;
 //! * `circles`: no files of a crate import each other in a circle;
+//! * `comments`: documentation says more than a name;
 //! * `results`: no text stands for an error;
 //! * `words`: what was given up for the field's words does not come back.
 
 #[cfg(test)]
 mod arrows;
 pub(crate) mod circles;
+#[cfg(test)]
+mod comments;
 mod imports;
 pub(crate) mod members;
 #[cfg(test)]
@@ -19,15 +22,15 @@ mod words;
 
 #[cfg(test)]
 mod tests {
-    use super::{arrows, circles, members::Members, results, words};
+    use super::{arrows, circles, comments, members::Members, results, words};
 
     /// Crates whose files import each other in no circle; `cargo xtask circles` shows those of the others. Whoever breaks
     /// a crate's last circle enters it here.
     const WITHOUT_CIRCLES: &[&str] =
         &["app", "azure", "doctor", "lifecycle", "simulation", "simulator", "stores", "table_store", "xtask"];
 
-    /// Crates in which no text stands for an error. Whoever removes a crate's last one enters it here.
-    const WITHOUT_TEXT_FOR_ERRORS: &[&str] = &[
+    /// All of them. In none a text stands for an error, and all are documented.
+    const CRATES: &[&str] = &[
         "app",
         "azure",
         "doctor",
@@ -58,9 +61,18 @@ mod tests {
     #[test]
     fn no_text_stands_for_an_error() {
         let members = Members::read().unwrap();
-        for name in WITHOUT_TEXT_FOR_ERRORS {
+        for name in CRATES {
             let found = results::of_crate(members.root_of(name).unwrap()).unwrap();
             assert!(found.is_empty(), "`Result<_, String>` in {name}:\n{}", found.join("\n"));
+        }
+    }
+
+    #[test]
+    fn documentation_says_more_than_a_name() {
+        let members = Members::read().unwrap();
+        for name in CRATES {
+            let found = comments::of_crate(members.root_of(name).unwrap()).unwrap();
+            assert!(found.is_empty(), "four words or fewer document an item of {name}:\n{}", found.join("\n"));
         }
     }
 
