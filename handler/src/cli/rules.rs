@@ -408,7 +408,11 @@ fn sent(rule: &Rule, blob: &BlobVersion, now: OffsetDateTime, out: &mut dyn Writ
         None => text.replace(scoring.id.as_str(), "{scoring.id}"),
     };
     let asks = if rule.asks_what_no_event_tells() { ", if a look at its metadata and index tags agrees" } else { "" };
-    let shared = if group.is_some() { ", and one job scores it with others" } else { "" };
+    let shared = match &group {
+        Some(group) if group.too_large().is_some() => ", and one job scores it alone",
+        Some(_) => ", and one job scores it with others",
+        None => "",
+    };
     writeln!(out, "rule {} wants it{asks}{shared}", rule.id)?;
     if let Some(group) = &group {
         group.tell(out)?;
@@ -597,11 +601,15 @@ rule scans does not want it: container `claims` is not `scans`
     }
 
     fn grouped(group: &serde_json::Value) -> String {
+        grouped_of_size(group, None)
+    }
+
+    fn grouped_of_size(group: &serde_json::Value, size: Option<u64>) -> String {
         let rules = json!({"rules": [{"id": "claims", "match": {"container": "claims"}, "endpoint": {"uri": "https://e.example/jobs"},
             "group": group}]});
         let rules = Rules::read(&rules.to_string()).expect("good rules");
         let url = "https://uploads.blob.core.windows.net/claims/eu/a.csv";
-        let blob = BlobVersion::read(url, "ETAG").expect("a blob");
+        let blob = BlobVersion { size, ..BlobVersion::read(url, "ETAG").expect("a blob") };
         let (code, said) = text(|out| test(&rules, &blob, NOW, out));
         assert_eq!(code, 0);
         said
@@ -625,9 +633,18 @@ rule claims wants it, and one job scores it with others
         let by_time = grouped(&json!({"by": "time", "maxBytes": 1000}));
         assert!(
             by_time.contains(
-                "  group       with others of account uploads that the rule wants, 100 files and 1000 bytes at most\n"
+                "  group       with others of account uploads that the rule wants, 100 files and 1000 bytes at most; if it has as many itself, it is a group of its own\n"
             ) && by_time.contains("  waits       until so many wait, for PT5M at most;"),
             "{by_time}"
         );
+        for (bytes, alone) in [(1_000, true), (999, false)] {
+            let told = grouped_of_size(&json!({"by": "time", "maxBytes": 1000}), Some(bytes));
+            let limit = "  group       of its own, without others of account uploads that the rule wants: it has 1000 bytes, and `group.maxBytes` is 1000\n  waits       for the next reconcile run\n";
+            assert_eq!(
+                told.contains("wants it, and one job scores it alone\n") && told.contains(limit),
+                alone,
+                "{told}"
+            );
+        }
     }
 }

@@ -42,22 +42,46 @@ impl<'r> ExampleGroup<'r> {
 
     /// Tells for whom it waits, how long, and where it is copied to.
     pub(super) fn tell(&self, out: &mut dyn Write) -> io::Result<()> {
-        let GroupSettings { by, marker, max_files, max_bytes, max_wait, .. } = self.settings;
+        let GroupSettings { by, .. } = self.settings;
         let (url, path) = (&self.member.blob.url, &self.member.blob.path);
         let folder = url.rsplit_once('/').map_or("", |(folder, _)| folder);
         let whose = match by {
             GroupBy::Folder | GroupBy::Marker => format!("of the folder {folder}"),
             GroupBy::Time => format!("of account {} that the rule wants", self.member.blob.account),
         };
+        if let Some((size, most)) = self.too_large() {
+            writeln!(
+                out,
+                "  group       of its own, without others {whose}: it has {size} bytes, and `group.maxBytes` is {most}"
+            )?;
+            writeln!(out, "  waits       for the next reconcile run")?;
+        } else {
+            self.tell_others(&whose, out)?;
+        }
+        let name = self.shown(&staged_name(&self.member.id, path));
+        writeln!(out, "  copied to   {}/{name}", self.shown(&self.scoring.blob.url))
+    }
+
+    /// Its bytes and those that a group may have, if that is why it goes without others.
+    pub(super) fn too_large(&self) -> Option<(u64, u64)> {
+        self.member.blob.size.zip(self.settings.max_bytes).filter(|(size, most)| size >= most)
+    }
+
+    fn tell_others(&self, whose: &str, out: &mut dyn Write) -> io::Result<()> {
+        let GroupSettings { marker, max_files, max_bytes, max_wait, .. } = self.settings;
+        let folder = self.member.blob.url.rsplit_once('/').map_or("", |(folder, _)| folder);
         let bytes = max_bytes.map(|bytes| format!(" and {bytes} bytes")).unwrap_or_default();
-        writeln!(out, "  group       with others {whose}, {max_files} files{bytes} at most")?;
+        // An event tells the size, a URL does not.
+        let larger = match (max_bytes, self.member.blob.size) {
+            (Some(_), None) => "; if it has as many itself, it is a group of its own",
+            _ => "",
+        };
+        writeln!(out, "  group       with others {whose}, {max_files} files{bytes} at most{larger}")?;
         let marker = marker.as_ref().map(|marker| format!(", or {folder}/{} lies there", marker.as_str()));
         let marker = marker.unwrap_or_default();
         writeln!(
             out,
             "  waits       until so many wait{marker}, for {max_wait} at most; then for the next reconcile run"
-        )?;
-        let name = self.shown(&staged_name(&self.member.id, path));
-        writeln!(out, "  copied to   {}/{name}", self.shown(&self.scoring.blob.url))
+        )
     }
 }

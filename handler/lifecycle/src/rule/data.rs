@@ -294,7 +294,8 @@ pub(super) fn check_outputs(node: &Node<'_>, outputs: &BTreeMap<String, OutputTe
     let places: Vec<(&String, String)> = outputs.iter().map(|(name, output)| (name, example(&output.uri))).collect();
     for (index, (name, uri)) in places.iter().enumerate() {
         if let Some((other, _)) = places[..index].iter().find(|(_, other)| same_place(uri, other)) {
-            node.refuse(Refused::new(
+            let its_uri = node.peek(name).and_then(|output| output.peek("uri"));
+            its_uri.as_ref().unwrap_or(node).refuse(Refused::new(
                 format!("a place of its own for each output; `{other}` and `{name}` have the same"),
                 "give one of them another path",
             ));

@@ -241,6 +241,25 @@ impl<'d> Node<'d> {
         Some(Node { source: self.source, value: &member.value, path: member_path(&self.path, name) })
     }
 
+    /// The same of a member that may be spelled with a capital letter.
+    fn peek_either(&self, name: &str) -> Option<Node<'d>> {
+        let ast::Value::Object(object) = self.value else { return None };
+        let names = object.properties.iter().map(|member| member.name.as_str());
+        let other = || names.clone().find(|other| other.eq_ignore_ascii_case(name));
+        self.peek(name).or_else(|| self.peek(other()?))
+    }
+
+    /// The first value that is this text: this one, or one within it.
+    fn text_within(&self, text: &str) -> Option<Node<'d>> {
+        match self.value {
+            ast::Value::Object(object) => {
+                object.properties.iter().find_map(|member| self.peek(member.name.as_str())?.text_within(text))
+            }
+            ast::Value::Array(_) => self.list("values")?.iter().find_map(|element| element.text_within(text)),
+            _ => (self.text() == Some(text)).then(|| self.clone()),
+        }
+    }
+
     /// What parses as `T`. `refused` makes the problem of a text that does not.
     pub(super) fn parsed<T: FromStr>(&self, refused: impl FnOnce(&str, T::Err) -> Refused) -> Option<T> {
         let text = self.text_or_refuse()?;
@@ -407,7 +426,25 @@ impl<'d> Members<'d> {
 
     /// Notes a problem at this member, or at the object where the member is not written: its default is part of the problem.
     pub(super) fn refuse(&self, name: &str, refused: Refused) {
-        self.members.iter().find(|(known, _)| *known == name).map_or(&self.node, |(_, node)| node).refuse(refused);
+        self.refuse_at(&[name], refused);
+    }
+
+    /// The same at the member of a member that these names lead to, in either spelling, or at the innermost of them that is written.
+    pub(super) fn refuse_at(&self, path: &[&str], refused: Refused) {
+        let mut at = self.node.clone();
+        for name in path {
+            let Some(member) = at.peek_either(name) else { break };
+            at = member;
+        }
+        at.refuse(refused);
+    }
+
+    /// The same at the first text within this member that is this one.
+    pub(super) fn refuse_text(&self, name: &str, text: &str, refused: Refused) {
+        match self.node.peek_either(name).and_then(|member| member.text_within(text)) {
+            Some(found) => found.refuse(refused),
+            None => self.refuse(name, refused),
+        }
     }
 
     /// Each member by the name that the user gave it, as `T`.

@@ -13,6 +13,8 @@ use crate::id::ContainerName;
 const DEFAULT_STAGING: &str = "scorekeeper-staging";
 /// What says that a folder is whole, as Spark and Hadoop write it.
 const DEFAULT_MARKER: &str = "_SUCCESS";
+/// The longest that copies may be kept.
+pub(super) const MAX_LIFE: Duration = Duration::days(30);
 
 /// Groups of a rule: several uploads, one job over a folder of copies. See `docs/groups.md`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,7 +41,7 @@ pub struct GroupSettings {
     #[cfg_attr(feature = "schema", schemars(with = "Option<ContainerName>"))]
     pub staging: ContainerName,
     /// Copies are removed after this long, whatever became of their group; as a rule they go when each member has ended. Default
-    /// seven days.
+    /// 21 days: three attempts of seven days each.
     #[cfg_attr(feature = "schema", schemars(with = "Option<IsoDuration>", transform = super::forms::some_time))]
     pub staging_life: IsoDuration,
     /// How a good output is held against each member.
@@ -93,7 +95,7 @@ impl Read for GroupSettings {
             members.node(name).and_then(|node| duration(&node, range)).unwrap_or(IsoDuration(default))
         };
         let max_wait = time("maxWait", Duration::minutes(1)..=Duration::days(7), default_wait);
-        let staging_life = time("stagingLife", Duration::HOUR..=Duration::days(30), Duration::days(7));
+        let staging_life = time("stagingLife", Duration::HOUR..=MAX_LIFE, Duration::days(21));
         let staging: Option<ContainerName> = members.optional("staging");
         if staging.as_ref().is_some_and(|name| name.starts_with('$')) {
             let expected = "a container for copies in folders: those whose names begin with `$` the storage has for purposes of its own";

@@ -1,8 +1,9 @@
 //! What looks wrong in how a good rule groups.
 
 use super::definition::Rule;
-use super::group::{GroupSettings, VerifyMembers};
+use super::group::{GroupSettings, MAX_LIFE, VerifyMembers};
 use super::warning::Warning;
+use crate::duration::IsoDuration;
 
 /// What looks wrong in how a rule groups, among all the rules.
 pub(super) fn of_rule(rule: &Rule, rules: &[&Rule]) -> Vec<Warning> {
@@ -46,14 +47,17 @@ fn watched_staging(rule: &Rule, group: &GroupSettings, rules: &[&Rule]) -> Optio
 }
 
 fn short_life(rule: &Rule, group: &GroupSettings) -> Option<Warning> {
-    let (life, timeout) = (group.staging_life, rule.policy.job_timeout);
-    (life.0 < timeout.0).then(|| Warning {
+    let (life, timeout, attempts) = (group.staging_life, rule.policy.job_timeout, rule.policy.max_attempts);
+    let all = i32::try_from(attempts).map_or(timeout, |attempts| IsoDuration(timeout.0.saturating_mul(attempts)));
+    let longer =
+        if all.0 <= MAX_LIFE { format!("write {all} or more for `group.stagingLife`, or ") } else { String::new() };
+    (life.0 < all.0).then(|| Warning {
         seen: format!(
-            "rule `{}`: `group.stagingLife` is {life}, shorter than `jobTimeout`, which is {timeout}",
+            "rule `{}`: `group.stagingLife` is {life}, shorter than the {all} that the attempts of a group may take (`maxAttempts` {attempts} times `jobTimeout` {timeout})",
             rule.id
         ),
-        cause: "the copies of a group may be removed while its job reads them, or before its halves do".to_owned(),
-        remedy: format!("write {timeout} or more for `group.stagingLife`, or a shorter `jobTimeout`"),
+        cause: "the copies of a group may be removed before its last attempt, or its halves, have read them".to_owned(),
+        remedy: format!("{longer}write a shorter `jobTimeout`, or less for `maxAttempts`"),
     })
 }
 
@@ -132,13 +136,23 @@ mod tests {
 
     #[test]
     fn copies_that_may_go_before_their_job_ends_are_warned_of() {
-        for (life, timeout, warned) in [("PT5H", "PT6H", true), ("PT6H", "PT6H", false), ("P7D", "P7D", false)] {
+        for (life, timeout, told_of) in [
+            (
+                "PT17H",
+                "PT6H",
+                Some(
+                    "is PT17H, shorter than the PT18H that the attempts of a group may take (`maxAttempts` 3 times `jobTimeout` PT6H)",
+                ),
+            ),
+            ("PT18H", "PT6H", None),
+            ("P21D", "P7D", None),
+            ("P30D", "P11D", Some("; write a shorter `jobTimeout`")),
+        ] {
             let said = told(&json!({"by": "time", "stagingLife": life}), timeout, &[CLAIMS]);
-            assert_eq!(said.len(), usize::from(warned), "{life} {timeout}: {said:?}");
-            assert!(
-                said.iter().all(|said| said.contains("is PT5H, shorter than `jobTimeout`, which is PT6H")),
-                "{said:?}"
-            );
+            assert_eq!(said.len(), usize::from(told_of.is_some()), "{life} {timeout}: {said:?}");
+            assert!(said.iter().all(|said| told_of.is_some_and(|told_of| said.contains(told_of))), "{said:?}");
         }
+        let by_default = told(&json!({"by": "time"}), "P7D", &[CLAIMS]);
+        assert_eq!(by_default, Vec::<String>::new(), "what nobody wrote is not warned of");
     }
 }

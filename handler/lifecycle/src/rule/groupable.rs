@@ -1,5 +1,7 @@
 //! What a rule may say beside `group`.
 
+use std::collections::BTreeMap;
+
 use super::definition::{InputTemplate, Literal, OutputTemplate};
 use super::document::{Members, Refused};
 use super::group::VerifyMembers;
@@ -18,11 +20,11 @@ pub(super) fn stands_for_the_folder(input: &InputTemplate) -> bool {
 
 /// Notes what a rule says of single blobs that a group of several cannot keep, and demands that one bad file fails the job: of one
 /// that Azure ML calls completed though files of it failed nobody could tell which.
-pub(super) fn check_group<'r>(
+pub(super) fn check_group(
     members: &Members<'_>,
     complete: &Complete,
-    inputs: impl IntoIterator<Item = &'r InputTemplate>,
-    outputs: impl IntoIterator<Item = &'r OutputTemplate>,
+    inputs: &BTreeMap<String, InputTemplate>,
+    outputs: &BTreeMap<String, OutputTemplate>,
     verify: VerifyMembers,
     settings: &mut Settings,
 ) {
@@ -37,8 +39,9 @@ pub(super) fn check_group<'r>(
         );
     }
     if let Some(text) = settings.texts().find(|text| text.is_of_one_blob()) {
-        members.refuse(
+        members.refuse_text(
             "settings",
+            text.source(),
             Refused::new(
                 format!("texts that a group can have: a job is of several blobs, and `{}` tells one", text.source()),
                 "write {rule.id}, {scoring.id} or {attempt} there, which are the group's, or remove `group`",
@@ -46,30 +49,49 @@ pub(super) fn check_group<'r>(
         );
     }
     if !settings.demand_no_error() {
-        members.refuse(
-            "settings",
+        members.refuse_at(
+            &["settings", "errorThreshold"],
             Refused::new(
                 "an `errorThreshold` of 0 beside `group`: a job that completes though files failed does not tell which",
                 "remove `errorThreshold`; a group sends 0",
             ),
         );
     }
-    let of_one = Template::is_of_one_blob;
-    let (folders, others): (Vec<_>, Vec<_>) = inputs.into_iter().partition(|input| stands_for_the_folder(input));
-    let tells_one = folders.iter().any(|input| is_described_by_one(input))
-        || others.iter().any(|input| is_described_by_one(input) || is_of_one(input));
+    check_inputs(members, is_marker, inputs);
+    check_group_outputs(members, outputs, verify);
+}
+
+/// Notes inputs by which a job would not read the copies, or that tell one of them.
+fn check_inputs(members: &Members<'_>, is_marker: bool, inputs: &BTreeMap<String, InputTemplate>) {
+    // What one stands in that tells one blob.
+    let tells_one = |(name, input): (&'_ String, &InputTemplate)| {
+        let part = if is_described_by_one(input) {
+            "description"
+        } else if !stands_for_the_folder(input) && is_of_one(input) {
+            if matches!(input, InputTemplate::Literal { .. }) { "template" } else { "uri" }
+        } else {
+            return None;
+        };
+        Some((name.clone(), part))
+    };
+    let one = inputs.iter().find_map(tells_one);
     // Without an input for the folder the job reads none of the files that its end would be told of. Inputs that are made for a marker
     // are told of with that.
-    if !is_marker && (tells_one || folders.is_empty()) {
-        members.refuse(
-            "inputs",
+    if !is_marker && (one.is_some() || !inputs.values().any(stands_for_the_folder)) {
+        let path = one.as_ref().map_or_else(|| vec!["inputs"], |(name, part)| vec!["inputs", name, part]);
+        members.refuse_at(
+            &path,
             Refused::new(
                 "inputs that a group can have: the copies' folder takes the place of a `UriFile` of `{blob.url}`, and no other text tells one blob",
                 "write {blob.url} alone, or remove `group`",
             ),
         );
     }
-    let outputs: Vec<_> = outputs.into_iter().collect();
+}
+
+/// Notes outputs that are not one for all files of a group, or that name none of them.
+fn check_group_outputs(members: &Members<'_>, outputs: &BTreeMap<String, OutputTemplate>, verify: VerifyMembers) {
+    let of_one = Template::is_of_one_blob;
     if outputs.is_empty() {
         members.refuse(
             "outputs",
@@ -81,7 +103,7 @@ pub(super) fn check_group<'r>(
     }
     if verify == VerifyMembers::File
         && !outputs.is_empty()
-        && outputs.iter().all(|output| output.kind != OutputKind::UriFolder)
+        && outputs.values().all(|output| output.kind != OutputKind::UriFolder)
     {
         members.refuse(
             "outputs",
@@ -91,10 +113,17 @@ pub(super) fn check_group<'r>(
             ),
         );
     }
-    for output in outputs {
-        if output.publish.is_some() || of_one(&output.uri) || output.description.as_ref().is_some_and(of_one) {
-            members.refuse(
-                "outputs",
+    for (name, output) in outputs {
+        let part = if output.publish.is_some() {
+            Some("publish")
+        } else if of_one(&output.uri) {
+            Some("uri")
+        } else {
+            output.description.as_ref().filter(|text| of_one(text)).map(|_| "description")
+        };
+        if let Some(part) = part {
+            members.refuse_at(
+                &["outputs", name, part],
                 Refused::new(
                     "outputs that a group can have: one for all members, so that no text tells one blob and nothing is published",
                     "name it by {scoring.id} and {attempt}, which are the group's, and remove `publish`",

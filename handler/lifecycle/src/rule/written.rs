@@ -68,7 +68,7 @@ impl Read for Rule {
         let group: Option<GroupSettings> = members.optional("group");
         if let Some(group) = &group {
             let verify = group.verify_members;
-            check_group(&members, &complete, inputs.values(), outputs.values(), verify, &mut settings);
+            check_group(&members, &complete, &inputs, &outputs, verify, &mut settings);
         }
         let sweep = SweepSchedule::read(&mut members);
         let policy = read_policy(&mut members);
@@ -124,16 +124,16 @@ fn check_marker(members: &Members<'_>, complete: &Complete, empty_blobs: EmptyBl
     {
         let (expected, marker) =
             (format!("a marker that ends with `match.suffix`, which is `{suffix}`"), marker.as_str());
-        members
-            .refuse("complete", Refused::new(expected, format!("leave out `match.suffix`, or write {marker:?} there")));
+        let refused = Refused::new(expected, format!("leave out `match.suffix`, or write {marker:?} there"));
+        members.refuse_at(&["complete", "marker"], refused);
     }
 }
 
 /// Notes a rule that wants blobs of no bytes alone, and skips them.
 fn check_size(members: &Members<'_>, empty_blobs: EmptyBlobs, matches: Option<&Match>) {
     if empty_blobs == EmptyBlobs::Skip && matches.is_some_and(|matches| matches.max_bytes == Some(0)) {
-        members.refuse(
-            "match",
+        members.refuse_at(
+            &["match", "maxBytes"],
             Refused::new(
                 "`maxBytes` to be more than 0, or no blob is wanted: `emptyBlobs` is `skip`",
                 "leave out `maxBytes`, or write \"emptyBlobs\": \"score\" into the rule",

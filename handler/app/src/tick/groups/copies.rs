@@ -18,7 +18,7 @@ const MAX_FOLDERS: usize = 1_000;
 /// Folders whose copies one tick removes.
 const MAX_REMOVED: usize = 320;
 /// `stagingLife` of a rule that does not group any more.
-const DEFAULT_LIFE: Duration = Duration::days(7);
+const DEFAULT_LIFE: Duration = Duration::days(21);
 
 /// Why copies are there still.
 #[derive(Debug, thiserror::Error)]

@@ -409,34 +409,43 @@ fn what_a_group_cannot_keep_of_a_rule_is_refused_with_the_remedy() {
     };
     let json = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
     assert_eq!(problems(json("{}")), None);
-    for (more, said) in [
-        (r#"{"settings": {"errorThreshold": -1}}"#, "a group sends 0"),
+    for (more, place, said) in [
+        (r#"{"settings": {"ErrorThreshold": -1}}"#, "rules[0].settings.ErrorThreshold (line 1", "a group sends 0"),
+        (r#"{"settings": {"tags": {"of": "{blob.name}"}}}"#, "rules[0].settings.tags.of (", "`{blob.name}` tells one"),
         (
             r#"{"inputs": {"x": {"type": "UriFile", "uri": "azureml://datastores/d/paths/{blob.path}"}}}"#,
+            "rules[0].inputs.x.uri (",
             "copies' folder",
         ),
         (
             r#"{"outputs": {"o": {"type": "UriFile", "uri": "azureml://datastores/d/paths/{blob.stem}/{scoring.id}/{attempt}"}}}"#,
+            "rules[0].outputs.o.uri (",
             "one for all members",
         ),
         (
             r#"{"inputs": {"x": {"type": "UriFile", "uri": "{blob.url}"}, "name": {"type": "Literal", "template": "{blob.name}"}}}"#,
+            "rules[0].inputs.name.template (",
             "copies' folder",
         ),
-        (r#"{"inputs": {}}"#, "copies' folder"),
+        (r#"{"inputs": {}}"#, "rules[0].inputs (", "copies' folder"),
         (
             r#"{"outputs": {"o": {"type": "UriFile", "uri": "azureml://datastores/d/paths/{scoring.id}/{attempt}",
                 "publish": {"uri": "azureml://datastores/d/paths/latest.csv"}}}}"#,
+            "rules[0].outputs.o.publish (",
             "nothing is published",
         ),
-        (r#"{"outputs": {}}"#, "which files were scored"),
-        (r#"{"complete": {"marker": "_SUCCESS"}, "emptyBlobs": "score"}"#, "the folder itself is scored"),
-        (r#"{"group": {"by": "size"}}"#, "folder"),
-        (r#"{"group": {"by": "time", "marker": "_X"}}"#, "by"),
-        (r#"{"group": {"by": "time", "maxFiles": 1001}}"#, "1000"),
+        (r#"{"outputs": {}}"#, "rules[0].outputs (", "which files were scored"),
+        (
+            r#"{"complete": {"marker": "_SUCCESS"}, "emptyBlobs": "score"}"#,
+            "rules[0].complete (",
+            "the folder itself is scored",
+        ),
+        (r#"{"group": {"by": "size"}}"#, "rules[0].group.by (", "folder"),
+        (r#"{"group": {"by": "time", "marker": "_X"}}"#, "rules[0].group.marker (", "by"),
+        (r#"{"group": {"by": "time", "maxFiles": 1001}}"#, "rules[0].group.maxFiles (", "1000"),
     ] {
         let told = problems(json(more)).unwrap_or_else(|| panic!("taken: {more}"));
-        assert!(told.contains(said), "{more}: {told}");
+        assert!(told.contains(said) && told.contains(place), "{more}: {told}");
     }
     let GroupSettings { max_files, marker, .. } = grouping_rule().group.unwrap();
     assert_eq!((max_files, marker), (100, None));
