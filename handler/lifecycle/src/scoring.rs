@@ -349,7 +349,24 @@ impl Scoring {
         if self.splits() {
             return "a group whose job failed, perhaps by one of its files: they go on in its halves, which are made while no circuit breaker is open";
         }
+        if self.status == Status::Failed {
+            return self.failed_sentence();
+        }
         self.status.sentence()
+    }
+
+    /// Which of both it was: of an attempt that ended without a result its job is kept, and a request that was refused made none.
+    fn failed_sentence(&self) -> &'static str {
+        match (&self.job, self.failure) {
+            (Some(_), _) if self.member_of().is_some() => {
+                "the job of its group left no result for it, and no further attempt follows by itself; see the error"
+            }
+            (Some(_), _) => "its last attempt left no result, and no further one follows by itself; see the error",
+            (None, Some(FailureCause::Request)) => {
+                "the request was refused for good, so that there is no job; see the error"
+            }
+            (None, _) => self.status.sentence(),
+        }
     }
 
     /// URIs of all outputs of the attempt, by name.

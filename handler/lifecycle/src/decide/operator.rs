@@ -37,6 +37,10 @@ impl DecideContext<'_> {
             Verb::Acknowledge if self.scoring.orphaned_job_count > 0 => return None,
             Verb::Acknowledge => "it is a group without an orphaned job, and failures are its members'".to_owned(),
             Verb::Publish => "it is a group, whose rule publishes nothing".to_owned(),
+            // Its members take no such order, but what they go on in does: what is told of these must not lead back here.
+            Verb::Hold | Verb::Release | Verb::Expedite | Verb::Retry if self.scoring.splits() => {
+                return Some(wait(self.goes_on_in_halves(verb)));
+            }
             _ if status.is_terminal() => format!("it is a group, and {status} already"),
             _ => return None,
         };
@@ -48,6 +52,18 @@ impl DecideContext<'_> {
         Some(wait(if verb == Verb::Publish { why } else { format!("{why}; {of_members}") }))
     }
 
+    /// What to order in place of what a failed group does not take, whose halves take it, or its files once they have failed.
+    fn goes_on_in_halves(&self, verb: Verb) -> String {
+        let (id, word) = (&self.scoring.id, verb.command());
+        let of_halves = match verb {
+            Verb::Retry => format!("{} as far as they have failed in these", of_members(id, word)),
+            _ => format!("each half takes `scorekeeper {word}` while it is queued"),
+        };
+        format!(
+            "it is a group, and failed already; its files go on in its halves, which are made while no circuit breaker is open (`scorekeeper breaker` shows it, and closes it) and which `scorekeeper show {id}` names; {of_halves}"
+        )
+    }
+
     /// Why a member does not take an order that is one of its group's job; `None`: it is none, or it takes it.
     fn refused_by_member(&self, verb: Verb) -> Option<Step> {
         let group = self.scoring.member_of().filter(|_| self.scoring.status == Status::Grouped)?;
@@ -55,7 +71,7 @@ impl DecideContext<'_> {
         let is_groups = matches!(verb, Verb::Retry | Verb::Hold | Verb::Release | Verb::Expedite);
         let why = || {
             format!(
-                "it goes with group {group}: as long as that one's job is not sent, `scorekeeper {word} {group}` orders it of all members"
+                "it goes with group {group}: as long as that one's job is not sent, `scorekeeper {word} {group}` orders it of all members, and tells what to do if it has failed"
             )
         };
         is_groups.then(|| wait(why()))

@@ -334,8 +334,13 @@ fn a_group_takes_orders_of_its_job_until_it_ends_and_then_names_that_of_its_memb
         let mut ended = submitted(3);
         ended.moves(&job_failed("ValueError: x"));
         let told = ended.waits(&operator::order(verb));
-        let of_members = format!("`scorekeeper {} --group {}`", verb.command(), ended.scoring.id);
-        assert_eq!(told.contains(&of_members), verb != Verb::Publish, "{verb:?}: {told}");
+        let of_members = told.contains(&format!("`scorekeeper {} --group {}`", verb.command(), ended.scoring.id));
+        let halves = matches!(verb, Verb::Hold | Verb::Release | Verb::Expedite);
+        assert_eq!(of_members, verb != Verb::Publish && !halves, "{verb:?}: {told}");
+        // A member that no half has yet sends whoever orders something of it here: from here there is a way on.
+        let way_on = told.contains("`scorekeeper breaker`")
+            && told.contains(&format!("`scorekeeper show {}`", ended.scoring.id));
+        assert_eq!(way_on, halves || verb == Verb::Retry, "{verb:?}: {told}");
         let several = ended.scoring.members_ordered(verb);
         assert_eq!(several, (verb != Verb::Acknowledge).then_some(3), "{verb:?} of a group is one of all of them");
         assert_eq!(member().scoring.members_ordered(verb), None);
@@ -393,6 +398,24 @@ fn an_output_that_is_empty_or_old_is_judged_as_without_names_whatever_it_names()
         assert_eq!(life.decide(&old(Some(named))), life.decide(&old(None)));
     }
     assert_eq!(life.decide(&group_output(0, Some(&[]))), life.decide(&group_output(0, None)));
+}
+
+#[test]
+fn a_failed_one_says_whether_its_request_was_refused_or_its_job_left_nothing() {
+    let mut refused_for_good = staging(1);
+    refused_for_good.moves(&all_copied(1));
+    refused_for_good.moves(&Observation::SlotFree);
+    refused_for_good.moves(&refused(true, None));
+    let told = refused_for_good.scoring.sentence();
+    assert!(told.contains("refused for good") && !told.contains("attempt"), "{told}");
+    let mut group = submitted(1);
+    group.moves(&job_failed("ValueError: x"));
+    let told = group.scoring.sentence();
+    assert!(told.contains("attempt left no result") && !told.contains("refused"), "{told}");
+    let mut member = member();
+    member.moves(&ended(failed()));
+    let told = member.scoring.sentence();
+    assert!(told.contains("the job of its group left no result") && !told.contains("refused"), "{told}");
 }
 
 fn job_failed(error: &str) -> Observation {
