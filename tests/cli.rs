@@ -25,6 +25,7 @@ mod commands;
 mod downloads;
 mod explained;
 mod groups;
+mod groups_listed;
 mod limits;
 mod lists;
 mod operator;
@@ -62,6 +63,7 @@ fn args(status: &[Status]) -> ListArgs {
     ListArgs {
         which: WhichLedger::default(),
         status: status.to_vec(),
+        groups: false,
         rule: None,
         limit: 100,
         instead: Instead::default(),

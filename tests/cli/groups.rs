@@ -23,7 +23,7 @@ use tower::ServiceExt as _;
 use super::{HERE, answer, args, page, site, text};
 use crate::support::world::{World, event};
 
-fn world(group: &Value) -> World {
+pub(super) fn world(group: &Value) -> World {
     let rule = json!({"id": "claims", "match": {"container": "claims"}, "endpoint": {"uri": "https://heart.example/jobs"}, "group": group});
     World::with_rules(&json!({ "rules": [rule] }).to_string())
 }
@@ -32,13 +32,13 @@ fn url(path: &str) -> String {
     format!("https://uploads.blob.core.windows.net/claims/{path}")
 }
 
-async fn tick(world: &World, app: &App) {
+pub(super) async fn tick(world: &World, app: &App) {
     world.later(Duration::minutes(2));
     app.tick(world.now() + Duration::minutes(5)).await.unwrap();
 }
 
 /// Two files that share a job which runs: their ids, and their group.
-async fn running(world: &World, app: &App) -> (Vec<String>, Scoring) {
+pub(super) async fn running(world: &World, app: &App) -> (Vec<String>, Scoring) {
     let mut ids = Vec::new();
     for path in ["eu/a.csv", "eu/b.csv"] {
         ids.extend(world.deliver(app, &event(path, "1")).await);
@@ -54,7 +54,7 @@ async fn running(world: &World, app: &App) -> (Vec<String>, Scoring) {
 }
 
 /// The same, until the second file stands alone and has failed, and the first is scored.
-async fn halved(world: &World, app: &App) -> (Vec<String>, Scoring) {
+pub(super) async fn halved(world: &World, app: &App) -> (Vec<String>, Scoring) {
     world.fail_whatever_reads(&url("eu/b.csv"));
     let (ids, group) = running(world, app).await;
     for _ in 0..12 {
@@ -66,13 +66,13 @@ async fn halved(world: &World, app: &App) -> (Vec<String>, Scoring) {
     (ids, world.get(app, group.id.as_str()).await)
 }
 
-fn of(ids: &[&str], yes: bool) -> OrderArgs {
+pub(super) fn of(ids: &[&str], yes: bool) -> OrderArgs {
     let ids = ids.iter().map(|id| (*id).to_owned()).collect();
     OrderArgs { ids, yes, reason: Some("not wanted".to_owned()), ..OrderArgs::default() }
 }
 
 fn members_of(group: &Scoring) -> FurtherFilter {
-    FurtherFilter { group: Some(group.id.clone()), ..FurtherFilter::default() }
+    FurtherFilter { group: Some((&group.id).into()), ..FurtherFilter::default() }
 }
 
 async fn ordered(world: &World, app: &App, verb: Verb, args: &OrderArgs) -> (u8, String) {
@@ -228,7 +228,9 @@ async fn a_failed_member_tells_the_job_and_attempt_of_its_group() {
     let app = world.app();
     let (ids, whole) = halved(&world, &app).await;
     let half = world.get(&app, whole.id.half(1).as_str()).await;
-    let job = format!("{} (failed, attempt 1, job {} (Failed))", half.id, half.job.as_ref().unwrap().name);
+    let name = &half.job.as_ref().unwrap().name;
+    let job =
+        format!("{} (failed, attempt 1, job {name} (Failed), a half of group {}, which failed)", half.id, whole.id);
     let told = shown(&world, &app, &ids[1]).await;
     assert!(told.contains(&format!("  group    {job}\n")), "{job}: {told}");
     let told = explained(&world, &app, &ids[1]).await;
@@ -322,7 +324,7 @@ async fn members_of_a_group_are_listed_exported_and_acknowledged_by_it() {
     };
     let (_, csv) = text(async |out| export::export(app.ledger(), &args, world.now(), out).await).await;
     let lines: Vec<&str> = csv.lines().collect();
-    assert!(lines[0].ends_with(",group") && lines[1].ends_with(&format!(",{}", whole.id.half(1))), "{csv}");
+    assert!(lines[0].ends_with(",group,alone") && lines[1].ends_with(&format!(",{},", whole.id.half(1))), "{csv}");
     let (code, told) =
         ordered(&world, &app, Verb::Acknowledge, &OrderArgs { further: members_of(&whole), ..of(&[], true) }).await;
     assert!(code == OK && told.starts_with(&ids[1]) && told.lines().count() == 1, "{told}");

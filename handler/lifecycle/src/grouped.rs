@@ -30,6 +30,14 @@ impl Scoring {
         }
     }
 
+    /// Why it is scored alone, though its rule groups: it left its group, or was never to be in one. `None`: it is not.
+    pub fn alone(&self) -> Option<&str> {
+        match self.grouping.as_deref() {
+            Some(Grouping::Alone(why)) => Some(why),
+            _ => None,
+        }
+    }
+
     /// How many members an order of it would be one of, if it is a group: who gives it names one id and means that many scorings, so
     /// that they are asked as of several. `None`: it concerns nobody else.
     pub fn members_ordered(&self, verb: Verb) -> Option<usize> {

@@ -164,6 +164,7 @@ fn print_verdict(verdict: &Verdict, now: OffsetDateTime, out: &mut dyn Write) ->
         ("waits", verdict.waits.clone()),
         ("job", verdict.job.clone()),
         ("group", verdict.group.as_ref().map(|group| format!("{group}{shared}"))),
+        ("alone", verdict.alone.clone()),
         ("made", group.map(sealed)),
         ("members", group.map(members)),
         ("halves", group.map(|group| group.halves.join(", ")).filter(|halves| !halves.is_empty())),

@@ -110,6 +110,9 @@ pub async fn export(ledger: &Ledger, args: &ExportArgs, now: OffsetDateTime, out
     let (mut progress, mut whole) = (Progress::new(), true);
     loop {
         let page = reports::newest(ledger, &filter, || progress.count()).await?;
+        if args.further.is_ambiguous(&page, &mut io::stderr())? {
+            return Ok(ATTENTION);
+        }
         whole &= page.unreadable.is_empty();
         page.scorings.iter().try_for_each(|scoring| rows.write(scoring))?;
         filter.after = page.next;

@@ -1,8 +1,10 @@
 //! What is asked of scorings beside status, rule, prefix and since: the same of a list, an export and an order.
 
-use app::reports::Filter;
+use std::io::{self, Write};
+
+use app::reports::{Filter, IdBeginning, Newest};
+use lifecycle::FailureCause;
 use lifecycle::id::EndpointUri;
-use lifecycle::{FailureCause, ScoringId};
 use time::OffsetDateTime;
 
 use super::since::Since;
@@ -26,9 +28,9 @@ pub struct FurtherFilter {
     /// those that are failed now
     #[arg(long, value_name = "CAUSE")]
     pub cause: Option<FailureCause>,
-    /// Only scorings that the group of this id was made of, whatever became of them
+    /// Only scorings that the group of this id, or of an unambiguous beginning of one, was made of, whatever became of them
     #[arg(long, value_name = "ID")]
-    pub group: Option<ScoringId>,
+    pub group: Option<IdBeginning>,
 }
 
 impl FurtherFilter {
@@ -44,5 +46,15 @@ impl FurtherFilter {
             limit,
             ..Filter::default()
         }
+    }
+
+    /// Says so where several groups begin as is asked, of none of which the members are meant then.
+    pub(super) fn is_ambiguous(&self, found: &Newest, out: &mut dyn Write) -> io::Result<bool> {
+        let (Some(group), [_, ..]) = (&self.group, &found.several_groups[..]) else { return Ok(false) };
+        writeln!(out, "{} groups match `{}`; name one of them:", found.several_groups.len(), group.as_str())?;
+        for view in &found.several_groups {
+            writeln!(out, "  {}  {:10}  {}", view.id, view.status, view.name())?;
+        }
+        Ok(true)
     }
 }

@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use app::ledger::{Ledger, Place};
-use app::reports::{self, Filter, Newest, ScoringView, UnreadableView};
+use app::reports::{self, Filter, Newest, ScoringView, UnreadableView, WithGroups};
 use lifecycle::Status;
 use lifecycle::text::visible;
 use time::OffsetDateTime;
@@ -35,6 +35,9 @@ pub struct ListArgs {
     /// What is listed in place of scorings.
     #[command(flatten)]
     pub instead: Instead,
+    /// Groups that have not ended, in place of scorings
+    #[arg(long, conflicts_with_all = ["prefix", "cause", "group", "pending", "skipped", "quarantined"])]
+    pub groups: bool,
     /// Only scorings of this rule
     #[arg(long, value_name = "ID")]
     pub rule: Option<String>,
@@ -54,7 +57,7 @@ pub struct ListArgs {
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
     pub limit: usize,
     /// Only what this finding of `status` concerns
-    #[arg(long, value_name = "FINDING", conflicts_with_all = ["status", "rule", "prefix", "since", "FurtherFilter", "after", "pending", "skipped", "quarantined"])]
+    #[arg(long, value_name = "FINDING", conflicts_with_all = ["status", "rule", "prefix", "since", "FurtherFilter", "after", "pending", "skipped", "quarantined", "groups"])]
     pub finding: Option<String>,
     /// How it is printed
     #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t, conflicts_with = "json")]
@@ -80,6 +83,7 @@ impl ListArgs {
             prefix: self.prefix.clone(),
             since: self.since.map(|since| since.before(now)),
             after: self.after.clone(),
+            groups: if self.groups { WithGroups::Only } else { WithGroups::LeftOut },
             ..self.further.filter(now, self.limit)
         }
     }
@@ -118,6 +122,7 @@ pub(super) const COLUMNS: &[&str] = &[
     "error",
     "lastError",
     "group",
+    "alone",
 ];
 
 /// What is listed in place of scorings; one at most.
@@ -228,7 +233,7 @@ fn print(scorings: &[ScoringView], width: Option<usize>, out: &mut dyn Write) ->
         let mut row = vec![
             scoring.id.clone(),
             scoring.status.to_owned(),
-            scoring.path.clone(),
+            scoring.name().into_owned(),
             scoring.attempt.to_string(),
             utc_text(scoring.created_time),
         ];

@@ -1,9 +1,10 @@
 //! Which scorings an order names: by ids or their beginnings, by a finding, or by a filter.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 
 use app::ledger::Ledger;
-use app::reports::{self, Filter};
+use app::reports::{self, Filter, WithGroups};
 use lifecycle::publishing::Publishing;
 use lifecycle::text::visible;
 use lifecycle::{Scoring, ScoringId, Status, Verb};
@@ -70,9 +71,18 @@ pub(super) async fn named(
     };
     let status = if filter.status.is_empty() { wanted.to_vec() } else { filter.status.clone() };
     let mut progress = Progress::new();
-    let filter = Filter { status, ..filter };
+    // Until a group ends its one job is put off, hastened and let go for all its members, which do not take that themselves. Who cancels by
+    // a filter names files: of a group those that the filter names, and each of them once.
+    let groups = match doing {
+        Doing::Verb(Verb::Hold | Verb::Release | Verb::Expedite | Verb::Retry | Verb::Skip) => WithGroups::Beside,
+        _ => WithGroups::LeftOut,
+    };
+    let filter = Filter { status, groups, ..filter };
     let found = reports::newest_of_pages(ledger, &filter, usize::MAX, || progress.count()).await?;
     drop(progress);
+    if args.further.is_ambiguous(&found, out)? {
+        return Ok(None);
+    }
     if found.next.is_some() && !args.json.is_asked_for() {
         writeln!(out, "More than {MAX_ORDERS} match: these are the newest ones; give the order again for the rest.")?;
     }
@@ -82,6 +92,10 @@ pub(super) async fn named(
             scorings.extend(ledger.get(&id).await?.map(|(scoring, _)| scoring));
         }
     }
+    let of_groups: BTreeSet<ScoringId> =
+        scorings.iter().filter(|one| one.is_group()).map(|one| one.id.clone()).collect();
+    // Where a group is named, its members are.
+    scorings.retain(|one| one.member_of().is_none_or(|group| !of_groups.contains(group)));
     if doing == Doing::Verb(Verb::Release) {
         // A filter means those, and not the whole queue.
         scorings.retain(|scoring| scoring.on_hold.is_some());
@@ -180,7 +194,7 @@ pub(super) async fn by_id(ledger: &Ledger, name: &str, out: &mut dyn Write) -> R
         count => {
             writeln!(out, "`{shown}` has {count} scorings; nothing was changed. Name one of them:")?;
             for scoring in &newest {
-                let path = reports::path(&scoring.blob);
+                let path = reports::name_of(scoring);
                 writeln!(
                     out,
                     "  {}  {:10}  {}  under rule {}",

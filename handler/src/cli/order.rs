@@ -18,7 +18,7 @@ use super::json::JsonArgs;
 use super::named::{Named, named};
 use super::on_ledger::{ATTENTION, Error, OK};
 use super::since::Since;
-use super::view::{path, shortened};
+use super::view::{name_of, shortened};
 use crate::config::WhichLedger;
 
 /// Scorings that are shown before a command is confirmed.
@@ -286,11 +286,7 @@ async fn preview(
             Some(why) => left_alone(scoring.id.as_str(), why),
             None => would(scoring.id.as_str(), Some(scoring.status.name()), said.members(scoring)),
         };
-        let what = match outcome.members {
-            Some(members) => format!("a group of {}", members_text(members)),
-            None => shortened(&path(&scoring.blob), 80),
-        };
-        lines.push((outcome, what));
+        lines.push((outcome, shortened(&name_of(scoring), 80)));
     }
     let alone = lines.iter().filter(|(outcome, _)| outcome.why.is_some()).count();
     if args.json.is_asked_for() {

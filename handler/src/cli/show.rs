@@ -12,7 +12,7 @@ use super::explain::explain;
 use super::json::JsonArgs;
 use super::on_ledger::{ATTENTION, Error, OK};
 use super::progress::Progress;
-use super::view::{path, utc_text};
+use super::view::{name_of, utc_text};
 use crate::config::WhichLedger;
 
 /// Which scoring or blob `show` tells of, and in which form.
@@ -49,7 +49,7 @@ pub async fn show(
         let wanted = visible(intake::shown(wanted));
         writeln!(out, "{} scorings match `{wanted}`; name one of them:", known.scorings.len())?;
         for scoring in &known.scorings {
-            writeln!(out, "  {}  {:10}  {}", scoring.id, scoring.status, visible(&path(&scoring.blob)))?;
+            writeln!(out, "  {}  {:10}  {}", scoring.id, scoring.status, visible(&name_of(scoring)))?;
         }
         return Ok(ATTENTION);
     }
@@ -84,7 +84,7 @@ pub async fn show(
 const MIN_WIDTH: usize = 8;
 
 /// What is told of a scoring in one line each, under these names.
-fn rows(detail: &ScoringDetail) -> [(&'static str, Option<String>); 22] {
+fn rows(detail: &ScoringDetail) -> [(&'static str, Option<String>); 23] {
     let s = &detail.scoring;
     // What a group has in place of a blob: the folder of the copies that its job reads.
     let (folder, blob, etag) = match &detail.of_group {
@@ -106,6 +106,7 @@ fn rows(detail: &ScoringDetail) -> [(&'static str, Option<String>); 22] {
         ("published", s.all_publications()),
         ("bytes", s.output_bytes.map(|bytes| bytes.to_string())),
         ("group", s.group.as_ref().map(|group| format!("{group}{shared}"))),
+        ("alone", s.alone.clone()),
         ("members", detail.of_group.as_ref().map(GroupView::told)),
         ("halfOf", detail.of_group.as_ref().and_then(|group| group.half_of.clone())),
         ("halves", halves),

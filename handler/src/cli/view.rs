@@ -2,7 +2,7 @@
 
 use time::OffsetDateTime;
 
-pub use app::reports::{duration_text, path, shortened, utc_text};
+pub use app::reports::{duration_text, name_of, path, shortened, utc_text};
 
 /// How long ago, in the largest unit that says enough.
 pub fn ago(at: OffsetDateTime, now: OffsetDateTime) -> String {

@@ -8,7 +8,7 @@ use lifecycle::text::{fit, visible};
 use lifecycle::{Scoring, ScoringId, Status, UnversionedBlob};
 use time::{Duration, OffsetDateTime};
 
-use crate::cli::view::{path, utc_text};
+use crate::cli::view::{name_of, path, utc_text};
 use crate::config::WhichLedger;
 use app::ledger::{self, Ledger};
 use app::ports::table_store::ETag;
@@ -17,6 +17,8 @@ use app::ports::table_store::ETag;
 const MAX_EVENTS: usize = 1_000;
 /// Whoever starts it again after a longer time is told again.
 const TOLD_FOR: Duration = Duration::days(30);
+/// Digits of an id that tell it from others of one machine.
+const SHORT_ID: usize = 8;
 /// Whoever was away for longer is told of what happened in so long.
 const CATCHES_UP: Duration = Duration::DAY;
 
@@ -98,7 +100,7 @@ impl<W: Write> View<W> {
             if before.is_some() || scoring.updated > self.since {
                 last = Some(scoring.updated);
                 let detail = detail(ledger, &scoring).await?;
-                self.line(scoring.updated, scoring.status.name(), &path(&scoring.blob), &detail)?;
+                self.line(scoring.updated, scoring.status.name(), &name(&scoring), &detail)?;
             }
         }
         let parts = Status::ALL.iter().filter_map(|s| counts.get(s).map(|count| format!("{s} {count}")));
@@ -143,6 +145,14 @@ impl<W: Write> View<W> {
         writeln!(self.out, "{clear}{}  {status:10}  {}  {}", &at[11..], visible(&what), visible(&detail))?;
         write!(self.out, "{again}")?;
         self.out.flush()
+    }
+}
+
+/// Container and path of its blob. A group, which has none, by the beginning of its id, as other commands take it.
+fn name(s: &Scoring) -> String {
+    match s.group() {
+        Some(_) => format!("{}, {}", &s.id.as_str()[..SHORT_ID], name_of(s)),
+        None => path(&s.blob),
     }
 }
 
@@ -304,5 +314,7 @@ mod tests {
         let told = String::from_utf8(out).unwrap();
         let statuses: Vec<_> = told.lines().filter_map(|line| line.split_whitespace().nth(1)).collect();
         assert_eq!(statuses, ["staging", "cancelled"], "{told}");
+        let named = format!("  {}, a group of 1 member  ", &group.id.as_str()[..8]);
+        assert!(told.lines().all(|line| line.contains(&named)), "its folder of copies is named by ids: {told}");
     }
 }

@@ -67,10 +67,7 @@ pub(super) fn named(s: &Scoring) -> Option<&str> {
 
 /// Why it is scored alone and in no group (`AloneReason`); `None` if it is not.
 pub(super) fn alone(s: &Scoring) -> Option<&str> {
-    match s.grouping.as_deref() {
-        Some(Grouping::Alone(why)) => Some(why),
-        _ => None,
-    }
+    s.alone()
 }
 
 pub(super) fn members(s: &Scoring) -> Option<String> {

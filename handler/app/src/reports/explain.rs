@@ -83,6 +83,9 @@ pub struct Verdict {
     /// The job that it shares with the other members.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub group_job: Option<GroupJobView>,
+    /// Why it is scored alone, though its rule groups.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub alone: Option<String>,
     /// If it is a group: of whom.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub of_group: Option<GroupView>,
@@ -239,6 +242,7 @@ impl Context {
             job: s.job.as_ref().map(|job| shown(&job.name)),
             group: s.member_of().map(ToString::to_string),
             group_job,
+            alone: s.alone().map(shown),
             of_group: None,
             replaced_by: s.replaced_by.as_ref().map(ToString::to_string),
             other_rules: received.and_then(|row| told(&row.refused)),
@@ -293,6 +297,7 @@ fn of_skip(skip: &Skipped) -> Verdict {
         job: None,
         group: None,
         group_job: None,
+        alone: None,
         of_group: None,
         replaced_by: None,
         other_rules: None,

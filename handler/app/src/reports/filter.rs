@@ -1,5 +1,7 @@
 //! Which scorings a list shows: what is asked of each, and how much of that an index row answers.
 
+use std::str::FromStr;
+
 use lifecycle::id::{EndpointKey, EndpointUri};
 use lifecycle::{FailureCause, Scoring, ScoringId, Status, UnversionedBlob};
 use time::OffsetDateTime;
@@ -29,17 +31,91 @@ pub struct Filter {
     /// Only those that failed for this cause.
     pub cause: Option<FailureCause>,
     /// Only those that this group was sealed with, whatever became of them.
-    pub group: Option<ScoringId>,
+    pub group: Option<IdBeginning>,
+    /// Whether groups are listed.
+    pub groups: WithGroups,
     /// Only those behind this place.
     pub after: Option<Place>,
     /// At most so many scorings; where more are wanted, a list tells the place to go on from.
     pub limit: usize,
 }
 
+/// Whether groups are listed. An index has those in flight alone, so that of ended ones no list tells.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum WithGroups {
+    /// Scorings of blobs alone: each file once, whatever shares its job.
+    #[default]
+    LeftOut,
+    /// Groups in place of scorings.
+    Only,
+    /// Both: what the statuses mean for who orders something of either.
+    Beside,
+}
+
+impl WithGroups {
+    /// Whether a row is listed that is a group, or none.
+    pub(super) fn wants(self, is_group: bool) -> bool {
+        match self {
+            Self::LeftOut => !is_group,
+            Self::Only => is_group,
+            Self::Beside => true,
+        }
+    }
+}
+
+/// A text that no id begins with.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not the beginning of an id, which is 1 to 32 lower-case hex digits")]
+pub struct InvalidIdBeginning(String);
+
+/// An id, or as much of its beginning as tells it from others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IdBeginning(String);
+
+impl IdBeginning {
+    /// Its digits.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<&ScoringId> for IdBeginning {
+    fn from(id: &ScoringId) -> Self {
+        Self(id.to_string())
+    }
+}
+
+impl FromStr for IdBeginning {
+    type Err = InvalidIdBeginning;
+
+    fn from_str(text: &str) -> Result<Self, InvalidIdBeginning> {
+        let is_one = !text.is_empty() && ScoringId::read(&format!("{text:0<32}")).is_some();
+        if is_one { Ok(Self(text.to_owned())) } else { Err(InvalidIdBeginning(text.to_owned())) }
+    }
+}
+
+/// Statuses of which the in-flight index tells.
+const IN_FLIGHT: [Status; 9] = [
+    Status::Queued,
+    Status::Grouped,
+    Status::Staging,
+    Status::Submitting,
+    Status::Unknown,
+    Status::Held,
+    Status::Running,
+    Status::Cancelling,
+    Status::Verifying,
+];
+
 impl Filter {
     /// The statuses that are asked for; none: all.
     pub(super) fn statuses(&self) -> &[Status] {
-        if self.status.is_empty() && self.cause.is_some() { &[Status::Failed] } else { &self.status }
+        match (self.status.is_empty(), self.groups) {
+            (false, _) => &self.status,
+            (true, WithGroups::Only) => &IN_FLIGHT,
+            (true, _) if self.cause.is_some() => &[Status::Failed],
+            (true, _) => &[],
+        }
     }
 
     /// Whether anything is asked of a scoring.

@@ -107,18 +107,23 @@ pub struct GroupJobView {
     /// What keeps the group from going on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_error: Option<String>,
+    /// The group that failed and of which this is a half: why the file is in this one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub half_of: Option<String>,
     /// It failed, and its members go on in halves of it.
     #[serde(skip)]
     pub splits: bool,
 }
 
 impl GroupJobView {
-    /// For people: `failed, attempt 1, job batchjob-1 (Failed)`, `staging, attempt 0: storage answered 403 …`.
+    /// For people: `failed, attempt 1, job batchjob-1 (Failed)`, `scored, attempt 1, job batchjob-2 (Completed), a half of group ID, which
+    /// failed`, `staging, attempt 0: storage answered 403 …`.
     pub fn told(&self) -> String {
         let status = self.job_status.as_deref().unwrap_or("?");
         let job = self.job.as_ref().map(|job| format!(", job {job} ({status})")).unwrap_or_default();
         let error = self.last_error.as_ref().map(|error| format!(": {error}")).unwrap_or_default();
-        format!("{}, attempt {}{job}{error}", self.status, self.attempt)
+        let half = self.half_of.as_ref().map(|whole| format!(", a half of group {whole}, which failed"));
+        format!("{}, attempt {}{job}{}{error}", self.status, self.attempt, half.unwrap_or_default())
     }
 }
 
@@ -183,6 +188,7 @@ pub(super) async fn group_job(ledger: &Ledger, scoring: &Scoring) -> Result<Opti
     };
     Ok(Some(GroupJobView {
         splits: group.splits(),
+        half_of: group.group().and_then(|group| group.half_of.as_ref()).map(ToString::to_string),
         last_error: group.last_error.map(shown),
         status: group.status.name(),
         attempt: group.attempt,

@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde::ser::{SerializeSeq as _, Serializer};
 use time::{Duration, OffsetDateTime};
 
-use super::filter::Filter;
+use super::filter::{Filter, IdBeginning, WithGroups};
 use super::scorings::{ScoringView, UnreadableView};
 use crate::ledger::{self, Ledger, Place};
 
@@ -21,6 +21,8 @@ const MAX_CONCURRENT_READS: usize = 16;
 const CHUNK: usize = 64;
 /// Rows of an index that one page looks at.
 pub const MAX_LOOKED: usize = 5_000;
+/// Scorings whose ids may begin as that of a group does that is asked for.
+const MAX_NAMED: usize = 1_000;
 /// Rows of an index that take as long as the row of one scoring.
 const SCORING: usize = 10;
 
@@ -35,6 +37,8 @@ pub struct Newest {
     pub next: Option<Place>,
     /// How far back was looked, if that was all that a page looks at and not all that was wanted.
     pub looked_back_to: Option<OffsetDateTime>,
+    /// Groups whose ids begin as is asked, if there are several: of none of them the members are listed.
+    pub several_groups: Vec<ScoringView>,
 }
 
 /// One list, as scripts see it.
@@ -56,11 +60,12 @@ pub async fn newest_of_pages(
 ) -> Result<Newest, ledger::Error> {
     let (mut all, mut filter) = (Newest::default(), filter.clone());
     for _ in 0..pages {
-        let Newest { scorings, unreadable, next, looked_back_to } = newest(ledger, &filter, &mut progress).await?;
+        let Newest { scorings, unreadable, next, looked_back_to, several_groups } =
+            newest(ledger, &filter, &mut progress).await?;
         filter.limit = filter.limit.saturating_sub(scorings.len());
         all.scorings.extend(scorings);
         all.unreadable.extend(unreadable);
-        (all.next, all.looked_back_to) = (next, looked_back_to);
+        (all.next, all.looked_back_to, all.several_groups) = (next, looked_back_to, several_groups);
         if filter.limit == 0 || all.next.is_none() {
             break;
         }
@@ -90,7 +95,8 @@ pub async fn newest(ledger: &Ledger, filter: &Filter, mut progress: impl FnMut()
     if !behind_ends && !in_flight.is_empty() && page.in_flight(&in_flight, &mut progress).await? {
         return Ok(page.found);
     }
-    if !ended.is_empty() {
+    // No index of ends has groups.
+    if !ended.is_empty() && filter.groups != WithGroups::Only {
         page.ended(&ended, &mut progress).await?;
     }
     Ok(page.found)
@@ -109,15 +115,17 @@ struct Page<'a> {
 
 impl Page<'_> {
     /// Those that a group was sealed with: a thousand at most, so that they are read and not looked for in an index.
-    async fn members(&mut self, group: &ScoringId) -> Result<(), ledger::Error> {
-        let found = match self.ledger.get(group).await {
-            Err(ledger::Error::Unreadable(row)) => {
-                self.found.unreadable.push(row.into());
-                return Ok(());
-            }
-            read => read?,
+    async fn members(&mut self, group: &IdBeginning) -> Result<(), ledger::Error> {
+        let mut found = self.ledger.of_id(group.as_str(), MAX_NAMED).await?;
+        found.read.retain(Scoring::is_group);
+        if found.read.len() > 1 {
+            self.found.several_groups = found.read.into_iter().map(Into::into).collect();
+            return Ok(());
+        }
+        let Some(group) = found.read.first().and_then(Scoring::group) else {
+            self.found.unreadable.extend(found.unreadable.into_iter().map(Into::into));
+            return Ok(());
         };
-        let Some(group) = found.as_ref().and_then(|(scoring, _)| scoring.group()) else { return Ok(()) };
         let (ledger, mut wanted) = (self.ledger, Vec::new());
         let reads: Vec<_> = group.members.iter().map(|member| ledger.get(&member.id)).collect();
         let mut reads = stream::iter(reads).buffered(MAX_CONCURRENT_READS);
@@ -174,7 +182,10 @@ impl Page<'_> {
         let rows = self.ledger.in_flight().await?;
         self.found.unreadable.extend(rows.unreadable.iter().cloned().map(Into::into));
         let wanted = rows.iter().inspect(|_| progress());
-        let wanted = wanted.filter(|row| statuses.contains(&row.status) && self.filter.may_want(&(*row).into()));
+        let wanted = wanted.filter(|row| {
+            let is_wanted = self.filter.groups.wants(row.is_group()) && statuses.contains(&row.status);
+            is_wanted && self.filter.may_want(&(*row).into())
+        });
         let mut places: Vec<_> = wanted.map(|row| (Place::of(&row.id, row.created), row.id.clone())).collect();
         places.sort();
         let after = self.filter.after.as_ref();

@@ -26,7 +26,7 @@ pub use coverage::{Coverage, CoverageView, coverage};
 pub use deployments::DeploymentView;
 pub use events::{EventPage, QuarantinedView, SkippedView, quarantined, skipped};
 pub use explain::{Explanation, Verdict, explain};
-pub use filter::Filter;
+pub use filter::{Filter, IdBeginning, InvalidIdBeginning, WithGroups};
 pub use find::{Known, find};
 pub use findings::{Finding, FindingKind};
 pub use groups::{GroupJobView, GroupView, MemberView};
@@ -39,4 +39,4 @@ pub use scorings::{
 };
 pub use status::{HourView, StatusReport, status};
 pub use sweeps::SweepView;
-pub use text::{duration_text, path, shortened, utc_text};
+pub use text::{counted, duration_text, group_of_text, name_of, path, shortened, utc_text};

@@ -11,7 +11,7 @@ use time::OffsetDateTime;
 
 use super::groups::{GroupJobView, GroupView, group_job, group_of};
 use super::limits::waits_for;
-use super::text::path;
+use super::text::{group_of_text, path};
 use crate::ledger::{self, Ledger, Rows, Unreadable};
 
 /// A scoring for display. Names are stable: scripts rely on them.
@@ -72,6 +72,9 @@ pub struct ScoringView {
     /// The group that it is, or was last, a member of.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,
+    /// Why it is scored alone, though its rule groups: it left its group, or was never to be in one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub alone: Option<String>,
     /// Of a group: how many scorings it was sealed with.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub members: Option<usize>,
@@ -146,6 +149,7 @@ impl From<Scoring> for ScoringView {
     fn from(s: Scoring) -> Self {
         let shown = |text: String| redacted(&text).into_owned();
         let group = s.member_of().map(ToString::to_string);
+        let alone = s.alone().map(|why| shown(why.to_owned()));
         let members = s.group().map(|group| group.members.len());
         Self {
             status: s.status.name(),
@@ -169,6 +173,7 @@ impl From<Scoring> for ScoringView {
             error: s.error.map(shown),
             last_error: s.last_error.map(shown),
             group,
+            alone,
             members,
             replaced_by: s.replaced_by.map(|id| id.to_string()),
             in_place_of: s.in_place_of.map(|id| id.to_string()),
@@ -183,6 +188,11 @@ impl From<Scoring> for ScoringView {
 }
 
 impl ScoringView {
+    /// What it is called: container and path of its blob, or that it is a group of so many.
+    pub fn name(&self) -> Cow<'_, str> {
+        self.members.map_or(Cow::Borrowed(&self.path), |members| group_of_text(members).into())
+    }
+
     /// What became of its publications, on one line; with the outputs' names where there are several.
     pub fn all_publications(&self) -> Option<String> {
         let several = self.publications.len() > 1;

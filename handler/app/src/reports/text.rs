@@ -1,7 +1,7 @@
 //! Texts of reports that are the same wherever people read them.
 
-use lifecycle::BlobVersion;
 use lifecycle::text::visible;
+use lifecycle::{BlobVersion, Scoring};
 use time::{Duration, OffsetDateTime};
 
 /// A time to the second, UTC, as people read it.
@@ -33,6 +33,28 @@ pub fn shortened(text: &str, new_limit: usize) -> String {
     chars[..head].iter().chain(&['…']).chain(&chars[chars.len() - tail..]).collect()
 }
 
+/// So many, some of which are groups: what limits, holds and breakers count is a scoring of one file, or a group of several. Without
+/// a group it is a number alone.
+pub fn counted(all: usize, groups: usize) -> String {
+    let several = |count: usize, one: &str| format!("{count} {one}{}", if count == 1 { "" } else { "s" });
+    match all.saturating_sub(groups) {
+        _ if groups == 0 => all.to_string(),
+        0 => several(groups, "group"),
+        scorings => format!("{} and {}", several(scorings, "scoring"), several(groups, "group")),
+    }
+}
+
+/// What a scoring is called: container and path of its blob, or that it is a group of so many, whose folder of copies tells nobody
+/// anything.
+pub fn name_of(scoring: &Scoring) -> String {
+    scoring.group().map_or_else(|| path(&scoring.blob), |group| group_of_text(group.members.len()))
+}
+
+/// `a group of 3 members`.
+pub fn group_of_text(members: usize) -> String {
+    format!("a group of {members} member{}", if members == 1 { "" } else { "s" })
+}
+
 /// Container and path of a blob. They may hold any character: [`visible`] is for whoever prints them.
 pub fn path(blob: &BlobVersion) -> String {
     format!("{}/{}", blob.container, blob.path)
@@ -49,6 +71,10 @@ mod tests {
         let cut = shortened("eu/2026/07/21/claims-of-the-day.csv", 20);
         assert_eq!(cut.chars().count(), 20);
         assert!(cut.ends_with("the-day.csv"), "{cut}");
+        assert_eq!(
+            [counted(3, 0), counted(1, 1), counted(3, 2)],
+            ["3".to_owned(), "1 group".to_owned(), "1 scoring and 2 groups".to_owned()]
+        );
         let blob = BlobVersion::read("https://a.blob.core.windows.net/c/p%20q.csv", "1").expect("a blob's URL");
         assert_eq!(path(&blob), "c/p q.csv");
     }

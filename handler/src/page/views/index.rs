@@ -230,6 +230,9 @@ fn listed(frame: &Frame<'_>, index: &Index<'_>) -> Markup {
     html! {
         @if let Some(at) = rows.looked_back_to {
             p { "Looked back to " (utc_text(at)) " UTC; what is older is further." }
+        } @else if !rows.several_groups.is_empty() {
+            p { "Several groups begin so; name one of them: "
+                @for group in &rows.several_groups { a href=(address(&[("q", &format!("group:{}", group.id))])) { code { (group.id) } } " " } }
         } @else if rows.scorings.is_empty() {
             @if !search.is_of_all() || *further {
                 p { "No scoring matches " code { (search.text) } ". " a href="./" { "Show all" } }
@@ -265,7 +268,7 @@ fn line(frame: &Frame<'_>, row: &ScoringView, now: OffsetDateTime) -> Markup {
         tr {
             @if frame.token.is_some() { td { input type="checkbox" name="id" value=(row.id) aria-label={ "Select " (row.path) }; } }
             td { (status(row.status)) }
-            td.name { a href={ "scorings/" (row.id) } title=(row.blob_url) { (shortened(&row.path, 60)) } }
+            td.name { a href={ "scorings/" (row.id) } title=(row.blob_url) { (shortened(&row.name(), 60)) } }
             td.name { (row.rule) }
             td.short title={ (utc_text(row.created_time)) " UTC" } { (ago(row.created_time, now)) }
             td { (job(row)) }
