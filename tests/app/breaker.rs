@@ -88,6 +88,7 @@ fn failed(n: u32) -> BreakerEvent {
     BreakerEvent::Attempt {
         id,
         file: None,
+        is_group: false,
         source: Source::read(&format!("{:08x}", n % 2)).unwrap(),
         ran_on: None,
         verdict,

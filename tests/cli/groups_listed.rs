@@ -8,7 +8,7 @@ use handler::cli::limit::PauseArgs;
 use handler::cli::list::ListArgs;
 use handler::cli::on_ledger::{ATTENTION, OK};
 use handler::cli::order::OrderArgs;
-use handler::cli::{explain, export, limit, list, order, show};
+use handler::cli::{explain, export, limit, list, order, show, status};
 use lifecycle::{Scoring, ScoringId, Status, Verb};
 use serde_json::{Value, json};
 use time::Duration;
@@ -19,6 +19,10 @@ use crate::support::world::{World, event};
 
 async fn listed(world: &World, app: &App, args: &ListArgs) -> (u8, String) {
     text(async |out| list::list(app.ledger(), args, world.now(), out).await).await
+}
+
+async fn stands(world: &World, app: &App, json: &JsonArgs) -> String {
+    text(async |out| status::status(app.ledger(), &HERE, json, None, world.now(), out).await).await.1
 }
 
 async fn ordered(world: &World, app: &App, verb: Verb, args: &OrderArgs) -> (u8, String) {
@@ -46,6 +50,32 @@ async fn paused(world: &World, app: &App) -> (Vec<String>, Scoring) {
     let group = world.get(app, &group).await;
     assert_eq!(group.status, Status::Queued);
     (ids, group)
+}
+
+#[tokio::test]
+async fn findings_and_limits_tell_groups_as_groups() {
+    let world = world(&json!({"by": "time"}));
+    let app = world.app();
+    let (_, group) = paused(&world, &app).await;
+    let told = stands(&world, &app, &JsonArgs::TEXT).await;
+    assert!(told.contains("rule claims is paused, 1 group waits, since"), "{told}");
+    assert!(told.contains("Limit       rule claims: paused (") && told.contains("), 1 group waits\n"), "{told}");
+    // What waits for others is in nobody's way, and what comes behind a group comes behind one.
+    let later = world.deliver(&app, &event("eu/later.csv", "1")).await.remove(0);
+    world.later(Duration::minutes(6));
+    world.deliver(&app, &event("eu/last.csv", "1")).await;
+    tick(&world, &app).await;
+    let later = world.get(&app, &later).await.member_of().unwrap().to_string();
+    let (_, told) =
+        text(async |out| explain::explain(app.ledger(), &HERE, &later, &JsonArgs::TEXT, world.now(), out).await).await;
+    let before = format!("; 1 group is before it in the queue of its endpoint, {}", group.id);
+    assert!(told.contains(&before), "{told}");
+    let (code, told) = ordered(&world, &app, Verb::Hold, &of(&[group.id.as_str()], true)).await;
+    assert_eq!(code, OK, "{told}");
+    let other = world.deliver(&app, &event("eu/c.csv", "1")).await.remove(0);
+    ordered(&world, &app, Verb::Hold, &of(&[&other], true)).await;
+    let told = stands(&world, &app, &JsonArgs::TEXT).await;
+    assert!(told.contains("  1 scoring and 1 group put on hold by ann"), "{told}");
 }
 
 #[tokio::test]
@@ -147,4 +177,24 @@ async fn why_a_file_is_in_no_group_or_in_another_one_is_explained_and_exported()
         csv.lines().next().unwrap().ends_with(",group,alone") && row.ends_with(",,an operator wants it first"),
         "{csv}"
     );
+}
+
+#[tokio::test]
+async fn status_tells_those_that_wait_for_others_from_those_that_wait_for_their_turn() {
+    let world = world(&json!({"by": "marker", "maxWait": "P7D"}));
+    let app = world.app();
+    tick(&world, &app).await;
+    world.deliver(&app, &event("eu/a.csv", "1")).await;
+    let told = stands(&world, &app, &JsonArgs::TEXT).await;
+    assert!(
+        told.contains("Queued      1 waits for others, with which one job scores them, and 0 for their turn\n"),
+        "{told}"
+    );
+    let told: Value = serde_json::from_str(&stands(&world, &app, &JsonArgs::ALL).await).unwrap();
+    assert_eq!((&told["waitForOthers"], &told["counts"]["queued"]), (&json!(1), &json!(1)));
+    // Its rule lets it wait for so long.
+    world.later(Duration::days(6));
+    tick(&world, &app).await;
+    let told = stands(&world, &app, &JsonArgs::TEXT).await;
+    assert!(told.contains("Nothing needs attention."), "{told}");
 }

@@ -143,6 +143,8 @@ pub struct Outcome {
     pub source: Source,
     /// Why it failed; `None`: it is scored.
     pub failed: Option<FailureCause>,
+    /// It is no scoring of one blob but a group of some, which counts as one.
+    pub is_group: bool,
 }
 
 /// The deployment that a job ran on where the request named none, and when it was asked for.
@@ -184,6 +186,16 @@ pub struct Probe {
 impl Probe {
     fn awaited_until(&self, settings: &BreakerSettings, now: OffsetDateTime) -> OffsetDateTime {
         not_beyond(self.until, probe_time(settings), now)
+    }
+}
+
+/// How many of those that failed are groups, where some are.
+fn of_them_groups(failed: usize, groups: usize) -> String {
+    match groups {
+        0 => String::new(),
+        _ if groups == failed => ", all of them groups".to_owned(),
+        1 => ", 1 of them a group".to_owned(),
+        groups => format!(", {groups} of them groups"),
     }
 }
 
@@ -238,6 +250,8 @@ pub enum BreakerEvent {
         id: ScoringId,
         /// The scoring that it counts as, if that is another: the only file of a group, which is one however often it is tried.
         file: Option<ScoringId>,
+        /// It is a group of several files.
+        is_group: bool,
         /// Where its file comes from.
         source: Source,
         /// The deployment that its job ran on, if only that tells.
@@ -310,15 +324,17 @@ impl Breaker {
         self.outcomes.iter().filter(|outcome| outcome.failed.is_some()).count()
     }
 
-    /// `12 scorings in a row failed`.
+    /// `12 scorings in a row failed`, `12 scorings in a row failed, 2 of them groups`, `2 groups in a row failed`.
     pub fn failures(&self) -> String {
         if self.mostly_failed() {
-            return format!("{} of the last {WINDOW} scorings failed", self.failed_of_all());
+            let groups = self.outcomes.iter().filter(|outcome| outcome.failed.is_some() && outcome.is_group).count();
+            let failed = self.failed_of_all();
+            return format!("{failed} of the last {WINDOW} scorings failed{}", of_them_groups(failed, groups));
         }
-        match self.in_a_row() {
-            1 => "1 scoring failed".to_owned(),
-            count => format!("{count} scorings in a row failed"),
-        }
+        let (count, groups) = (self.in_a_row(), self.run().filter(|(outcome, _)| outcome.is_group).count());
+        let what = if groups == count && count > 0 { "group" } else { "scoring" };
+        let groups = if groups == count { String::new() } else { of_them_groups(count, groups) };
+        if count == 1 { format!("1 {what} failed") } else { format!("{count} {what}s in a row failed{groups}") }
     }
 
     /// Why it is open, for people.
@@ -355,10 +371,11 @@ impl Breaker {
     ) -> Option<Self> {
         let mut next = self.clone();
         match event {
-            BreakerEvent::Attempt { id, file, source, ran_on, verdict } => {
+            BreakerEvent::Attempt { id, file, is_group, source, ran_on, verdict } => {
                 let counts = next.is_of_its_deployment(ran_on.as_ref());
                 let counted = file.as_ref().unwrap_or(id);
-                let outcome = |failed| Outcome { id: counted.clone(), source: source.clone(), failed };
+                let outcome =
+                    |failed| Outcome { id: counted.clone(), source: source.clone(), failed, is_group: *is_group };
                 match verdict {
                     _ if !counts => next.free_probe(id),
                     Verdict::Made => {}
@@ -450,7 +467,7 @@ impl Breaker {
         now: OffsetDateTime,
     ) {
         let source = Source(format!("{HALVES}{}", &group.as_str()[..8 - HALVES.len()]));
-        self.remember(Outcome { id: group.clone(), source, failed: Some(cause) });
+        self.remember(Outcome { id: group.clone(), source, failed: Some(cause), is_group: true });
         let groups = self.run().filter(|(outcome, _)| outcome.source.0.starts_with(HALVES)).count();
         if self.open_until.is_none() && groups >= SUSPECT_GROUPS {
             (self.open_until, self.probe) = (Some(now + settings.pause.0), None);

@@ -84,6 +84,7 @@ fn answer(report: &StatusReport) -> Value {
     json!({
         "counts": by_name(&report.counts),
         "groups": by_name(&report.groups),
+        "waitForOthers": report.wait_for_others,
         "finalSince": text(Some(report.since)).unwrap_or_default(),
         "lastRun": text(report.last_run),
         "runningSince": text(report.running_since),
@@ -126,6 +127,15 @@ fn print(report: &StatusReport, json: &JsonArgs, now: OffsetDateTime, out: &mut 
         shown.map(|status| format!("{status} {}", report.count(status))).collect::<Vec<_>>().join("   ")
     };
     writeln!(out, "In flight   {}   ({})", report.in_flight, line(false))?;
+    if report.wait_for_others > 0 {
+        let (others, queued) = (report.wait_for_others, report.count(Status::Queued));
+        let wait = if others == 1 { "waits" } else { "wait" };
+        let turn = queued.saturating_sub(others);
+        writeln!(
+            out,
+            "Queued      {others} {wait} for others, with which one job scores them, and {turn} for their turn"
+        )?;
+    }
     if report.groups.iter().any(|(_, count)| *count > 0) {
         let by_status = report.groups.iter().filter(|(_, count)| *count > 0);
         let by_status: Vec<_> = by_status.map(|(status, count)| format!("{status} {count}")).collect();

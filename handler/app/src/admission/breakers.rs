@@ -162,7 +162,8 @@ impl Breakers {
             let is_failed = matches!(verdict, Verdict::Failed { .. });
             let source = self.source_of(next, is_failed).await;
             let file = next.group().and_then(only_file).filter(|_| is_failed);
-            let event = BreakerEvent::Attempt { id: next.id.clone(), file, source, ran_on, verdict };
+            let is_group = next.is_group() && file.is_none();
+            let event = BreakerEvent::Attempt { id: next.id.clone(), file, is_group, source, ran_on, verdict };
             if let Err(error) = self.change(&subject, &event, &settings, now).await {
                 tracing::warn!(scoring = %next.id, error = %error_chain(&error), "an attempt of {} could not be counted by the circuit breaker of {}", next.id, name_of(&subject));
             }
@@ -327,7 +328,8 @@ fn only_file(group: &Group) -> Option<ScoringId> {
 /// What a scoring says of a breaker whose word is not awaited any more.
 pub(super) fn says_nothing(scoring: &Scoring) -> BreakerEvent {
     let source = Source::of(scoring, None);
-    BreakerEvent::Attempt { id: scoring.id.clone(), file: None, source, ran_on: None, verdict: Verdict::Nothing }
+    let (file, is_group, ran_on, verdict) = (None, false, None, Verdict::Nothing);
+    BreakerEvent::Attempt { id: scoring.id.clone(), file, is_group, source, ran_on, verdict }
 }
 
 /// Frees the places of a scoring that was ended by somebody who has the ledger alone.

@@ -85,6 +85,8 @@ pub struct ScopeStatus {
     pub surplus: bool,
     /// Queued scorings that had no room when their turn came, and those behind them.
     pub waiting: u32,
+    /// How many of these are groups, each of which is one here.
+    pub waiting_groups: u32,
     /// Why the first of those that wait does; `None` if none does.
     pub reason: Option<String>,
     /// How the rule makes groups, if it does.
@@ -318,8 +320,9 @@ pub(super) fn to_breaker_row(key: Key, subject: &BreakerSubject, breaker: &Break
         }
         BreakerSubject::Rule(rule) => Entity::new(key).with("RuleId", rule.as_str()),
     };
-    let outcome = |Outcome { id, source, failed }: &Outcome| {
-        format!("{id}:{}:{}", source.as_str(), failed.map_or(SCORED, FailureCause::name))
+    let outcome = |Outcome { id, source, failed, is_group }: &Outcome| {
+        let group = if *is_group { GROUP } else { "" };
+        format!("{id}:{}:{}{group}", source.as_str(), failed.map_or(SCORED, FailureCause::name))
     };
     named
         .with("SchemaVersion", SCHEMA)
@@ -336,15 +339,18 @@ pub(super) fn to_breaker_row(key: Key, subject: &BreakerSubject, breaker: &Break
 
 /// The word for an outcome that is no failure.
 const SCORED: &str = "scored";
+/// What stands behind the word where the outcome is a group's.
+const GROUP: &str = ":group";
 
 fn read_outcome(text: &str) -> Option<Outcome> {
+    let (text, is_group) = text.strip_suffix(GROUP).map_or((text, false), |text| (text, true));
     let mut parts = text.split(':');
     let (id, source) = (ScoringId::read(parts.next()?)?, Source::read(parts.next()?)?);
     let failed = match parts.next()? {
         SCORED => None,
         word => Some(word.parse().ok()?),
     };
-    Some(Outcome { id, source, failed })
+    Some(Outcome { id, source, failed, is_group })
 }
 
 pub(super) fn from_breaker_row(row: &Entity) -> Result<Breaker, Unreadable> {
@@ -392,6 +398,7 @@ fn to_scope_row(scope: &LimitScope, scope_status: &ScopeStatus) -> Entity {
         .with_some("Taken", scope_status.taken.map(count))
         .with("Surplus", scope_status.surplus)
         .with("Waiting", count(scope_status.waiting))
+        .with_some("WaitingGroups", Some(scope_status.waiting_groups).filter(|groups| *groups > 0).map(count))
         .with_some("Reason", scope_status.reason.as_deref().map(|reason| clipped(reason, MAX_FOREIGN)))
         .with_some("GroupBy", scope_status.groups.as_ref().map(|groups| if groups.by_folder { FOLDER } else { RULE }))
         .with_some("GroupMarker", scope_status.groups.as_ref().and_then(|groups| groups.marker.as_deref()))
@@ -408,6 +415,7 @@ fn from_scope_row(row: &Entity) -> ScopeStatus {
         taken: number("Taken"),
         surplus: row.boolean("Surplus").unwrap_or(false),
         waiting: number("Waiting").unwrap_or(0),
+        waiting_groups: number("WaitingGroups").unwrap_or(0),
         reason: row.string("Reason").map(str::to_owned),
         groups: row.string("GroupBy").and_then(|by| {
             Some(RuleGroups {

@@ -13,10 +13,13 @@ use time::{Duration, OffsetDateTime};
 use super::events::QuarantinedView;
 use super::expected::{ENOUGH, expected};
 use super::find::{self, Known};
-use super::groups::{GroupJobView, GroupView, group_job, group_of, waits_for_others};
+use super::groups::{
+    GroupJobView, GroupView, group_job, group_of, is_waiting_for_others, waits_for_others, waits_in_vain_since,
+};
 use super::limits::waits_for;
 use super::pending::{PendingView, pending};
 use super::scorings::UnreadableView;
+use super::text::counted;
 use crate::ledger::{self, Controls, EndCounts, InFlight, Ledger, Received, ReceivedScoring, Rows, Skipped};
 use crate::stuck;
 
@@ -224,6 +227,9 @@ impl Context {
         };
         let is_slow =
             || s.status == Status::Running && stuck::is_slow(self.ended.usual_time(&s.rule, ENOUGH), since, self.now);
+        let others = waits_for_others(&self.controls, s);
+        let others = others.and_then(|_| waits_in_vain_since(&self.controls, &s.rule, s.created));
+        let in_vain_since = others.map_or(since, |over| over.max(since));
         let remedy = s.remedy();
         let told = |text: &Option<String>| text.as_deref().map(shown);
         Verdict {
@@ -237,7 +243,7 @@ impl Context {
             remedy: remedy.filter(|remedy| !reason.contains(&**remedy)),
             reason: shown(&reason),
             waits: waits.as_deref().map(shown),
-            stuck: s.on_hold.is_none() && (stuck::is_stuck(s.status, since, self.now) || is_slow()),
+            stuck: s.on_hold.is_none() && (stuck::is_stuck(s.status, in_vain_since, self.now) || is_slow()),
             id: Some(s.id.to_string()),
             job: s.job.as_ref().map(|job| shown(&job.name)),
             group: s.member_of().map(ToString::to_string),
@@ -262,14 +268,23 @@ impl Context {
         let own = place(s.expedited, s.origin, s.created, &s.id);
         let earlier = self.in_flight.iter().flat_map(|rows| rows.iter()).filter(|row| {
             let is_before = place(row.expedited, row.origin, row.created, &row.id) < own;
-            row.status == Status::Queued && row.on_hold.is_none() && row.endpoint == s.endpoint && is_before
+            row.status == Status::Queued
+                && row.on_hold.is_none()
+                && row.endpoint == s.endpoint
+                && is_before
+                && !is_waiting_for_others(&self.controls, row)
         });
         let earlier: Vec<&InFlight> = earlier.collect();
         let last = earlier.iter().max_by_key(|row| place(row.expedited, row.origin, row.created, &row.id));
+        let groups = earlier.iter().filter(|row| row.is_group()).count();
         let behind = match (earlier.len(), last) {
-            (1, Some(last)) => format!("1 scoring is before it in the queue of its endpoint, {}", last.id),
+            (1, Some(last)) => {
+                let one = if groups == 1 { "group" } else { "scoring" };
+                format!("1 {one} is before it in the queue of its endpoint, {}", last.id)
+            }
             (before, Some(last)) => {
-                format!("{before} scorings are before it in the queue of its endpoint, the last of them {}", last.id)
+                let all = if groups == 0 { format!("{before} scorings") } else { counted(before, groups) };
+                format!("{all} are before it in the queue of its endpoint, the last of them {}", last.id)
             }
             (_, None) => "first in the queue of its endpoint".to_owned(),
         };

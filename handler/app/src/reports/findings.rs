@@ -20,7 +20,9 @@ use super::limits::LimitView;
 use super::pending::PendingView;
 use super::sweeps::SweepView;
 use super::text::utc_text;
-use crate::ledger::{DeadLettersLeft, EndCounts, InFlight, NotSwept, Quarantined, RulesProblem, Runs, Unacknowledged};
+use crate::ledger::{
+    Controls, DeadLettersLeft, EndCounts, InFlight, NotSwept, Quarantined, RulesProblem, Runs, Unacknowledged,
+};
 
 /// Findings of one kind; what is beyond them shows in lists.
 const MAX_OF_KIND: usize = 10;
@@ -89,7 +91,7 @@ pub enum FindingKind {
 pub struct Finding {
     /// What kind of thing it is.
     pub kind: FindingKind,
-    /// How many scorings, uploads, rows or events it concerns.
+    /// How many scorings, uploads, rows or events it concerns; a group is one, as limits, holds and breakers count it.
     pub count: usize,
     /// Since when; `None`, and `null` in JSON, where nothing that can be read says it.
     #[serde(with = "time::serde::rfc3339::option")]
@@ -133,6 +135,7 @@ pub(super) struct Seen<'a> {
     /// What is wrong with the rules, as it was recorded last.
     pub(super) rules: Option<RulesProblem>,
     pub(super) in_flight: &'a [InFlight],
+    pub(super) controls: &'a Controls,
     /// What ended in the last day.
     pub(super) ended: &'a EndCounts,
     /// Failures that a newer success does not make up for, and orphaned jobs.

@@ -3,12 +3,12 @@
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use lifecycle::group::Member;
 use lifecycle::redact::redacted;
-use lifecycle::{Scoring, Status};
+use lifecycle::{RuleId, Scoring, Status};
 use serde::Serialize;
 use time::OffsetDateTime;
 
 use super::text::{path, utc_text};
-use crate::ledger::{self, Controls, Ledger, LimitScope, RuleGroups};
+use crate::ledger::{self, Controls, InFlight, InGroup, Ledger, LimitScope, RuleGroups};
 
 /// Rows of members that are read at one time.
 const MAX_CONCURRENT_READS: usize = 16;
@@ -196,6 +196,22 @@ pub(super) async fn group_job(ledger: &Ledger, scoring: &Scoring) -> Result<Opti
         job_status: group.job_status.map(shown),
         studio: group.job.and_then(|job| job.studio).map(shown),
     }))
+}
+
+/// Whether a scoring of the in-flight index waits for others, and not for its turn; as long as its rule groups, or nobody knows.
+pub(super) fn is_waiting_for_others(controls: &Controls, row: &InFlight) -> bool {
+    let groups = || controls.scopes.get(&LimitScope::rule(&row.rule)).is_none_or(|rule| rule.groups.is_some());
+    row.status == Status::Queued && matches!(row.group, Some(InGroup::Waits { .. })) && groups()
+}
+
+/// Since when one that is queued waits for longer than it was to: from the end of its wait for others on, where its rule groups.
+pub(super) fn waits_in_vain_since(
+    controls: &Controls,
+    rule: &RuleId,
+    created: OffsetDateTime,
+) -> Option<OffsetDateTime> {
+    let groups = controls.scopes.get(&LimitScope::rule(rule))?.groups.as_ref()?;
+    Some(created + groups.max_wait)
 }
 
 /// What a scoring waits for until a group is made of it and others; `None`: it does not, or its rule does not group any more.

@@ -9,7 +9,7 @@ use serde::Serialize;
 use time::OffsetDateTime;
 
 use super::groups::waits_for_others;
-use super::text::utc_text;
+use super::text::{counted, utc_text};
 use crate::ledger::{Controls, LimitScope, ScopeStatus};
 
 /// A rule or an endpoint with its limit. Names are stable: scripts rely on them.
@@ -35,6 +35,8 @@ pub struct LimitView {
     pub taken: Option<u32>,
     /// Queued scorings that found no room then, and those behind them.
     pub waiting: u32,
+    /// How many of these are groups, each of which counts as one.
+    pub waiting_groups: u32,
     /// Why the first of those that wait does; none if none does.
     pub reason: Option<String>,
 }
@@ -60,6 +62,7 @@ pub fn limits(controls: &Controls) -> Vec<LimitView> {
             set_reason: live.and_then(|live| live.reason.as_deref()).map(|text| redacted(text).into_owned()),
             taken: scope_status.taken,
             waiting: scope_status.waiting,
+            waiting_groups: scope_status.waiting_groups,
             reason: scope_status.reason.as_deref().map(|text| redacted(text).into_owned()),
         }
     };
@@ -85,8 +88,15 @@ impl LimitView {
             let why = self.set_reason.as_deref().map(|why| format!(": {why}")).unwrap_or_default();
             format!(" (an operator's limit since {}{who}{why}; in the rules: {rules})", utc_text(at))
         });
-        let waiting = Some(self.waiting).filter(|waiting| *waiting > 0).map(|waiting| format!(", {waiting} wait"));
+        let waiting = Some(self.waits_text()).filter(|_| self.waiting > 0).map(|waits| format!(", {waits}"));
         [taken, set.unwrap_or_default(), waiting.unwrap_or_default()].concat()
+    }
+
+    /// `3 wait`, `3 scorings and 1 group wait`.
+    pub fn waits_text(&self) -> String {
+        let number = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
+        let (waiting, groups) = (number(self.waiting), number(self.waiting_groups));
+        format!("{} {}", counted(waiting, groups), if groups > 0 && waiting == 1 { "waits" } else { "wait" })
     }
 }
 

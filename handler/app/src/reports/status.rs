@@ -9,11 +9,12 @@ use super::breakers::{BreakerView, breakers};
 use super::coverage::{CoverageView, Tally, unaccounted};
 use super::deployments::{DeploymentView, deployments};
 use super::findings::{Finding, Seen, findings};
+use super::groups::is_waiting_for_others;
 use super::limits::{LimitView, limits};
 use super::pending::pending;
 use super::sweeps::{SweepView, sweeps};
 use crate::ledger::{
-    self, EndCounts, InFlight, Ledger, RecordedEvent, Runs, Unreadable, begin_of_hour, count_by_status,
+    self, Controls, EndCounts, InFlight, Ledger, RecordedEvent, Runs, Unreadable, begin_of_hour, count_by_status,
 };
 
 /// Skipped or quarantined events that are counted; of more it is known that there are that many.
@@ -30,6 +31,8 @@ pub struct StatusReport {
     pub in_flight: usize,
     /// Groups that are not final, by status: what limits, holds and breakers count in place of their members.
     pub groups: Vec<(Status, usize)>,
+    /// How many of what is queued wait for others, with which one job scores them, and not for their turn.
+    pub wait_for_others: usize,
     /// What ended in each hour since `since`, the oldest first.
     pub hours: Vec<HourView>,
     /// When the oldest of these was accepted.
@@ -98,6 +101,20 @@ fn tally(in_flight: &[InFlight], ended: &EndCounts, since: OffsetDateTime) -> Ta
     tally
 }
 
+/// Scorings by status, and no group.
+fn counts(in_flight: &[InFlight], ended: &EndCounts) -> Vec<(Status, usize)> {
+    let mut counts = count_by_status(in_flight.iter().filter(|row| !row.is_group()).map(|row| row.status));
+    for (status, count) in &mut counts {
+        *count += ended.of(*status);
+    }
+    counts
+}
+
+/// How many wait for others.
+fn wait_for_others(in_flight: &[InFlight], controls: &Controls) -> usize {
+    in_flight.iter().filter(|row| is_waiting_for_others(controls, row)).count()
+}
+
 /// Groups that are not final, by status.
 fn groups(in_flight: &[InFlight]) -> Vec<(Status, usize)> {
     let mut groups = count_by_status(in_flight.iter().filter(|row| row.is_group()).map(|row| row.status));
@@ -155,16 +172,14 @@ pub async fn status(
     let unreadable = (unreadable.len() + pending.unreadable.len(), first);
     let runs = ledger.runs().await?;
     let last_upload = last_upload(ledger).await?;
-    let mut counts = count_by_status(in_flight.iter().filter(|row| !row.is_group()).map(|row| row.status));
-    for (status, count) in &mut counts {
-        *count += ended.of(*status);
-    }
+    let counts = counts(&in_flight, &ended);
     let tally = tally(&in_flight, &ended, since);
     let mut report = StatusReport {
         counts,
         since,
         in_flight: in_flight.iter().filter(|row| !row.is_group()).count(),
         groups: groups(&in_flight),
+        wait_for_others: wait_for_others(&in_flight, &controls),
         hours: hours(&ended, since, now),
         oldest: in_flight.iter().map(|row| row.created).min(),
         last_run: runs.complete.as_ref().map(|heartbeat| heartbeat.at),
@@ -189,6 +204,7 @@ pub async fn status(
         runs,
         rules: ledger.rules_problem().await?,
         in_flight: &in_flight,
+        controls: &controls,
         ended: &ended,
         unacknowledged: &not_made_up_for,
         breakers: &report.breakers,

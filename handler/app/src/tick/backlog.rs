@@ -9,6 +9,8 @@ use crate::ledger::LimitScope;
 pub(super) struct Backlog {
     /// Scorings that were due; of each rule at most [`MAX_QUEUED_PER_RULE`](super::queue::MAX_QUEUED_PER_RULE) are counted.
     pub(super) waiting: u32,
+    /// How many of these are groups, each of which is one here.
+    pub(super) groups: u32,
     /// Why the first of them waits.
     pub(super) reason: String,
 }

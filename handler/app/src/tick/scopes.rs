@@ -97,11 +97,11 @@ impl Scopes {
     ) {
         for (scope, scope_status) in &mut scope_statuses {
             if let Some(backlog) = backlogs.left.get(scope) {
-                scope_status.waiting = backlog.waiting;
+                (scope_status.waiting, scope_status.waiting_groups) = (backlog.waiting, backlog.groups);
                 scope_status.reason = Some(backlog.reason.clone());
             // Not reached is not empty: what waited there waits still, as far as anybody knows.
             } else if let Some(old) = before.scopes.get(scope).filter(|_| backlogs.unreached.contains(scope)) {
-                scope_status.waiting = old.waiting;
+                (scope_status.waiting, scope_status.waiting_groups) = (old.waiting, old.waiting_groups);
                 scope_status.reason.clone_from(&old.reason);
             }
         }

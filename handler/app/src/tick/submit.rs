@@ -183,6 +183,7 @@ fn wait(left: &mut HashMap<LimitScope, Backlog>, by: &BlockedScope, reason: &str
     } else {
         LimitScope::rule(&row.rule)
     };
-    let backlog = left.entry(scope).or_insert_with(|| Backlog { waiting: 0, reason: reason.to_owned() });
+    let backlog = left.entry(scope).or_insert_with(|| Backlog { waiting: 0, groups: 0, reason: reason.to_owned() });
     backlog.waiting += 1;
+    backlog.groups += u32::from(row.is_group());
 }

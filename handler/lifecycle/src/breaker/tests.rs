@@ -19,7 +19,7 @@ fn source(n: u32) -> Source {
 }
 
 fn told(n: u32, verdict: Verdict) -> BreakerEvent {
-    BreakerEvent::Attempt { id: id(n), file: None, source: source(n), ran_on: None, verdict }
+    BreakerEvent::Attempt { id: id(n), file: None, is_group: false, source: source(n), ran_on: None, verdict }
 }
 
 fn failed_by(n: u32, cause: FailureCause) -> BreakerEvent {
@@ -314,7 +314,7 @@ fn a_rule_is_paused_by_several_of_one_cause_in_a_row_from_whatever_source() {
 
 fn ran_on(n: u32, deployment: &str, minute: i64, verdict: Verdict) -> BreakerEvent {
     let ran_on = RanOn { deployment: deployment.parse().expect("a name"), submitted: NOW + Duration::minutes(minute) };
-    BreakerEvent::Attempt { id: id(n), file: None, source: source(n), ran_on: Some(ran_on), verdict }
+    BreakerEvent::Attempt { id: id(n), file: None, is_group: false, source: source(n), ran_on: Some(ran_on), verdict }
 }
 
 #[test]
@@ -424,6 +424,26 @@ fn the_halves_of_two_groups_open_a_deployments_breaker_and_those_of_one_do_not()
     let until = life.breaker.open_until;
     life.later(1).then(&halves_of(3));
     assert_eq!(life.breaker.open_until, until, "what was under way when it opened does not keep it open");
+}
+
+#[test]
+fn groups_among_those_that_failed_are_told_as_such() {
+    let group = |n| {
+        let verdict = Verdict::Failed { cause: FailureCause::Platform, error: "it was lost".to_owned() };
+        BreakerEvent::Attempt { id: id(n), file: None, is_group: true, source: source(n), ran_on: None, verdict }
+    };
+    let told = |events: &[BreakerEvent]| {
+        let mut life = Life::new();
+        for event in events {
+            life.then(event);
+        }
+        life.breaker.failures()
+    };
+    assert_eq!(told(&[group(1)]), "1 group failed");
+    assert_eq!(told(&[group(1), halves_of(2)]), "2 groups in a row failed");
+    assert_eq!(told(&[group(1), halves_of(2), failed(3)]), "3 scorings in a row failed, 2 of them groups");
+    let all: Vec<_> = (0..20).map(|n| if n % 5 == 2 { good(100 + n) } else { failed(n) }).chain([group(0)]).collect();
+    assert_eq!(told(&all), "16 of the last 20 scorings failed, 1 of them a group");
 }
 
 #[test]

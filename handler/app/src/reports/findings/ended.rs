@@ -5,7 +5,7 @@ use lifecycle::{FailureCause, RuleId, Status, failure};
 use super::same_reason::{ByReason, SameReason};
 use super::{Finding, FindingKind, Seen, one, with_orders};
 use crate::ledger::Unacknowledged;
-use crate::reports::text::shortened;
+use crate::reports::text::{counted, shortened};
 
 impl Seen<'_> {
     pub(super) fn failed(&self) -> Vec<Finding> {
@@ -19,7 +19,7 @@ impl Seen<'_> {
             );
         }
         let finding = |((rule, cause), group): ((RuleId, Option<FailureCause>), SameReason)| {
-            let SameReason { same, of, count, since, reason } = group;
+            let SameReason { same, of, count, since, reason, .. } = group;
             let group = format!("{rule} {cause:?} {same}");
             let remedy = cause.and_then(|cause| failure::remedy(cause, &reason));
             let remedy = remedy.map(|remedy| format!("; remedy: {remedy}")).unwrap_or_default();
@@ -37,15 +37,20 @@ impl Seen<'_> {
                 groups.add((row.rule.clone(), row.can_be_published), row.id.as_str(), why, row.since);
             }
         }
-        let finding = |((rule, can), SameReason { same, of, count, since, reason }): ((RuleId, bool), SameReason)| {
-            let first = of.first().cloned().unwrap_or_default();
-            let what = format!("{count} scored under rule {rule} and not published ({})", shortened(&reason, 200));
-            let finding = one(FindingKind::NotPublished, count, Some(since), what, "");
-            let mut finding =
-                with_orders(finding, &format!("{rule} {same}"), of, &[if can { "publish" } else { "rescore" }, "ack"]);
-            finding.next = format!("scorekeeper show {first}, then {}", finding.next);
-            finding
-        };
+        let finding =
+            |((rule, can), SameReason { same, of, count, since, reason, .. }): ((RuleId, bool), SameReason)| {
+                let first = of.first().cloned().unwrap_or_default();
+                let what = format!("{count} scored under rule {rule} and not published ({})", shortened(&reason, 200));
+                let finding = one(FindingKind::NotPublished, count, Some(since), what, "");
+                let mut finding = with_orders(
+                    finding,
+                    &format!("{rule} {same}"),
+                    of,
+                    &[if can { "publish" } else { "rescore" }, "ack"],
+                );
+                finding.next = format!("scorekeeper show {first}, then {}", finding.next);
+                finding
+            };
         groups.most_frequent().map(finding).collect()
     }
 
@@ -58,11 +63,7 @@ impl Seen<'_> {
         let count = usize::try_from(jobs).unwrap_or(usize::MAX);
         let (jobs, them) = (several(count, "orphaned job"), if count == 1 { "it was" } else { "they were" });
         let groups = rows.iter().filter(|row| row.is_group).count();
-        let of = match (rows.len() - groups, groups) {
-            (scorings, 0) => several(scorings, "scoring"),
-            (0, groups) => several(groups, "group"),
-            (scorings, groups) => format!("{} and {}", several(scorings, "scoring"), several(groups, "group")),
-        };
+        let of = if groups == 0 { several(rows.len(), "scoring") } else { counted(rows.len(), groups) };
         let reason = format!("{jobs} of {of}: made and not needed, {them} told to stop");
         let of = rows.iter().map(|row| row.id.to_string()).collect();
         let mut finding = one(FindingKind::OrphanedJobs, rows.len(), Some(since), reason, "");

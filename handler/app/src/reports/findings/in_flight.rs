@@ -10,13 +10,21 @@ use super::{Finding, FindingKind, Seen, is_denied, one, says, with_orders};
 use crate::admission::is_of;
 use crate::ledger::{InFlight, InGroup};
 use crate::reports::expected::ENOUGH;
-use crate::reports::text::shortened;
+use crate::reports::groups::{is_waiting_for_others, waits_in_vain_since};
+use crate::reports::text::{counted, shortened};
 use crate::stuck;
 
 /// What a later try may cure is told of when it has lasted so long.
 const PASSING: Duration = Duration::minutes(10);
 /// A queue that moves is told of when somebody has waited for so long.
 const LONG_WAIT: Duration = Duration::hours(1);
+
+/// The commands that list those of a status: groups and scorings are listed apart.
+fn listed(status: Status, count: usize, groups: usize) -> String {
+    let scorings = (count > groups).then(|| format!("scorekeeper list --status {status}"));
+    let groups = (groups > 0).then(|| format!("scorekeeper list --groups --status {status}"));
+    scorings.into_iter().chain(groups).collect::<Vec<_>>().join(", ")
+}
 
 impl Seen<'_> {
     /// What keeps scorings from being sent, or from being looked at.
@@ -38,22 +46,23 @@ impl Seen<'_> {
             // A role that is missing does not come by itself, nor a container.
             let is_missing = kind == FindingKind::CannotCopy && says(error, &["404"]);
             if kind == FindingKind::Denied || is_missing || self.now - since > PASSING {
-                groups.add((kind, row.status), row.id.as_str(), error, since);
+                groups.add_row((kind, row.status), row, error, since);
             }
         }
         let finding = |((kind, status), group): ((FindingKind, Status), SameReason)| {
+            let (all, next) = (group.counted(), listed(status, group.count, group.groups));
             let SameReason { count, since, reason, .. } = group;
             let what = match status {
                 Status::Queued => "are refused",
-                Status::Staging if count == 1 => "group waits for copies of its files",
-                Status::Staging => "groups wait for copies of their files",
+                Status::Staging if count == 1 => "waits for copies of its files",
+                Status::Staging => "wait for copies of their files",
                 _ => "cannot be looked for or at",
             };
             let next = match kind {
                 FindingKind::Denied | FindingKind::CannotCopy => "scorekeeper doctor".to_owned(),
-                _ => format!("scorekeeper list --status {status}"),
+                _ => next,
             };
-            one(kind, count, Some(since), format!("{count} {what} ({})", shortened(&reason, 160)), &next)
+            one(kind, count, Some(since), format!("{all} {what} ({})", shortened(&reason, 160)), &next)
         };
         groups.most_frequent().map(finding).collect()
     }
@@ -61,11 +70,13 @@ impl Seen<'_> {
     pub(super) fn held(&self) -> Vec<Finding> {
         let mut groups = ByReason::new();
         for row in self.in_flight.iter().filter(|row| row.status == Status::Held) {
-            groups.add((), row.id.as_str(), row.last_error.as_deref().unwrap_or("its job was not found"), row.since);
+            groups.add_row((), row, row.last_error.as_deref().unwrap_or("its job was not found"), row.since);
         }
-        let finding = |((), SameReason { count, since, reason, .. }): ((), SameReason)| {
-            let reason = format!("{count} held, the answer lost and the job not found ({})", shortened(&reason, 160));
-            one(FindingKind::Held, count, Some(since), reason, "scorekeeper list --status held")
+        let finding = |((), held): ((), SameReason)| {
+            let (all, why) = (held.counted(), shortened(&held.reason, 160));
+            let reason = format!("{all} held, the answer lost and the job not found ({why})");
+            let next = listed(Status::Held, held.count, held.groups);
+            one(FindingKind::Held, held.count, Some(held.since), reason, &next)
         };
         groups.most_frequent().map(finding).collect()
     }
@@ -73,20 +84,19 @@ impl Seen<'_> {
     /// What operators put on hold: it is easily forgotten.
     pub(super) fn on_hold(&self) -> Vec<Finding> {
         let mut groups = ByReason::new();
-        let rows = self.in_flight.iter().filter(|row| row.is_group() && row.on_hold.is_some());
-        // Whoever orders something of a group orders it of all its members.
-        let groups_on_hold: Vec<&str> = rows.map(|row| row.id.as_str()).collect();
         for row in self.in_flight {
             if let Some(order) = &row.on_hold {
-                groups.add((), row.id.as_str(), order, row.on_hold_since.unwrap_or(row.since));
+                groups.add_row((), row, order, row.on_hold_since.unwrap_or(row.since));
             }
         }
-        let finding = |((), SameReason { same, of, count, since, reason }): ((), SameReason)| {
-            let reason = format!("{count} {}", shortened(&reason, 160));
-            let is_asked = of.len() == 1 && groups_on_hold.contains(&of[0].as_str());
+        let finding = |((), held): ((), SameReason)| {
+            let all = held.counted();
+            let SameReason { same, of, count, groups, since, reason } = held;
+            let reason = format!("{all} {}", shortened(&reason, 160));
             let mut finding =
                 with_orders(one(FindingKind::OnHold, count, Some(since), reason, ""), &same, of, &["release"]);
-            if is_asked {
+            // Whoever orders something of a group orders it of all its members.
+            if count == 1 && groups == 1 {
                 finding.next.push_str(" --yes");
             }
             finding
@@ -96,24 +106,29 @@ impl Seen<'_> {
 
     /// By phase: a hard limit for what lasts minutes, and for a running job three times what nineteen of twenty of its rule take.
     pub(super) fn stuck(&self) -> Vec<Finding> {
-        let mut phases: BTreeMap<Status, (usize, OffsetDateTime)> = BTreeMap::new();
+        let mut phases: BTreeMap<Status, (usize, usize, OffsetDateTime)> = BTreeMap::new();
         for row in self.in_flight {
             let slow = row.status == Status::Running
                 && stuck::is_slow(self.ended.usual_time(&row.rule, ENOUGH), row.since, self.now);
-            let waits = row.on_hold.is_none();
-            if slow || waits && stuck::is_stuck(row.status, row.since, self.now) {
-                let phase = phases.entry(row.status).or_insert((0, row.since));
-                *phase = (phase.0 + 1, phase.1.min(row.since));
+            // Whoever waits for others may, for as long as its rule lets it.
+            let others = is_waiting_for_others(self.controls, row).then_some(row.created);
+            let others = others.and_then(|created| waits_in_vain_since(self.controls, &row.rule, created));
+            let since = others.map_or(row.since, |over| over.max(row.since));
+            if slow || row.on_hold.is_none() && stuck::is_stuck(row.status, since, self.now) {
+                let (count, groups, since) = phases.entry(row.status).or_insert((0, 0, row.since));
+                *count += 1;
+                *groups += usize::from(row.is_group());
+                *since = row.since.min(*since);
             }
         }
-        let finding = |(status, (count, since)): (Status, (usize, OffsetDateTime))| {
+        let finding = |(status, (count, groups, since)): (Status, (usize, usize, OffsetDateTime))| {
             let why = match status {
                 Status::Running => "for more than three times what their rule's jobs usually take",
                 Status::Queued => "for more than a day",
                 _ => "for more than an hour, in a status that lasts minutes",
             };
-            let next = format!("scorekeeper list --status {status}");
-            one(FindingKind::Stuck, count, Some(since), format!("{count} stuck {status}, {why}"), &next)
+            let reason = format!("{} stuck {status}, {why}", counted(count, groups));
+            one(FindingKind::Stuck, count, Some(since), reason, &listed(status, count, groups))
         };
         phases.into_iter().map(finding).collect()
     }
@@ -121,9 +136,10 @@ impl Seen<'_> {
     pub(super) fn missing(&self) -> Option<Finding> {
         let missing: Vec<&InFlight> = self.in_flight.iter().filter(|row| row.missing).collect();
         let since = missing.iter().map(|row| row.since).min()?;
-        let reason = format!("{} whose job cannot be found", missing.len());
-        let next = "scorekeeper list --status running";
-        Some(one(FindingKind::JobMissing, missing.len(), Some(since), reason, next))
+        let groups = missing.iter().filter(|row| row.is_group()).count();
+        let reason = format!("{} whose job cannot be found", counted(missing.len(), groups));
+        let next = listed(Status::Running, missing.len(), groups);
+        Some(one(FindingKind::JobMissing, missing.len(), Some(since), reason, &next))
     }
 
     /// A breaker that nobody waits for any more is not a finding.
@@ -133,11 +149,13 @@ impl Seen<'_> {
         // A member whose group has failed waits for it to be split, which an open breaker forbids.
         let waits = move |row: &InFlight| match &row.group {
             Some(InGroup::Member(group)) => row.status == Status::Grouped && !groups.contains(group),
-            _ => row.status == Status::Queued,
+            _ => row.status == Status::Queued && !is_waiting_for_others(self.controls, row),
         };
         self.breakers.iter().filter(|view| view.is_open()).filter_map(move |view| {
-            let waiting = self.in_flight.iter().filter(|row| waits(row) && is_of(row, &view.of)).count();
-            let reason = format!("{waiting} wait for {}: circuit breaker {}", view.subject(), view.summary());
+            let rows = || self.in_flight.iter().filter(|row| waits(row) && is_of(row, &view.of));
+            let (waiting, groups) = (rows().count(), rows().filter(|row| row.is_group()).count());
+            let all = counted(waiting, groups);
+            let reason = format!("{all} wait for {}: circuit breaker {}", view.subject(), view.summary());
             (waiting > 0).then(|| one(FindingKind::BreakerOpen, waiting, view.failed_time, reason, &view.remedy()))
         })
     }
@@ -146,6 +164,7 @@ impl Seen<'_> {
         self.limits.iter().filter_map(|view| {
             let of_it = |row: &&InFlight| {
                 row.status == Status::Queued
+                    && !is_waiting_for_others(self.controls, row)
                     && if view.kind == "rule" { *row.rule == *view.name } else { *row.endpoint == *view.name }
             };
             let next = match view.set_time {
@@ -157,7 +176,7 @@ impl Seen<'_> {
             if view.limit == Some(0) {
                 // An operator's pause is told of before somebody waits for it: it is easily forgotten.
                 let told = view.set_time.is_some() || waits > 0;
-                let reason = format!("{} {} is paused, {waits} wait", view.kind, view.name);
+                let reason = format!("{} {} is paused, {}", view.kind, view.name, view.waits_text());
                 // Of a pause by the rules the first that waits for it tells.
                 return told.then(|| one(FindingKind::Paused, waits, view.set_time.or(oldest), reason, &next));
             }

@@ -152,7 +152,7 @@ impl Seen<'_> {
         for event in self.quarantined {
             groups.add((), &event.key, &event.reason, event.at);
         }
-        all.extend(groups.most_frequent().map(|((), SameReason { same, of, count, since, reason })| {
+        all.extend(groups.most_frequent().map(|((), SameReason { same, of, count, since, reason, .. })| {
             let events = if count == 1 { "event" } else { "events" };
             let reason = format!("{count} {events} quarantined in the last 24 h, because {}", shortened(&reason, 200));
             let finding = one(FindingKind::Quarantined, count, Some(since), reason, "");
