@@ -1,12 +1,17 @@
 //! `limit`, `pause`, `resume` and `breaker`: how much may be in flight.
 
+use std::sync::Arc;
+
 use app::App;
 use app::ledger::{LimitChange, LimitScope, Said};
+use app::ports::Clock;
 use handler::cli::breaker::{Action, BreakerArgs};
 use handler::cli::json::JsonArgs;
+use handler::cli::ledger_command::Here;
 use handler::cli::limit::{LimitArgs, NewLimit, PauseArgs};
 use handler::cli::on_ledger::{ATTENTION, OK};
-use handler::cli::{breaker, limit, show, status};
+use handler::cli::{breaker, limit, read_ledger_command, show, status};
+use handler::config::LedgerLocation;
 use lifecycle::JobStatus;
 use serde_json::{Value, json};
 use stores::fault::Fault as StoreFault;
@@ -142,6 +147,21 @@ deployment v7 of https://heart.example/jobs: open, one scoring probes it at 2026
         text(async |out| status::status(app.ledger(), &HERE, &JsonArgs::TEXT, None, world.now(), out).await).await;
     assert!(status.contains("Breaker     deployment v7 of https://heart.example/jobs: open, one"), "{status}");
     assert!(status.contains("  1 wait for deployment v7") && status.contains("scorekeeper breaker close"), "{status}");
+    // Where the ledger was named, what is suggested names it too: of this command, and of a scoring that waits for the breaker.
+    let clock: Clock = {
+        let now = world.now();
+        Arc::new(move || now)
+    };
+    let place = LedgerLocation::Embedded("d/ledger".into());
+    let here = Here { ledger: app.ledger(), place: &place, by: "ann", columns: None, clock: &clock };
+    for (line, next) in [
+        (&["breaker", "--data", "d"][..], "scorekeeper breaker --data d close --endpoint https://heart.example/jobs"),
+        (&["show", "--data", "d", &late[0]], "(scorekeeper breaker --data d)"),
+    ] {
+        let command = read_ledger_command(line).unwrap();
+        let (_, told) = text(async |out| command.run(&here, out).await).await;
+        assert!(told.contains(next), "{told}");
+    }
     let (_, trace) =
         text(async |out| show::show(app.ledger(), &HERE, &late[0], &JsonArgs::TEXT, START, out).await).await;
     assert!(trace.contains("waits    the circuit breaker is open, as 10 scorings in a row failed"), "{trace}");

@@ -13,16 +13,17 @@ use lifecycle::Verb;
 use super::on_ledger::Access;
 use super::on_ledger::Error;
 use super::order::Doing;
+use super::suggested::Suggesting;
 use super::{breaker, explain, limit, list, order, replay, resolve, show, status, sweep};
 #[cfg(feature = "cli")]
 use super::{export, output, projection, wait};
 #[cfg(feature = "cli")]
 use super::{one_thread, terminal, working_directory};
-use crate::config::LedgerLocation;
+use crate::config::{LedgerLocation, WhichLedger};
 #[cfg(feature = "cli")]
 use crate::{
     compose,
-    config::{LedgerSettings, ProcessVars, Vars, WhichLedger},
+    config::{LedgerSettings, ProcessVars, Vars},
     redacting::Redacting,
 };
 
@@ -151,8 +152,39 @@ impl LedgerCommand {
         }
     }
 
-    /// Runs it on a ledger that is open: its answer is the exit code.
+    /// Runs it on a ledger that is open: its answer is the exit code. What it tells people suggests commands on the same ledger; what
+    /// is for scripts, and rows of a table, which have their width, it prints as they are.
     pub async fn run(&self, here: &Here<'_>, out: &mut dyn Write) -> Result<u8, Error> {
+        let Some(which) = self.tells_people() else { return self.run_on(here, out).await };
+        let mut told = Suggesting::new(out, which);
+        let code = self.run_on(here, &mut told).await;
+        told.flush()?;
+        code
+    }
+
+    /// The ledger that the commands are on which it suggests; `None`: it is asked for data, or sees to that itself.
+    fn tells_people(&self) -> Option<&WhichLedger> {
+        if let Some((_, args)) = self.order() {
+            return (!args.json.is_asked_for()).then_some(&args.which);
+        }
+        let (which, json) = match self {
+            Self::Status(args) => (&args.which, args.json.is_asked_for()),
+            Self::Show(args) => (&args.which, args.json.is_asked_for()),
+            Self::Explain(args) => (&args.which, args.json.is_asked_for()),
+            #[cfg(feature = "cli")]
+            Self::Wait(args) => (&args.which, false),
+            Self::Resolve(args) => (&args.which, false),
+            Self::Replay(args) => (&args.which, false),
+            Self::Sweep(args) => (&args.which, false),
+            Self::Pause(args) | Self::Resume(args) => (&args.which, false),
+            Self::Limit(args) => (&args.which, args.json.is_asked_for()),
+            Self::Breaker(args) => (&args.which, args.json.is_asked_for()),
+            _ => return None,
+        };
+        (!json).then_some(which)
+    }
+
+    async fn run_on(&self, here: &Here<'_>, out: &mut dyn Write) -> Result<u8, Error> {
         let Here { ledger, by, .. } = *here;
         let now = (here.clock)();
         if let Some((doing, args)) = self.order() {

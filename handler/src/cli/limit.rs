@@ -186,8 +186,7 @@ pub async fn limit(
     for view in views {
         writeln!(out, "{:8}  {:50}  {}", view.kind, shortened(&view.name, 50), view.summary())?;
         if view.limit == Some(0) && view.set_time.is_some() {
-            let resume = args.which.named_in(&format!("scorekeeper resume {} --reason …", shell(&view.name)));
-            writeln!(out, "{:8}  {resume} lets it go", "")?;
+            writeln!(out, "{:8}  scorekeeper resume {} --reason … lets it go", "", shell(&view.name))?;
         }
         if let Some(reason) = view.reason.filter(|_| view.waiting > 0) {
             writeln!(out, "{:8}  {reason}", "")?;

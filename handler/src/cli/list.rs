@@ -17,6 +17,7 @@ use super::named::{Named, by_finding};
 use super::on_ledger::{ATTENTION, Error, OK};
 use super::progress::Progress;
 use super::since::Since;
+use super::suggested::Suggesting;
 use super::table::{self, Column};
 use super::view::utc_text;
 #[cfg(feature = "cli")]
@@ -172,7 +173,8 @@ pub async fn list(ledger: &Ledger, args: &ListArgs, now: OffsetDateTime, out: &m
     let mut progress = Progress::new();
     let filter = args.filter(now);
     let found = if let Some(finding) = &args.finding {
-        let Some(Named { scorings, .. }) = by_finding(ledger, finding, now, out).await? else {
+        let mut told = Suggesting::new(out, &args.which);
+        let Some(Named { scorings, .. }) = by_finding(ledger, finding, now, &mut told).await? else {
             return Ok(ATTENTION);
         };
         let scorings = scorings.into_iter().take(args.limit).map(Into::into).collect();
@@ -183,6 +185,9 @@ pub async fn list(ledger: &Ledger, args: &ListArgs, now: OffsetDateTime, out: &m
         reports::newest_of_pages(ledger, &filter, pages, || progress.count()).await?
     };
     drop(progress);
+    if args.further.is_ambiguous(&found, out)? {
+        return Ok(ATTENTION);
+    }
     match args.format() {
         Format::Table => {}
         Format::Json => {
@@ -197,7 +202,7 @@ pub async fn list(ledger: &Ledger, args: &ListArgs, now: OffsetDateTime, out: &m
     let next = found.next.as_ref().map(Place::as_str);
     if let (Some(back_to), Some(next)) = (found.looked_back_to, next) {
         if !found.scorings.is_empty() {
-            print(&found.scorings, args.width(), out)?;
+            print(&found.scorings, args, out)?;
         }
         let count = found.scorings.len();
         let back_to = utc_text(back_to);
@@ -206,18 +211,26 @@ pub async fn list(ledger: &Ledger, args: &ListArgs, now: OffsetDateTime, out: &m
     }
     if found.scorings.is_empty() {
         let is_first_of_all = filter.is_of_all() && filter.after.is_none();
-        let text = if is_first_of_all { "The ledger holds no scoring yet." } else { "No scoring matches the filter." };
+        let text = match (args.groups, is_first_of_all) {
+            (true, _) => "No group that has not ended matches the filter.",
+            (false, true) => "The ledger holds no scoring yet.",
+            (false, false) if args.status.contains(&Status::Staging) => {
+                "No scoring matches the filter; only groups are staging, which `list --groups` lists."
+            }
+            (false, false) => "No scoring matches the filter.",
+        };
         writeln!(out, "{text}")?;
     } else {
-        print(&found.scorings, args.width(), out)?;
+        print(&found.scorings, args, out)?;
         shown_and_next(found.scorings.len(), next, out)?;
     }
     told(&found.unreadable, out)
 }
 
 /// As a table. On a narrow terminal names of jobs stand back: `show` has them.
-fn print(scorings: &[ScoringView], width: Option<usize>, out: &mut dyn Write) -> std::io::Result<()> {
+fn print(scorings: &[ScoringView], args: &ListArgs, out: &mut dyn Write) -> std::io::Result<()> {
     const NARROW: usize = 120;
+    let width = args.width();
     let is_wide = width.is_none_or(|width| width >= NARROW);
     let has_why = scorings.iter().any(|scoring| why(scoring).is_some());
     let mut columns = vec![
@@ -238,7 +251,7 @@ fn print(scorings: &[ScoringView], width: Option<usize>, out: &mut dyn Write) ->
             utc_text(scoring.created_time),
         ];
         row.extend(is_wide.then(|| scoring.job.clone().unwrap_or_else(|| "-".to_owned())));
-        row.extend(has_why.then(|| why(scoring).unwrap_or_default().to_owned()));
+        row.extend(has_why.then(|| args.which.named_in(why(scoring).unwrap_or_default())));
         row
     };
     table::print(&columns, &scorings.iter().map(row).collect::<Vec<_>>(), width, out)

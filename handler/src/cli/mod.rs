@@ -78,6 +78,7 @@ mod simulate;
 pub mod simulator;
 pub mod since;
 pub mod status;
+mod suggested;
 pub mod sweep;
 mod table;
 #[cfg(feature = "cli")]

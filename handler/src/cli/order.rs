@@ -215,7 +215,7 @@ pub async fn order(
                 let with = with.unwrap_or_default();
                 writeln!(out, "{}  {}{with}; it is {status} now", outcome.id, said.doing.done())?;
             }
-            Some(why) => writeln!(out, "{}  left alone: {}", outcome.id, visible(&args.which.named_in(why)))?,
+            Some(why) => writeln!(out, "{}  left alone: {}", outcome.id, visible(why))?,
         }
     }
     if outcomes.len() > 1 {
@@ -296,7 +296,7 @@ async fn preview(
             let Outcome { id, status, why, .. } = outcome;
             match why {
                 None => writeln!(out, "{id}  {:10}  {what}", status.unwrap_or_default())?,
-                Some(why) => writeln!(out, "{id}  left alone: {}", visible(&args.which.named_in(why)))?,
+                Some(why) => writeln!(out, "{id}  left alone: {}", visible(why))?,
             }
         }
         let more = lines.len().saturating_sub(SHOWN);

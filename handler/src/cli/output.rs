@@ -14,6 +14,7 @@ use lifecycle::{Scoring, Status};
 use super::download::{Source, Target, download};
 use super::ledger_command::Here;
 use super::on_ledger::{ATTENTION, Error, OK};
+use super::suggested::Suggesting;
 use super::wait::{Newest, tell_skipped};
 use crate::compose;
 use crate::config::identity::is_app;
@@ -37,8 +38,11 @@ pub struct OutputArgs {
 
 /// `output`, with or without a download.
 pub(super) async fn run(args: &OutputArgs, here: &Here<'_>, out: &mut dyn Write) -> Result<u8, Error> {
-    let Some(target) = &args.download else { return output(here.ledger, &args.blob, out).await };
-    let Some(scored) = scored(here.ledger, &args.blob, out).await? else { return Ok(ATTENTION) };
+    let mut told = Suggesting::new(out, &args.which);
+    let scored = scored(here.ledger, &args.blob, &mut told).await?;
+    told.flush()?;
+    let Some(scored) = scored else { return Ok(ATTENTION) };
+    let Some(target) = &args.download else { return print(&scored, &args.blob, out) };
     if scored.iter().all(Scoring::asks_for_no_output) {
         return tell_none(&args.blob, out);
     }
@@ -61,6 +65,10 @@ pub(super) fn source(here: &Here<'_>) -> Result<Source, Error> {
 /// Runs `output` without a download: the URIs of what was scored, one on each line, so that scripts can pass them on.
 pub async fn output(ledger: &Ledger, wanted: &str, out: &mut dyn Write) -> Result<u8, Error> {
     let Some(scored) = scored(ledger, wanted, out).await? else { return Ok(ATTENTION) };
+    print(&scored, wanted, out)
+}
+
+fn print(scored: &[Scoring], wanted: &str, out: &mut dyn Write) -> Result<u8, Error> {
     if scored.iter().all(Scoring::asks_for_no_output) {
         return tell_none(wanted, out);
     }

@@ -62,7 +62,9 @@ const ON_A_LEDGER: &[&str] = &[
     "release",
     "expedite",
     "rescore",
+    "publish",
     "replay",
+    "sweep",
     "ack",
     "pause",
     "resume",
@@ -71,13 +73,14 @@ const ON_A_LEDGER: &[&str] = &[
     "wait",
     "output",
     "export",
+    "coverage",
     "projection",
     "ui",
 ];
 
 impl WhichLedger {
     /// A suggested command, or several within a text, with the options that name this ledger: whoever was told where it lies
-    /// must be told of commands that find it there.
+    /// must be told of commands that find it there. One that has them already keeps them.
     pub fn named_in(&self, commands: &str) -> String {
         let options = [
             ("--ledger", self.ledger.clone()),
@@ -92,7 +95,8 @@ impl WhichLedger {
         let mut text = parts.next().unwrap_or_default().to_owned();
         for part in parts {
             let verb = part.split(|c: char| !c.is_ascii_lowercase()).next().unwrap_or_default();
-            let options = if ON_A_LEDGER.contains(&verb) { given.as_str() } else { "" };
+            let is_named = part[verb.len()..].starts_with(&given);
+            let options = if ON_A_LEDGER.contains(&verb) && !is_named { given.as_str() } else { "" };
             text = [&text, "scorekeeper ", verb, options, &part[verb.len()..]].concat();
         }
         text
@@ -226,6 +230,16 @@ mod tests {
         assert!(read(&[("SCOREKEEPER_LEDGER", "embedded:x")], folder.path(), &task_hub).is_err());
     }
 
+    #[cfg(feature = "cli")]
+    #[test]
+    fn each_command_on_a_ledger_is_one() {
+        use clap::Subcommand as _;
+        let all = crate::cli::ledger_command::LedgerCommand::augment_subcommands(clap::Command::new("x"));
+        let unknown: Vec<&str> =
+            all.get_subcommands().map(clap::Command::get_name).filter(|name| !ON_A_LEDGER.contains(name)).collect();
+        assert_eq!(unknown, Vec::<&str>::new());
+    }
+
     #[test]
     fn suggested_commands_name_the_ledger_that_was_named() {
         let data = WhichLedger { data: Some("my data".into()), ..WhichLedger::default() };
@@ -238,6 +252,8 @@ mod tests {
                 "scorekeeper show --data 'my data' 1, then scorekeeper ack --data 'my data' 1",
             ),
             (&data, "scorekeeper doctor", "scorekeeper doctor"),
+            (&data, "scorekeeper publish 1", "scorekeeper publish --data 'my data' 1"),
+            (&data, "scorekeeper list --data 'my data'", "scorekeeper list --data 'my data'"),
             (&data, "(scorekeeper list)", "(scorekeeper list --data 'my data')"),
             (
                 &WhichLedger { ledger: Some("embedded:x".into()), ..WhichLedger::default() },

@@ -225,7 +225,7 @@ impl Site {
                     LEDGER_UNAVAILABLE
                 }
             };
-            (code, String::from_utf8_lossy(&told).into_owned())
+            (code, site.which.named_in(&String::from_utf8_lossy(&told)))
         };
         // What a command prints to cannot be sent between threads, and this page is asked by several.
         tokio::task::spawn_blocking(run).await.unwrap_or_else(|why| (LEDGER_UNAVAILABLE, why.to_string()))
