@@ -96,14 +96,14 @@ pub struct InBlob {
     outputs: Outputs,
     interval: time::Duration,
     clock: Clock,
-    known: Mutex<Known>,
+    known: Mutex<RulesBlobState>,
     /// One at a time asks the blob.
     asking: tokio::sync::Mutex<()>,
 }
 
 /// What is known of the blob.
 #[derive(Default)]
-struct Known {
+struct RulesBlobState {
     /// Under the last good rules, and their ETag.
     good: Option<(App, String)>,
     /// ETag of the version that was read last, good or not.
@@ -118,14 +118,14 @@ struct Known {
     told: Option<(String, OffsetDateTime)>,
 }
 
-impl Known {
+impl RulesBlobState {
     fn problem(&self) -> Option<&String> {
         self.unread.as_ref().or(self.broken.as_ref())
     }
 }
 
 impl InBlob {
-    fn known(&self) -> MutexGuard<'_, Known> {
+    fn known(&self) -> MutexGuard<'_, RulesBlobState> {
         // Nobody panics with it in hand.
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -185,7 +185,7 @@ impl InBlob {
     }
 
     /// Goes on with another version if it is good. Returns whether it is the first good one.
-    fn take(&self, known: &mut Known, etag: String, rules: Result<Rules, Broken>) -> bool {
+    fn take(&self, known: &mut RulesBlobState, etag: String, rules: Result<Rules, Broken>) -> bool {
         let is_first = match rules {
             Ok(rules) => {
                 let count = rules.iter().count();

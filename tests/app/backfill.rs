@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use app::App;
-use app::backfill::{BackfillEnd, BackfillRequest, Error, PlaceBackfill, Told};
+use app::backfill::{BackfillEnd, BackfillRequest, Error, PlaceBackfill, TimeLimit};
 use app::ports::table_store::Op;
 use lifecycle::backfill::BackfillCounts;
 use lifecycle::pending::CopyState;
@@ -88,8 +88,8 @@ async fn a_plan_equals_what_the_backfill_then_does_and_writes_nothing() {
     let (world, app) = three_places().await;
     let now = world.now();
     let of_days = BackfillRequest {
-        since: Some(Told::Ago(Duration::days(6))),
-        until: Some(Told::Then(now - Duration::days(3))),
+        since: Some(TimeLimit::Ago(Duration::days(6))),
+        until: Some(TimeLimit::Then(now - Duration::days(3))),
         ..request("days/")
     };
     let as_generation = BackfillRequest { generation: Some(2), ..request("mixed/") };
@@ -305,7 +305,7 @@ async fn a_backfill_with_relative_times_is_paused_and_resumed_by_the_same_words(
     for n in 0..30 {
         written(&world, &format!("old/{n:02}.csv"), "1", Duration::days(6));
     }
-    let of_week = BackfillRequest { since: Some(Told::Ago(Duration::days(7))), ..request("old/") };
+    let of_week = BackfillRequest { since: Some(TimeLimit::Ago(Duration::days(7))), ..request("old/") };
     let (other, same) = (world.app(), of_week.clone());
     world.during_next_look(move || async move {
         assert!(place(&other, &same).pause().await.unwrap());
@@ -343,7 +343,7 @@ async fn what_cannot_be_backfilled_is_refused_with_what_would_help() {
         refused(BackfillRequest { generation: Some(2), ..request("") }),
         Error::Generation { own: 3, .. }
     ));
-    let (since, until) = (Some(Told::Ago(Duration::DAY)), Some(Told::Ago(Duration::days(2))));
+    let (since, until) = (Some(TimeLimit::Ago(Duration::DAY)), Some(TimeLimit::Ago(Duration::days(2))));
     let never = refused(BackfillRequest { since, until, ..request("") });
     assert!(matches!(never, Error::Times { .. }), "{never:?}");
     let told = "since 2026-07-20 10:00:00 UTC and before 2026-07-19 10:00:00 UTC: --since is the earlier one";

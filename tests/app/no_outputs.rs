@@ -1,6 +1,6 @@
 //! A rule that asks for no output: nothing of it is looked at, and nothing is concluded from an output path that there is not.
 
-use app::reports::{self, Found};
+use app::reports::{self, ScoringLookup};
 use lifecycle::{JobStatus, Status};
 use time::Duration;
 
@@ -27,7 +27,9 @@ async fn what_asks_for_no_output_is_scored_by_its_job_and_says_so() {
     let mut out = Vec::new();
     let code = handler::cli::output::output(app.ledger(), "a.csv", &mut out).await.unwrap();
     assert_eq!((code, out.as_slice()), (1, b"`a.csv` is scored; its rule asks for no output.\n".as_slice()));
-    let Some(Found::Scoring(detail)) = reports::detail_of(app.ledger(), &scoring.id).await.unwrap() else { panic!() };
+    let Some(ScoringLookup::Scoring(detail)) = reports::detail_of(app.ledger(), &scoring.id).await.unwrap() else {
+        panic!()
+    };
     assert_eq!(detail.scoring.all_outputs(), None);
 }
 

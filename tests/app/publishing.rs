@@ -1,7 +1,7 @@
 //! Verified results at paths that users chose: once each, the newest one, and never what a reader must not see.
 
 use app::App;
-use app::reports::{self, FindingKind, Found, ScoringView};
+use app::reports::{self, FindingKind, ScoringLookup, ScoringView};
 use handler::cli::export::{ExportArgs, ExportFormat, export};
 use handler::cli::filter::FurtherFilter;
 use handler::config::WhichLedger;
@@ -99,7 +99,7 @@ async fn a_result_is_copied_to_its_path_and_the_next_version_takes_its_place() {
 /// What `show` and the page say of a scoring's publication.
 async fn shown(app: &App, id: &str) -> String {
     match reports::detail_of(app.ledger(), &id.parse().unwrap()).await.unwrap() {
-        Some(Found::Scoring(detail)) => detail.scoring.all_publications().unwrap(),
+        Some(ScoringLookup::Scoring(detail)) => detail.scoring.all_publications().unwrap(),
         other => panic!("{other:?}"),
     }
 }

@@ -3,7 +3,7 @@
 use app::App;
 use app::ledger::{Announced, SHARDS, rows};
 use app::ports::table_store::{Entity, IfMatch, Key, Op, Range, TableStore as _};
-use app::reports::{self, Filter, FindingKind, Found, MAX_LOOKED, ScoringDetail};
+use app::reports::{self, Filter, FindingKind, MAX_LOOKED, ScoringDetail, ScoringLookup};
 use futures::{StreamExt as _, stream};
 use lifecycle::{BlobVersion, FailureCause, JobStatus, Order, Scoring, ScoringId, Status, Verb};
 use serde_json::{Value, json};
@@ -329,7 +329,7 @@ async fn an_end_is_listed_by_its_status_until_it_is_tried_again_or_removed() {
 
 async fn detail(app: &App, id: &ScoringId) -> ScoringDetail {
     match reports::detail_of(app.ledger(), id).await.unwrap() {
-        Some(Found::Scoring(detail)) => *detail,
+        Some(ScoringLookup::Scoring(detail)) => *detail,
         other => panic!("{other:?}"),
     }
 }
@@ -361,7 +361,7 @@ async fn a_row_that_cannot_be_read_is_shown_as_such_and_hides_no_other() {
     assert_eq!((report.in_flight, report.count(Status::Running)), (1, 1));
     let kinds: Vec<_> = report.findings.iter().map(|finding| (finding.kind, finding.count)).collect();
     assert_eq!(kinds, [(FindingKind::Unreadable, 1)], "{:?}", report.findings);
-    assert!(matches!(reports::detail_of(app.ledger(), &bad).await.unwrap(), Some(Found::Unreadable(_))));
+    assert!(matches!(reports::detail_of(app.ledger(), &bad).await.unwrap(), Some(ScoringLookup::Unreadable(_))));
     let shown = detail(&app, &good.parse().unwrap()).await;
     assert!(shown.unreadable.len() == 1 && !shown.history.is_empty(), "{shown:?}");
 

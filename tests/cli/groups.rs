@@ -10,7 +10,7 @@ use handler::cli::json::JsonArgs;
 use handler::cli::list::ListArgs;
 use handler::cli::on_ledger::{ATTENTION, OK};
 use handler::cli::order::OrderArgs;
-use handler::cli::resolve::{ResolveArgs, Said};
+use handler::cli::resolve::{ResolutionArgs, ResolveArgs};
 use handler::cli::{explain, export, list, order, resolve, show};
 use handler::functions::{HttpAccess, HttpRequest, operations};
 use lambda_runtime::{Context, LambdaEvent};
@@ -140,14 +140,14 @@ async fn a_group_is_given_up_only_by_who_means_all_its_members() {
     let entry = group.accepted_entry("a test".to_owned());
     app.ledger().accept(&group, &[entry], &app::ledger::Announced::default()).await.unwrap();
     let give_up = async |yes| {
-        let said = Said { give_up: true, send_again: false, job: None };
+        let said = ResolutionArgs { give_up: true, send_again: false, job: None };
         let args = ResolveArgs { which: HERE, id: group.id.to_string(), said, yes, reason: "no job there".to_owned() };
         text(async |out| resolve::resolve(app.ledger(), &args, "ann", world.now(), out).await).await
     };
     let running = ResolveArgs {
         which: HERE,
         id: other.to_string(),
-        said: Said { give_up: true, send_again: false, job: None },
+        said: ResolutionArgs { give_up: true, send_again: false, job: None },
         yes: false,
         reason: "no job there".to_owned(),
     };

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use app::App;
-use app::ledger::{LimitChange, LimitScope, Said};
+use app::ledger::{ControlOutcome, LimitChange, LimitScope};
 use app::ports::Clock;
 use handler::cli::breaker::{Action, BreakerArgs};
 use handler::cli::json::JsonArgs;
@@ -216,17 +216,21 @@ async fn of_two_who_set_a_limit_at_one_time_the_second_is_told_and_a_lost_answer
         let seen = ledger.controls().await.unwrap();
         let before = ledger.limit_history(&scope, 100).await.unwrap().len();
         world.store.push(fault.clone());
-        assert_eq!(ledger.set_limit(&scope, &change(Some(5), "ann"), &seen).await.unwrap(), Said::Done, "{fault:?}");
+        assert_eq!(
+            ledger.set_limit(&scope, &change(Some(5), "ann"), &seen).await.unwrap(),
+            ControlOutcome::Done,
+            "{fault:?}"
+        );
         // Each saw what was before both.
         for word in [Some(7), None] {
             let said = ledger.set_limit(&scope, &change(word, "bob"), &seen).await.unwrap();
-            assert_eq!((said, limit().await), (Said::Overtaken, Some(5)), "{fault:?}");
+            assert_eq!((said, limit().await), (ControlOutcome::Overtaken, Some(5)), "{fault:?}");
         }
         assert_eq!(ledger.limit_history(&scope, 100).await.unwrap().len(), before + 1, "{fault:?}");
         let seen = ledger.controls().await.unwrap();
-        assert_eq!(ledger.set_limit(&scope, &change(None, "bob"), &seen).await.unwrap(), Said::Done);
+        assert_eq!(ledger.set_limit(&scope, &change(None, "bob"), &seen).await.unwrap(), ControlOutcome::Done);
         let seen = ledger.controls().await.unwrap();
-        assert_eq!(ledger.set_limit(&scope, &change(None, "bob"), &seen).await.unwrap(), Said::Already);
+        assert_eq!(ledger.set_limit(&scope, &change(None, "bob"), &seen).await.unwrap(), ControlOutcome::Already);
     }
 }
 

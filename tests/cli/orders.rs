@@ -6,7 +6,7 @@ use handler::cli::list::{Instead, ListArgs};
 use handler::cli::on_ledger::{ATTENTION, OK};
 use handler::cli::order::{Doing, OrderArgs};
 use handler::cli::replay::ReplayArgs;
-use handler::cli::resolve::{ResolveArgs, Said};
+use handler::cli::resolve::{ResolutionArgs, ResolveArgs};
 use handler::cli::{explain, list, order, replay, resolve, show, status};
 use handler::config::{Log, LogFormat};
 use handler::telemetry;
@@ -89,8 +89,8 @@ async fn what_is_held_needs_attention_and_a_person_resolves_it() {
     );
     let said = async |id: &str, resolution| {
         let said = match resolution {
-            Resolution::GiveUp => Said { give_up: true, send_again: false, job: None },
-            _ => Said { give_up: false, send_again: true, job: None },
+            Resolution::GiveUp => ResolutionArgs { give_up: true, send_again: false, job: None },
+            _ => ResolutionArgs { give_up: false, send_again: true, job: None },
         };
         let args =
             ResolveArgs { which: HERE, id: id.to_owned(), said, yes: false, reason: "no job in the studio".to_owned() };

@@ -62,12 +62,9 @@ async fn answers_are_told_apart_by_what_may_be_concluded() {
 async fn nobody_there_is_no_answer() {
     let gone = Canned::nobody().await;
     let (cloud, job, container) =
-        (at(&format!("http://{gone}")), format!("http://{gone}/jobs"), format!("http://{gone}/a/c"));
-    let (resource, job, container) = futures::join!(
-        cloud.resource("/subscriptions/s", "v"),
-        cloud.job(&endpoint(&job), "x"),
-        cloud.container(&container)
-    );
+        (at(&format!("http://{gone}")), endpoint(&format!("http://{gone}/jobs")), format!("http://{gone}/a/c"));
+    let (resource, job, container) =
+        futures::join!(cloud.resource("/subscriptions/s", "v"), cloud.job(&job, "x"), cloud.container(&container));
     assert!(matches!(resource, Err(QueryError::NoAnswer(_))), "{resource:?}");
     assert!(matches!(job, Err(QueryError::NoAnswer(_))), "{job:?}");
     assert!(matches!(container, Err(QueryError::NoAnswer(_))), "{container:?}");

@@ -26,7 +26,7 @@ use crate::error::during;
 use crate::ledger::{BackfillRow, Ledger};
 use crate::ports::table_store::ETag;
 use crate::ports::{BlobPage, Inconclusive};
-use crate::sweep::found::{Found, Look, Standing, may_want, named};
+use crate::sweep::found::{FoundIntake, Look, Standing, may_want, named};
 use crate::sweep::places_below;
 
 /// Blobs of one page: what is done again after a kill, at one read for each.
@@ -41,14 +41,14 @@ const MEASURED: Duration = Duration::days(7);
 /// A time by which a backfill is limited, as it was told. The same words are the same order: one that was told from now goes on with the
 /// times of when it began.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Told {
+pub enum TimeLimit {
     /// A moment that was named, such as 2026-07-01.
     Then(OffsetDateTime),
     /// So long before the backfill begins: one that is continued keeps the time that this was then.
     Ago(Duration),
 }
 
-impl Told {
+impl TimeLimit {
     fn at(self, now: OffsetDateTime) -> OffsetDateTime {
         match self {
             Self::Then(at) => at,
@@ -80,9 +80,9 @@ pub struct BackfillRequest {
     /// Blobs of its container whose path begins so.
     pub prefix: String,
     /// Those that were written since then.
-    pub since: Option<Told>,
+    pub since: Option<TimeLimit>,
     /// Those that were written before then.
-    pub until: Option<Told>,
+    pub until: Option<TimeLimit>,
     /// As this generation; `None`: as the rule's own, as events bring them.
     pub generation: Option<u32>,
     /// Per cent of the rule's slots that it may have at one time.
@@ -178,7 +178,7 @@ pub enum BackfillEnd {
 
 /// Carries backfills out, and tells what they would do.
 pub struct Backfiller {
-    pub(crate) found: Found,
+    pub(crate) found: FoundIntake,
     pub(crate) storage_hosts: StorageHosts,
     pub(crate) clock: LedgerClock,
 }
@@ -189,7 +189,7 @@ pub struct PlaceBackfill {
     request: BackfillRequest,
     place: BlobPrefix,
     rule: Rule,
-    found: Found,
+    found: FoundIntake,
     clock: LedgerClock,
     slots: Option<u32>,
     order: String,
@@ -243,7 +243,7 @@ impl Backfiller {
             None => format!("backfilled by {by}"),
         };
         let order = format!("{order} ({})", one_line(&request.reason, Order::MAX_REASON));
-        let text = |told: Option<Told>| told.map(Told::key).unwrap_or_default();
+        let text = |told: Option<TimeLimit>| told.map(TimeLimit::key).unwrap_or_default();
         let key = digest(&[
             "backfill",
             &rule.id,
@@ -253,7 +253,7 @@ impl Backfiller {
             &generation.to_string(),
             if request.forgotten { "forgotten" } else { "" },
         ]);
-        let found = Found {
+        let found = FoundIntake {
             intake: self.found.intake.under(&rules),
             rules: Arc::clone(&rules),
             by: Finder::Backfill { order: order.clone(), slots },
@@ -269,13 +269,13 @@ impl Backfiller {
 
 impl BackfillRequest {
     fn times(&self, now: OffsetDateTime) -> Times {
-        let at = |told: Option<Told>| told.map(|told| told.at(now));
+        let at = |told: Option<TimeLimit>| told.map(|told| told.at(now));
         Times { since: at(self.since), until: at(self.until) }
     }
 }
 
 /// What is asked of the ledger about a listed blob.
-enum Asked {
+enum BackfillLookup {
     Yes,
     No(BackfillCounts),
 }
@@ -462,8 +462,8 @@ impl PlaceBackfill {
         counts.listed += u64::try_from(page.blobs.len()).unwrap_or(u64::MAX);
         for (at, (path, shown)) in page.blobs.iter().enumerate() {
             match self.asks_about(path, shown, purged, times, now) {
-                Asked::Yes => asked.push(at),
-                Asked::No(more) => *counts = counts.and(more),
+                BackfillLookup::Yes => asked.push(at),
+                BackfillLookup::No(more) => *counts = counts.and(more),
             }
         }
         asked
@@ -476,24 +476,24 @@ impl PlaceBackfill {
         purged: Option<OffsetDateTime>,
         times: Times,
         now: OffsetDateTime,
-    ) -> Asked {
+    ) -> BackfillLookup {
         let none = BackfillCounts::default();
         if shown.is_folder || !may_want(&self.rule, &self.place, path) {
-            return Asked::No(BackfillCounts { unwanted: 1, ..none });
+            return BackfillLookup::No(BackfillCounts { unwanted: 1, ..none });
         }
-        let Some(written) = shown.modified else { return Asked::Yes };
+        let Some(written) = shown.modified else { return BackfillLookup::Yes };
         let is_outside =
             times.since.is_some_and(|since| written < since) || times.until.is_some_and(|until| written >= until);
         if is_outside {
-            return Asked::No(BackfillCounts { outside: 1, ..none });
+            return BackfillLookup::No(BackfillCounts { outside: 1, ..none });
         }
         if written > now - self.rule.sweep.after.0 {
-            return Asked::No(BackfillCounts { young: 1, ..none });
+            return BackfillLookup::No(BackfillCounts { young: 1, ..none });
         }
         if !self.request.forgotten && purged.is_some_and(|purged| written < purged) {
-            return Asked::No(BackfillCounts { forgotten: 1, ..none });
+            return BackfillLookup::No(BackfillCounts { forgotten: 1, ..none });
         }
-        Asked::Yes
+        BackfillLookup::Yes
     }
 
     async fn take_in(

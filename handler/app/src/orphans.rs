@@ -48,7 +48,7 @@ struct ScanMemory {
 
 /// What an orphan scan found.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Found {
+pub(crate) struct ScanResult {
     pub(crate) orphaned_jobs: usize,
     pub(crate) errors: usize,
 }
@@ -121,8 +121,8 @@ impl Orphans {
     }
 
     /// Scans every endpoint that is due. Starts nothing new after `deadline`.
-    pub(crate) async fn scan(&self, in_flight: InFlightJobs, deadline: OffsetDateTime) -> Found {
-        let mut found = Found::default();
+    pub(crate) async fn scan(&self, in_flight: InFlightJobs, deadline: OffsetDateTime) -> ScanResult {
+        let mut found = ScanResult::default();
         let InFlightJobs { names, workspaces } = in_flight;
         let mut known = None;
         for mut scan_target in self.scan_targets() {

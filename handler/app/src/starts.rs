@@ -45,21 +45,21 @@ pub struct Started {
 
 /// What is asked for, of which rule and blob, with who does as its history has it.
 #[derive(Clone, Copy)]
-struct Asked<'a> {
+struct StartContext<'a> {
     rule: &'a Rule,
     request: &'a StartRequest,
     blob: &'a UnversionedBlob,
     order: &'a str,
 }
 
-impl Asked<'_> {
+impl StartContext<'_> {
     fn told(&self) -> String {
         format!("{} under rule `{}`", self.order, self.rule.id)
     }
 }
 
 /// What is to be taken in.
-struct Wanted {
+struct NewScoring {
     scoring: Scoring,
     reason: String,
 }
@@ -92,7 +92,7 @@ impl Starts {
         let rule = self.rule(request)?;
         let order = format!("started by {by}");
         let blob = self.blob(rule, request)?;
-        let asked = Asked { rule, request, blob: &blob, order: &order };
+        let asked = StartContext { rule, request, blob: &blob, order: &order };
         match key {
             Some(key) => Box::pin(self.by_key(&asked, key)).await,
             None if request.again => Err(StartRefused::NoKey.into()),
@@ -113,7 +113,7 @@ impl Starts {
         key: &StartKey,
         order: &str,
     ) -> Result<(Started, Submissions), StartError> {
-        let asked = Asked { rule: self.rule(request)?, request, blob, order };
+        let asked = StartContext { rule: self.rule(request)?, request, blob, order };
         Box::pin(self.by_key(&asked, key)).await
     }
 
@@ -134,7 +134,7 @@ impl Starts {
         }
     }
 
-    async fn by_key(&self, asked: &Asked<'_>, key: &StartKey) -> Result<(Started, Submissions), StartError> {
+    async fn by_key(&self, asked: &StartContext<'_>, key: &StartKey) -> Result<(Started, Submissions), StartError> {
         let key = key.digest(&asked.rule.id);
         let kept = self.ledger.keyed_start(&key).await;
         match kept.map_err(during("reading what an idempotency key was used for"))? {
@@ -144,8 +144,8 @@ impl Starts {
     }
 
     /// A key that nobody has used: it is on record before its scoring.
-    async fn first(&self, asked: &Asked<'_>, key: String) -> Result<(Started, Submissions), StartError> {
-        let Asked { rule, request, .. } = *asked;
+    async fn first(&self, asked: &StartContext<'_>, key: String) -> Result<(Started, Submissions), StartError> {
+        let StartContext { rule, request, .. } = *asked;
         let mut wanted = Box::pin(self.look(asked)).await?;
         if request.again {
             self.next_generation(rule, &mut wanted.scoring).await?;
@@ -170,10 +170,10 @@ impl Starts {
     /// A key that was used before: what it names is what is answered, and made if it is not there.
     async fn repeat(
         &self,
-        asked: &Asked<'_>,
+        asked: &StartContext<'_>,
         (start, etag): (KeyedStart, ETag),
     ) -> Result<(Started, Submissions), StartError> {
-        let Asked { rule, request, .. } = *asked;
+        let StartContext { rule, request, .. } = *asked;
         if start.request != request.digest() {
             return Err(StartRefused::OtherRequest.into());
         }
@@ -193,7 +193,7 @@ impl Starts {
                 let ledger = self.ledger.id().await.map_err(during("reading the ledger's id"))?;
                 let mut scoring = Scoring::accept(ledger, &of_generation, blob, self.clock.now());
                 scoring.note_start(said(request, Some(&start.key)));
-                let wanted = Wanted { scoring, reason: asked.told() };
+                let wanted = NewScoring { scoring, reason: asked.told() };
                 Box::pin(self.carry_on(rule, request, (start, etag), wanted)).await
             }
         }
@@ -205,13 +205,13 @@ impl Starts {
         rule: &Rule,
         request: &StartRequest,
         (mut start, mut etag): (KeyedStart, ETag),
-        mut wanted: Wanted,
+        mut wanted: NewScoring,
     ) -> Result<(Started, Submissions), StartError> {
         for _ in 0..MAX_TRIES {
             let there = self.ledger.get(&start.scoring).await.map_err(during("reading a scoring"))?;
             let is_ours = there.is_none_or(|(scoring, _)| !request.again || scoring.start_key() == Some(&start.key));
             if is_ours {
-                let this = Wanted { scoring: wanted.scoring.clone(), reason: wanted.reason.clone() };
+                let this = NewScoring { scoring: wanted.scoring.clone(), reason: wanted.reason.clone() };
                 let (scoring, is_new, submissions) = Box::pin(self.take_in(this, request)).await?;
                 if !request.again || scoring.start_key() == Some(&start.key) {
                     let noted = self.note_taken(&start, &etag).await;
@@ -254,8 +254,8 @@ impl Starts {
     }
 
     /// The blob as it is now, wanted by the rule.
-    async fn look(&self, asked: &Asked<'_>) -> Result<Wanted, StartError> {
-        let Asked { rule, request, blob, .. } = *asked;
+    async fn look(&self, asked: &StartContext<'_>) -> Result<NewScoring, StartError> {
+        let StartContext { rule, request, blob, .. } = *asked;
         let not_accepted = |why: String| StartRefused::NotAccepted { rule: rule.id.to_string(), why };
         if let Some(why) = rule.refuses_name(&blob.account, &blob.container, &blob.path) {
             return Err(not_accepted(why).into());
@@ -283,7 +283,7 @@ impl Starts {
             return Err(not_accepted(format!("it is {owner}")).into());
         }
         scoring.note_start(said(request, None));
-        Ok(Wanted { scoring: *scoring, reason })
+        Ok(NewScoring { scoring: *scoring, reason })
     }
 
     /// Where the blob lies: in the account of the rule, or in the one whose events arrive.
@@ -330,7 +330,7 @@ impl Starts {
 
     async fn take_in(
         &self,
-        Wanted { scoring, reason }: Wanted,
+        NewScoring { scoring, reason }: NewScoring,
         request: &StartRequest,
     ) -> Result<(Scoring, bool, Submissions), StartError> {
         let (id, now) = (scoring.id.clone(), self.clock.now());

@@ -78,10 +78,10 @@ pub struct AzureBlobs {
 }
 
 /// What is at one place, or nothing.
-type Found = Option<Seen>;
+type OutputAt = Option<OutputFiles>;
 
 /// What is at one place.
-struct Seen {
+struct OutputFiles {
     bytes: u64,
     /// When it was last written; of several blobs the time of the oldest.
     modified: OffsetDateTime,
@@ -112,7 +112,7 @@ impl AzureBlobs {
         Self { copy_limits, ..self }
     }
 
-    async fn look(&self, scoring: &Scoring, output: &Output) -> Result<Found, Inconclusive> {
+    async fn look(&self, scoring: &Scoring, output: &Output) -> Result<OutputAt, Inconclusive> {
         let (container, path) = self.resolved(&BlobPlace::of(scoring, &*output.uri)).await?;
         match output.kind {
             OutputKind::UriFile => self.file(below(&container, &path)?).await,
@@ -202,32 +202,32 @@ impl AzureBlobs {
         Ok((SeenVersion { etag: unquoted(&shown.etag).to_owned(), content }, shown.not_readable_yet()))
     }
 
-    async fn file(&self, url: Url) -> Result<Found, Inconclusive> {
+    async fn file(&self, url: Url) -> Result<OutputAt, Inconclusive> {
         self.with_retries(&url, not_found, || async {
             let properties = self.blob_client(&url)?.get_properties(None).await?;
             let (bytes, modified) = complete(properties.content_length()?, properties.last_modified()?)?;
             let etag = properties.etag()?.map(|etag| etag.to_string()).unwrap_or_default();
-            Ok(Seen { bytes, modified, print: OutputPrint::of([("", etag.as_str())]) })
+            Ok(OutputFiles { bytes, modified, print: OutputPrint::of([("", etag.as_str())]) })
         })
         .await
     }
 
-    async fn folder(&self, container: Url, path: &str) -> Result<Found, Inconclusive> {
+    async fn folder(&self, container: Url, path: &str) -> Result<OutputAt, Inconclusive> {
         let prefix = format!("{}/", path.trim_end_matches('/'));
         let found = self.with_retries(&container, not_found, || async {
             let client = self.container_client(&container)?;
             let options = BlobContainerClientListBlobsOptions { prefix: Some(prefix.clone()), ..Default::default() };
             let mut blobs = client.list_blobs(Some(options))?;
-            let mut found: Found = None;
+            let mut found: OutputAt = None;
             let mut seen = 0;
             while let Some(blob) = blobs.try_next().await? {
                 let properties = blob.properties.unwrap_or_default();
                 let (bytes, modified) = complete(properties.content_length, properties.last_modified)?;
                 let (name, etag) = (blob.name.unwrap_or_default(), properties.etag.map(|etag| etag.to_string()));
-                let before = found.unwrap_or(Seen { bytes: 0, modified, print: OutputPrint::of([]) });
+                let before = found.unwrap_or(OutputFiles { bytes: 0, modified, print: OutputPrint::of([]) });
                 // Folded, as a folder may hold more names than should be kept; they come in order.
                 let folded = [(before.print.as_str(), ""), (name.as_str(), etag.as_deref().unwrap_or_default())];
-                found = Some(Seen {
+                found = Some(OutputFiles {
                     bytes: before.bytes.saturating_add(bytes),
                     modified: before.modified.min(modified),
                     print: OutputPrint::of(folded),
@@ -416,7 +416,7 @@ impl Blobs for AzureBlobs {
         let mut seen: Option<(u64, OffsetDateTime)> = None;
         let (mut empty, mut prints) = (false, Vec::new());
         for output in outputs {
-            let Some(Seen { bytes, modified, print }) = self.look(scoring, output).await? else {
+            let Some(OutputFiles { bytes, modified, print }) = self.look(scoring, output).await? else {
                 return Ok(OutputSnapshot::Absent { uri: output.uri.clone() });
             };
             prints.push((output.uri.as_str(), print));

@@ -19,7 +19,7 @@ use serde_json::Value;
 
 /// The kind of event that a filter is held against, by what it tells of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Told {
+pub(super) enum EventKind {
     /// A blob was created, or its content was written anew.
     Created,
     /// A blob has another name.
@@ -28,7 +28,7 @@ pub(super) enum Told {
     FolderRenamed,
 }
 
-impl Told {
+impl EventKind {
     fn event_type(self) -> &'static str {
         match self {
             Self::Created => "Microsoft.Storage.BlobCreated",
@@ -64,8 +64,8 @@ pub(super) struct Account {
 }
 
 /// What of the rule's events about this the filter of a subscription (`properties.filter`) lets through.
-pub(super) fn of(filter: &Value, rule: &Rule, account: Account, told: Told) -> Coverage {
-    let wanted = Wanted::of(rule, account, told);
+pub(super) fn of(filter: &Value, rule: &Rule, account: Account, told: EventKind) -> Coverage {
+    let wanted = WantedEvents::of(rule, account, told);
     let event_type = told.event_type();
     let mut worst = Coverage::Whole;
     let mut add = |coverage: Coverage| {
@@ -108,7 +108,7 @@ fn rank(coverage: &Coverage) -> u8 {
 }
 
 /// The events that a rule wants.
-struct Wanted {
+struct WantedEvents {
     /// What every subject begins with: the container's path, and the rule's prefix unless a folder was renamed.
     begin: String,
     /// What the subject of every event ends with: the rule's suffix; empty for folders.
@@ -117,19 +117,19 @@ struct Wanted {
     least: f64,
     /// Whether that is known; else it may be one without bytes.
     least_is_known: bool,
-    told: Told,
+    told: EventKind,
     /// Operations that raise such events, and whether the account knows them.
     apis: Vec<(&'static str, Option<bool>)>,
 }
 
-impl Wanted {
-    fn of(rule: &Rule, account: Account, told: Told) -> Self {
+impl WantedEvents {
+    fn of(rule: &Rule, account: Account, told: EventKind) -> Self {
         let matches = &rule.matches;
         let unclosed = matches!(rule.complete, Complete::UnchangedFor(_));
         // A folder may lie above the rule's prefix, and has no suffix.
         let (prefix, end) = match told {
-            Told::Created | Told::Renamed => (matches.prefix.as_str(), matches.suffix.clone()),
-            Told::FolderRenamed => ("", String::new()),
+            EventKind::Created | EventKind::Renamed => (matches.prefix.as_str(), matches.suffix.clone()),
+            EventKind::FolderRenamed => ("", String::new()),
         };
         let happens = |api: &'static str| match api {
             "FlushWithClose" | "CreateFile" | "RenameFile" | "RenameDirectory" => (api, account.hierarchical),
@@ -137,9 +137,9 @@ impl Wanted {
             _ => (api, Some(true)),
         };
         let apis: Vec<&'static str> = match told {
-            Told::Created => COMPLETE.into_iter().chain(BEGUN.into_iter().filter(|_| unclosed)).collect(),
-            Told::Renamed => vec!["RenameFile", "SftpRename"],
-            Told::FolderRenamed => vec!["RenameDirectory", "SftpRename"],
+            EventKind::Created => COMPLETE.into_iter().chain(BEGUN.into_iter().filter(|_| unclosed)).collect(),
+            EventKind::Renamed => vec!["RenameFile", "SftpRename"],
+            EventKind::FolderRenamed => vec!["RenameDirectory", "SftpRename"],
         };
         let no_bytes = rule.empty_blobs == EmptyBlobs::Score || unclosed;
         Self {
@@ -228,7 +228,7 @@ impl Wanted {
 
     /// The length must be so. What the rule wants are all lengths from the least to the largest.
     fn length(&self, operator: &str, filter: &Value) -> Option<Coverage> {
-        if self.told != Told::Created {
+        if self.told != EventKind::Created {
             let why = "data.contentLength is filtered, and events about new names have none";
             return Some(Coverage::None(why.to_owned()));
         }
@@ -256,7 +256,8 @@ impl Wanted {
                 None => doubtful.push(*api),
             }
         }
-        let does = if self.told == Told::Created { "blobs are completed by it" } else { "it gives blobs new names" };
+        let does =
+            if self.told == EventKind::Created { "blobs are completed by it" } else { "it gives blobs new names" };
         Some(if !stopped.is_empty() {
             Coverage::Part(format!("data.api must not be {}, and {does}", stopped.join(", ")))
         } else if !doubtful.is_empty() {
@@ -275,7 +276,7 @@ impl Wanted {
         let values: Vec<&str> =
             filter.get("values").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
         let always_there = matches!(&*key, "subject" | "data.api" | "eventtype" | "id")
-            || self.told == Told::Created && matches!(&*key, "data.contentlength" | "data.url");
+            || self.told == EventKind::Created && matches!(&*key, "data.contentlength" | "data.url");
         let event_type = self.told.event_type();
         let known = match (&*operator, &*key) {
             ("isnotnull", _) if always_there => Some(Coverage::Whole),

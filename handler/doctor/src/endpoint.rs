@@ -14,7 +14,7 @@ use app::ports::management::{Audience, QueryError};
 
 /// An endpoint as it was found.
 #[derive(Debug, Clone)]
-pub(super) struct Found {
+pub(super) struct EndpointResource {
     pub(super) name: String,
     pub(super) document: Value,
 }
@@ -25,9 +25,9 @@ enum DeploymentError {
     /// There is a finding about the cause already; this is what it comes to.
     Because(NotLookedAt),
     /// The endpoint is there and has no default one.
-    NoDefault(Found),
+    NoDefault(EndpointResource),
     /// It was looked for and not found.
-    Missing(Found, String),
+    Missing(EndpointResource, String),
     Unseen(QueryError),
 }
 
@@ -56,7 +56,7 @@ impl Examination {
     }
 
     /// The endpoint of a rule by its URI, wherever in the workspace it is.
-    pub(super) async fn find_endpoint(&self, rule: &Rule) -> Result<Option<Found>, Unseen> {
+    pub(super) async fn find_endpoint(&self, rule: &Rule) -> Result<Option<EndpointResource>, Unseen> {
         let workspace = rule.endpoint.workspace.as_deref().ok_or(NotLookedAt::WorkspaceUnnamed)?;
         self.visible(workspace).await?;
         let has_it = |document: &Value| {
@@ -67,7 +67,7 @@ impl Examination {
         };
         let found = |document: Value| {
             let name = document.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
-            Some(Found { name, document })
+            Some(EndpointResource { name, document })
         };
         if let Some(name) = name_in(&rule.endpoint.uri) {
             match self.queries.resource(&format!("{workspace}/batchEndpoints/{name}"), ML).await {
@@ -292,7 +292,7 @@ fn state(document: &Value) -> &str {
     document.pointer("/properties/provisioningState").and_then(Value::as_str).unwrap_or("unnamed")
 }
 
-fn judge_endpoint(found: &Found, workspace: &str) -> Finding {
+fn judge_endpoint(found: &EndpointResource, workspace: &str) -> Finding {
     let check = Check::Endpoint;
     let state = state(&found.document);
     let show = || format!("az ml batch-endpoint show --name {} {}", shell(&found.name), in_workspace(workspace));
@@ -363,7 +363,7 @@ mod tests {
         ] {
             let document = json!({"name": "v7", "properties": {"provisioningState": state}});
             assert_eq!(judge_deployment(&document).verdict, verdict, "{state}");
-            let found = Found { name: "heart".into(), document };
+            let found = EndpointResource { name: "heart".into(), document };
             assert_eq!(judge_endpoint(&found, "w").verdict, verdict, "{state}");
         }
     }

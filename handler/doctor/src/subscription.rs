@@ -7,7 +7,7 @@ use serde_json::Value;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::coverage::{self, Coverage, Told};
+use crate::coverage::{self, Coverage, EventKind};
 use crate::finding::{Check, Finding, Verdict};
 use crate::installation::Installation;
 use crate::permissions::{SEND_MESSAGES, WRITE_BLOBS};
@@ -282,11 +282,11 @@ pub(super) fn judge(
 
 /// Whether the filters of subscriptions that work let through what a rule wants.
 fn filter(working: &[&Subscription], rule: &Rule, account: coverage::Account, app: &Installation) -> Finding {
-    let created = covered(working, rule, account, Told::Created, app);
+    let created = covered(working, rule, account, EventKind::Created, app);
     if created.verdict == Verdict::Fault || account.hierarchical != Some(true) {
         return created;
     }
-    let renamed = [Told::Renamed, Told::FolderRenamed].map(|told| covered(working, rule, account, told, app));
+    let renamed = [EventKind::Renamed, EventKind::FolderRenamed].map(|told| covered(working, rule, account, told, app));
     let worst = renamed.into_iter().max_by_key(|finding| finding.verdict);
     worst.filter(|finding| finding.verdict > created.verdict).unwrap_or(created)
 }
@@ -296,7 +296,7 @@ fn covered(
     working: &[&Subscription],
     rule: &Rule,
     account: coverage::Account,
-    told: Told,
+    told: EventKind,
     app: &Installation,
 ) -> Finding {
     let check = Check::Filter;
@@ -305,7 +305,7 @@ fn covered(
     let covered: Vec<(&Subscription, Coverage)> =
         working.iter().map(|one| (*one, coverage::of(&filter_of(one), rule, account, told))).collect();
     if let Some((one, _)) = covered.iter().find(|(_, coverage)| *coverage == Coverage::Whole) {
-        let closed = rule.complete == Complete::Closed && told == Told::Created;
+        let closed = rule.complete == Complete::Closed && told == EventKind::Created;
         if account.hierarchical == Some(true) && closed && !coverage::stops_unfinished(&filter_of(one)) {
             return Finding::warning(
                 check,
@@ -322,14 +322,14 @@ fn covered(
     };
     let seen = covered.iter().filter_map(why).collect::<Vec<_>>().join("; ");
     let stopped = match told {
-        Told::Created => "blobs that the rule wants raise no event here, so they are never scored",
-        Told::Renamed | Told::FolderRenamed => {
+        EventKind::Created => "blobs that the rule wants raise no event here, so they are never scored",
+        EventKind::Renamed | EventKind::FolderRenamed => {
             "files can be renamed in this account, and what is renamed into its place raises no event here, so it is never scored"
         }
     };
     let fix = || match told {
-        Told::Created => format!("filters are made of the rules: {}", stage_two(app)),
-        Told::Renamed | Told::FolderRenamed => {
+        EventKind::Created => format!("filters are made of the rules: {}", stage_two(app)),
+        EventKind::Renamed | EventKind::FolderRenamed => {
             format!(
                 "the second subscription is made unless watchedAccounts has `hierarchical: false`: {}",
                 stage_two(app)

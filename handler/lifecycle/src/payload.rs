@@ -89,7 +89,7 @@ impl Payload {
     /// can be read is one still; what lies between them is one as well, its beginning as a JSON string, so that it gets a
     /// verdict like any other.
     pub fn events(&self) -> Result<Vec<Cow<'_, RawValue>>, TooManyEvents> {
-        let mut found = Found { events: Vec::new(), room: MAX_EVENTS };
+        let mut found = FoundEvents { events: Vec::new(), room: MAX_EVENTS };
         match serde_json::from_str::<&RawValue>(self.text()) {
             Ok(raw) => found.open(raw, MAX_NESTING)?,
             Err(_) => found.open_damaged(self.text(), MAX_NESTING)?,
@@ -124,12 +124,12 @@ impl<'de> de::Deserialize<'de> for Payload {
 }
 
 /// Events cut out so far.
-struct Found<'a> {
+struct FoundEvents<'a> {
     events: Vec<Cow<'a, RawValue>>,
     room: usize,
 }
 
-impl<'a> Found<'a> {
+impl<'a> FoundEvents<'a> {
     fn push(&mut self, event: Cow<'a, RawValue>) -> Result<(), TooManyEvents> {
         self.room = self.room.checked_sub(1).ok_or(TooManyEvents)?;
         self.events.push(event);
@@ -179,9 +179,9 @@ impl<'a> Found<'a> {
     /// Opens what lives no longer than the call: events are copied out of it.
     fn open_within<'b>(
         &mut self,
-        open: impl FnOnce(&mut Found<'b>) -> Result<(), TooManyEvents>,
+        open: impl FnOnce(&mut FoundEvents<'b>) -> Result<(), TooManyEvents>,
     ) -> Result<(), TooManyEvents> {
-        let mut within = Found { events: Vec::new(), room: self.room };
+        let mut within = FoundEvents { events: Vec::new(), room: self.room };
         open(&mut within)?;
         self.room = within.room;
         self.events.extend(within.events.into_iter().map(|event| Cow::Owned(event.into_owned())));
@@ -198,7 +198,7 @@ fn as_json_string(text: &str) -> Box<RawValue> {
 
 /// The items of a list, one after the other.
 struct Items<'f, 'a> {
-    found: &'f mut Found<'a>,
+    found: &'f mut FoundEvents<'a>,
     nesting: usize,
     full: &'f mut Result<(), TooManyEvents>,
 }

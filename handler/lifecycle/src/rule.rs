@@ -48,7 +48,7 @@ pub use exclude::{Exclude, Excluded, Glob, InvalidGlob};
 #[cfg(feature = "schema")]
 pub(crate) use forms::some_time;
 pub use group::{GroupBy, GroupSettings, VerifyMembers};
-pub use metadata_and_tags::{Asked, AskedMetadata, AskedTags};
+pub use metadata_and_tags::{AskedMetadata, AskedTags, ValueCondition};
 pub use own_containers::{WrittenDatastore, is_apps_own};
 pub use policy::{OnUnknown, Policy};
 pub use problem::{Place, Problem, Problems};

@@ -117,7 +117,7 @@ impl SweepCounts {
 
 /// Whether the ledger is asked about a listed version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Asked {
+pub enum LedgerLookup {
     /// It is: nothing but the ledger can tell whether it is known.
     Yes,
     /// Its event may still come, or it may still grow.
@@ -128,11 +128,11 @@ pub enum Asked {
 
 impl Sweep {
     /// Whether the ledger is asked about a version, by when it was written. What does not say when is asked about.
-    pub fn asks_about(&self, rule: &Rule, seen: &BlobSnapshot, now: OffsetDateTime) -> Asked {
+    pub fn asks_about(&self, rule: &Rule, seen: &BlobSnapshot, now: OffsetDateTime) -> LedgerLookup {
         match seen.modified {
-            Some(modified) if modified > now - rule.sweep.after.0 => Asked::TooYoung,
-            Some(modified) if modified + WHOLE_SECOND <= self.from => Asked::TooOld,
-            _ => Asked::Yes,
+            Some(modified) if modified > now - rule.sweep.after.0 => LedgerLookup::TooYoung,
+            Some(modified) if modified + WHOLE_SECOND <= self.from => LedgerLookup::TooOld,
+            _ => LedgerLookup::Yes,
         }
     }
 }
@@ -309,11 +309,11 @@ mod tests {
         let long_ago = SweptPlace { since: NOW - Duration::days(90), ..place() };
         let first = long_ago.claim(&rule, RETENTION, NOW).unwrap();
         let young = written(Some(NOW - Duration::minutes(150)));
-        assert_eq!(first.current.as_ref().unwrap().asks_about(&rule, &young, NOW), Asked::TooYoung);
+        assert_eq!(first.current.as_ref().unwrap().asks_about(&rule, &young, NOW), LedgerLookup::TooYoung);
         let after_first = first.paged(&rule, SweepCounts::default(), None, NOW);
         let second = after_first.claim(&rule, RETENTION, NOW + Duration::HOUR).unwrap().current.unwrap();
         assert!(!second.whole);
-        assert_eq!(second.asks_about(&rule, &young, NOW + Duration::HOUR), Asked::Yes);
+        assert_eq!(second.asks_about(&rule, &young, NOW + Duration::HOUR), LedgerLookup::Yes);
     }
 
     #[test]
@@ -331,17 +331,24 @@ mod tests {
         assert!(!second.whole);
         // A version that was too young for the first sweep is asked about by the second, by whatever clock.
         let young = written(Some(NOW - Duration::minutes(9)));
-        assert_eq!(first.asks_about(&rule, &young, NOW), Asked::TooYoung);
-        assert_eq!(second.asks_about(&rule, &young, NOW + Duration::HOUR), Asked::Yes);
+        assert_eq!(first.asks_about(&rule, &young, NOW), LedgerLookup::TooYoung);
+        assert_eq!(second.asks_about(&rule, &young, NOW + Duration::HOUR), LedgerLookup::Yes);
         assert_eq!(
             second.asks_about(&rule, &written(Some(NOW - Duration::hours(3))), NOW + Duration::HOUR),
-            Asked::TooOld
+            LedgerLookup::TooOld
         );
-        assert_eq!(second.asks_about(&rule, &written(None), NOW + Duration::HOUR), Asked::Yes);
+        assert_eq!(second.asks_about(&rule, &written(None), NOW + Duration::HOUR), LedgerLookup::Yes);
         let at = |from: OffsetDateTime| written(Some(from));
         let second_of = second.from.replace_nanosecond(0).unwrap();
-        assert_eq!(second.asks_about(&rule, &at(second_of), NOW + Duration::HOUR), Asked::Yes, "in whole seconds");
-        assert_eq!(second.asks_about(&rule, &at(second_of - Duration::SECOND), NOW + Duration::HOUR), Asked::TooOld);
+        assert_eq!(
+            second.asks_about(&rule, &at(second_of), NOW + Duration::HOUR),
+            LedgerLookup::Yes,
+            "in whole seconds"
+        );
+        assert_eq!(
+            second.asks_about(&rule, &at(second_of - Duration::SECOND), NOW + Duration::HOUR),
+            LedgerLookup::TooOld
+        );
         let (_, third) = swept(after_second.clone(), NOW + Duration::DAY);
         assert!(third.whole);
         let (_, ordered) = swept(after_second.ordered(NOW + Duration::hours(1)), NOW + Duration::hours(1));

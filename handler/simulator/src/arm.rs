@@ -13,7 +13,7 @@ use crate::answer::{add, add_common, arm_error, empty, json, shown, too_many, un
 use crate::call::Call;
 use crate::installation::DeploymentKind;
 use crate::job::Job;
-use crate::resource_path::{AUTHORIZATION, EVENT_GRID, Found, MACHINE_LEARNING, ResourcePath, STORAGE, WEB};
+use crate::resource_path::{AUTHORIZATION, EVENT_GRID, MACHINE_LEARNING, ResourceMatch, ResourcePath, STORAGE, WEB};
 use crate::roles::Who;
 use crate::scoring::{self, PAGE};
 use crate::shared::Shared;
@@ -112,8 +112,8 @@ fn find(shared: &Shared, segments: &[&str], call: &Call, version: &str) -> Respo
             }
         }
         ("GET", _, _) => match look(shared, &path) {
-            Some(Found::One(document)) => json(StatusCode::OK, &document),
-            Some(Found::Many(mut documents)) => {
+            Some(ResourceMatch::One(document)) => json(StatusCode::OK, &document),
+            Some(ResourceMatch::Many(mut documents)) => {
                 if path.is_inventory() {
                     let id = |it: &Value| it["id"].as_str().unwrap_or_default().to_owned();
                     documents.retain(|it| access::forbidden(shared, &action, &id(it)).is_none());
@@ -128,12 +128,12 @@ fn find(shared: &Shared, segments: &[&str], call: &Call, version: &str) -> Respo
 
 /// The resource is there. Subscription and group were compared before.
 fn exists(shared: &Shared, resource: Option<&ResourcePath>) -> bool {
-    resource.is_none_or(|resource| matches!(look(shared, resource), Some(Found::One(_))))
+    resource.is_none_or(|resource| matches!(look(shared, resource), Some(ResourceMatch::One(_))))
 }
 
 /// All but jobs and role assignments, which have filters.
-fn look(shared: &Shared, path: &ResourcePath) -> Option<Found> {
-    use Found::{Many, One};
+fn look(shared: &Shared, path: &ResourcePath) -> Option<ResourceMatch> {
+    use ResourceMatch::{Many, One};
     let own = &shared.options.workspace;
     let lower: Vec<String> = path.path.iter().map(|segment| segment.to_ascii_lowercase()).collect();
     let lower: Vec<&str> = lower.iter().map(String::as_str).collect();
@@ -220,12 +220,12 @@ fn sign_in(shared: &Shared) -> Option<Value> {
 }
 
 /// All of them, or the one that is named.
-fn one_of(all: Vec<Value>, name: &[&str]) -> Option<Found> {
+fn one_of(all: Vec<Value>, name: &[&str]) -> Option<ResourceMatch> {
     match name {
-        [] => Some(Found::Many(all)),
+        [] => Some(ResourceMatch::Many(all)),
         [name] => {
             let is_it = |it: &Value| it["name"].as_str().is_some_and(|own| own.eq_ignore_ascii_case(name));
-            all.into_iter().find(is_it).map(Found::One)
+            all.into_iter().find(is_it).map(ResourceMatch::One)
         }
         _ => None,
     }

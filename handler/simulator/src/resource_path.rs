@@ -88,7 +88,7 @@ impl<'a> ResourcePath<'a> {
 }
 
 /// What is found at a path.
-pub(super) enum Found {
+pub(super) enum ResourceMatch {
     /// The document of one resource.
     One(Value),
     /// The documents of a list, all of one kind.

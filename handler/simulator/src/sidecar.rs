@@ -43,7 +43,7 @@ pub(super) struct Written {
 
 /// One version as it is shown.
 #[derive(Debug)]
-pub(super) struct Shown {
+pub(super) struct SidecarVersion {
     pub(super) metadata: Named,
     pub(super) index_tags: Named,
     pub(super) content_type: String,
@@ -79,13 +79,13 @@ impl Sidecar {
     }
 
     /// One version of a blob of this name.
-    pub(super) fn of_version(mut self, etag: &str, name: &str) -> Shown {
+    pub(super) fn of_version(mut self, etag: &str, name: &str) -> SidecarVersion {
         if let Some(Written { metadata, content_type }) = self.written.remove(etag) {
             let content_type = content_type.unwrap_or_else(|| UNKNOWN.to_owned());
-            return Shown { metadata, index_tags: Named::new(), content_type };
+            return SidecarVersion { metadata, index_tags: Named::new(), content_type };
         }
         let Self { metadata, index_tags, content_type, .. } = self;
-        Shown {
+        SidecarVersion {
             metadata,
             index_tags,
             content_type: content_type.unwrap_or_else(|| content_type_of_name(name).to_owned()),

@@ -21,7 +21,7 @@ use tokio::io::{AsyncReadExt, AsyncSeekExt};
 use crate::answer::{add, empty, unauthorized};
 use crate::call::Call;
 use crate::shared::Shared;
-use crate::sidecar::{Shown, Sidecar};
+use crate::sidecar::{Sidecar, SidecarVersion};
 use crate::storage_access::{AUDIENCE, may};
 use crate::storage_map::{HIDDEN, existing};
 use crate::storage_target::no_writes;
@@ -75,7 +75,7 @@ async fn find(shared: &Shared, account: &str, container: &str, blob: &str, call:
         Err(error) => return unopened(&error),
     };
     let (modified, etag) = version(&facts);
-    let Shown { metadata, index_tags, content_type } = sidecar.of_version(&etag, blob);
+    let SidecarVersion { metadata, index_tags, content_type } = sidecar.of_version(&etag, blob);
     if call.query("comp") == Some("tags") {
         return tags(call, &etag, &index_tags);
     }

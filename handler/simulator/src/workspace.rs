@@ -7,35 +7,37 @@ use serde_json::{Value, json};
 
 use crate::answer::json;
 use crate::installation::{Datastore, Deployment, DeploymentKind, Endpoint, Endpoints};
-use crate::resource_path::Found;
+use crate::resource_path::ResourceMatch;
 use crate::roles::Who;
 use crate::shared::Shared;
 use crate::{compute, ids, scoring};
 
 /// One resource or all of a kind; `None` if there is no such thing. `kind` is in lower case.
-pub(super) fn find(shared: &Shared, path: &[&str], kind: &[&str]) -> Option<Found> {
+pub(super) fn find(shared: &Shared, path: &[&str], kind: &[&str]) -> Option<ResourceMatch> {
     Some(match (kind, path) {
-        ([], _) => Found::One(itself(shared)?),
+        ([], _) => ResourceMatch::One(itself(shared)?),
         (["batchendpoints"], _) => list(&endpoints(shared), |it| endpoint(shared, it)),
-        (["batchendpoints", _], [_, name]) => Found::One(endpoint(shared, &scoring::find_endpoint(shared, name)?)?),
+        (["batchendpoints", _], [_, name]) => {
+            ResourceMatch::One(endpoint(shared, &scoring::find_endpoint(shared, name)?)?)
+        }
         (["batchendpoints", _, "deployments"], [_, name, _]) => {
             let of = scoring::find_endpoint(shared, name)?;
             list(&deployments(shared, &of), |it| deployment(shared, &of, it))
         }
         (["batchendpoints", _, "deployments", _], [_, name, _, wanted]) => {
             let of = scoring::find_endpoint(shared, name)?;
-            Found::One(deployment(shared, &of, deployments(shared, &of).iter().find(|it| it.name == *wanted)?)?)
+            ResourceMatch::One(deployment(shared, &of, deployments(shared, &of).iter().find(|it| it.name == *wanted)?)?)
         }
-        (["computes"], _) => Found::Many(compute::get(shared, ids::CLUSTER).into_iter().collect()),
-        (["computes", name], _) => Found::One(compute::get(shared, name)?),
+        (["computes"], _) => ResourceMatch::Many(compute::get(shared, ids::CLUSTER).into_iter().collect()),
+        (["computes", name], _) => ResourceMatch::One(compute::get(shared, name)?),
         (["datastores"], _) => list(shared.storage_map.datastores(), |it| datastore(shared, it)),
-        (["datastores", _], [_, name]) => Found::One(datastore(shared, shared.storage_map.datastore(name)?)?),
+        (["datastores", _], [_, name]) => ResourceMatch::One(datastore(shared, shared.storage_map.datastore(name)?)?),
         _ => return None,
     })
 }
 
-fn list<T>(all: &[T], document: impl Fn(&T) -> Option<Value>) -> Found {
-    Found::Many(all.iter().filter_map(document).collect())
+fn list<T>(all: &[T], document: impl Fn(&T) -> Option<Value>) -> ResourceMatch {
+    ResourceMatch::Many(all.iter().filter_map(document).collect())
 }
 
 /// Where the workspace's services are: what its discovery URL answers, without a token.

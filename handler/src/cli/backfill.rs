@@ -4,7 +4,7 @@
 use std::io::{self, IsTerminal as _, Write};
 use std::process::ExitCode;
 
-use app::backfill::{self, BackfillEnd, BackfillPlan, BackfillRequest, PlaceBackfill, Told};
+use app::backfill::{self, BackfillEnd, BackfillPlan, BackfillRequest, PlaceBackfill, TimeLimit};
 use app::ledger::BackfillRow;
 use app::ports::Clock;
 use app::reports::duration_text;
@@ -101,8 +101,8 @@ pub(super) fn run(args: &BackfillArgs, clock: &Clock) -> Result<ExitCode, super:
         let request = BackfillRequest {
             rule: args.rule.clone(),
             prefix: args.prefix.clone(),
-            since: args.since.map(Told::from),
-            until: args.until.map(Told::from),
+            since: args.since.map(TimeLimit::from),
+            until: args.until.map(TimeLimit::from),
             generation: args.generation,
             share: args.share,
             forgotten: args.forgotten,
@@ -142,7 +142,7 @@ async fn of_place(
         ))?;
         return Ok((paused, json!({ "place": name, "paused": paused })));
     }
-    let mut progress = Shown::new();
+    let mut progress = ProgressLine::new();
     // Also before it is carried out: how many blobs there are tells when it ends.
     let resumed = place.state().await?.filter(|row| row.ended.is_none());
     let expected = match resumed.and_then(|row| row.expected) {
@@ -245,11 +245,11 @@ fn bar(row: &BackfillRow, (since, before): (OffsetDateTime, u64), now: OffsetDat
 }
 
 /// A line that changes, on stderr and only if that is a terminal.
-struct Shown {
+struct ProgressLine {
     is_shown: bool,
 }
 
-impl Shown {
+impl ProgressLine {
     fn new() -> Self {
         Self { is_shown: false }
     }

@@ -11,7 +11,7 @@ use super::limit::MAX_LINES;
 use super::on_ledger::{ATTENTION, Error, OK};
 use super::view::utc_text;
 use crate::config::WhichLedger;
-use app::ledger::{BreakerClosed, Ledger, Said};
+use app::ledger::{BreakerClosed, ControlOutcome, Ledger};
 use app::reports::{self, BreakerView};
 
 /// `breaker`: shows circuit breakers, or closes one for all processes.
@@ -90,15 +90,15 @@ pub async fn breaker(
         };
         let closed = BreakerClosed { at: now, by: by.to_owned(), reason: reason.to_owned() };
         return Ok(match ledger.close_breaker(&named.of, &closed).await.map_err(Error::Write)? {
-            Said::Done => {
+            ControlOutcome::Done => {
                 writeln!(out, "Closed. All processes apply it within 15 seconds; failures are counted anew.")?;
                 OK
             }
-            Said::Already => {
+            ControlOutcome::Already => {
                 writeln!(out, "Nothing was changed: it is closed, and has no failure to forget.")?;
                 ATTENTION
             }
-            Said::Overtaken => {
+            ControlOutcome::Overtaken => {
                 writeln!(
                     out,
                     "Nothing was changed: failures are counted at this moment, one upon another; try it again."

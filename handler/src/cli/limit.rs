@@ -8,7 +8,7 @@ use super::json::JsonArgs;
 use super::on_ledger::{ATTENTION, Error, OK};
 use super::view::{shortened, utc_text};
 use crate::config::WhichLedger;
-use app::ledger::{Controls, Ledger, LimitChange, LimitScope, Said};
+use app::ledger::{ControlOutcome, Controls, Ledger, LimitChange, LimitScope};
 use app::reports::{self, LimitView};
 use lifecycle::text::{shell, visible};
 
@@ -255,12 +255,12 @@ async fn set(
     };
     let change = LimitChange { name, limit, at: now, by, reason };
     match ledger.set_limit(scope, &change, controls).await.map_err(Error::Write)? {
-        Said::Done => {}
-        Said::Already => {
+        ControlOutcome::Done => {}
+        ControlOutcome::Already => {
             writeln!(out, "Nothing was changed: {kind} {} has {said}.", change.name)?;
             return Ok(ATTENTION);
         }
-        Said::Overtaken => {
+        ControlOutcome::Overtaken => {
             let look = "`scorekeeper limit --history` shows who did; look, and say it again";
             writeln!(
                 out,

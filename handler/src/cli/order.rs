@@ -110,13 +110,13 @@ impl Doing {
 }
 
 /// Who orders it of what is named, and why.
-struct Said<'a> {
+struct OrderDraft<'a> {
     doing: Doing,
     by: &'a str,
     reason: &'a str,
 }
 
-impl Said<'_> {
+impl OrderDraft<'_> {
     fn order(&self, verb: Verb) -> Order {
         Order { verb, by: self.by.to_owned(), reason: self.reason.to_owned() }
     }
@@ -173,7 +173,7 @@ pub async fn order(
         writeln!(out, "Nothing was changed: --reason is empty; it tells whoever reads the history why.")?;
         return Ok(ATTENTION);
     }
-    let said = Said { doing: doing.into(), by, reason };
+    let said = OrderDraft { doing: doing.into(), by, reason };
     let Some(named) = named(ledger, said.doing, args, now, out).await? else { return Ok(ATTENTION) };
     let count = named.scorings.len() + named.events.len();
     if count == 0 {
@@ -248,7 +248,7 @@ fn counted(scorings: usize, groups: &[usize]) -> String {
 const ONLY_ACK: &str = "it is a quarantined event, which became no scoring; `scorekeeper ack` says that it was seen, `scorekeeper replay` takes its blob in";
 
 /// A quarantined event is acknowledged, and nothing else can be ordered of it.
-async fn of_event(ledger: &Ledger, key: &str, said: &Said<'_>, now: OffsetDateTime) -> Result<Outcome, Error> {
+async fn of_event(ledger: &Ledger, key: &str, said: &OrderDraft<'_>, now: OffsetDateTime) -> Result<Outcome, Error> {
     if said.doing != Doing::Verb(Verb::Acknowledge) {
         return Ok(left_alone(key, ONLY_ACK.to_owned()));
     }
@@ -263,7 +263,7 @@ async fn of_event(ledger: &Ledger, key: &str, said: &Said<'_>, now: OffsetDateTi
 async fn preview(
     ledger: &Ledger,
     named: &Named,
-    said: &Said<'_>,
+    said: &OrderDraft<'_>,
     args: &OrderArgs,
     now: OffsetDateTime,
     out: &mut dyn Write,

@@ -21,7 +21,7 @@ pub struct ResolveArgs {
     pub id: String,
     /// What is said; exactly one.
     #[command(flatten)]
-    pub said: Said,
+    pub said: ResolutionArgs,
     /// Give up a group, and so all its members
     #[arg(long)]
     pub yes: bool,
@@ -33,7 +33,7 @@ pub struct ResolveArgs {
 /// What is said; exactly one.
 #[derive(Debug, Clone, clap::Args)]
 #[group(required = true, multiple = false)]
-pub struct Said {
+pub struct ResolutionArgs {
     /// No job exists in Azure ML: send the same submission again, to the same output path
     #[arg(long)]
     pub send_again: bool,
@@ -45,8 +45,8 @@ pub struct Said {
     pub give_up: bool,
 }
 
-impl From<Said> for Resolution {
-    fn from(said: Said) -> Self {
+impl From<ResolutionArgs> for Resolution {
+    fn from(said: ResolutionArgs) -> Self {
         match said.job {
             Some(name) => Self::JobIs(name),
             None if said.send_again => Self::SendAgain,

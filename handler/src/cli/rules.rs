@@ -159,12 +159,12 @@ pub(super) fn given_or_set(clock: &Clock) -> Result<RulesText, super::Error> {
 }
 
 /// What rules are tried on.
-enum Told {
+enum TestSubject {
     Blob(BlobVersion),
     Event(Payload),
 }
 
-impl Told {
+impl TestSubject {
     fn read(text: &str) -> Result<Self, Error> {
         if text.contains("://") {
             return BlobVersion::read(text, "ETAG").map(Self::Blob).map_err(Error::Blob);
@@ -267,7 +267,7 @@ pub(super) fn run(args: &RulesArgs, clock: &Clock) -> Result<ExitCode, super::Er
         #[cfg(feature = "cli")]
         Question::Push(args) => super::rules_push::run(args, clock, &mut out)?,
         Question::Test { blob, rules } => {
-            let told = Told::read(blob)?;
+            let told = TestSubject::read(blob)?;
             let RulesText { shown, text } = read(rules)?.text;
             match Rules::read(&text) {
                 Ok(rules) => told.test(&rules, clock(), &mut out)?,
@@ -546,14 +546,14 @@ rule scans does not want it: container `claims` is not `scans`
         let event = |url: &str| {
             let event = json!({"eventType": "Microsoft.Storage.BlobCreated", "id": "1",
                 "data": {"api": "PutBlob", "url": url, "eTag": "0x1", "contentLength": 5, "blobType": "BlockBlob"}});
-            let told = Told::Event(Payload::new(event.to_string()));
+            let told = TestSubject::Event(Payload::new(event.to_string()));
             text(|out| told.test(&rules, NOW, out).map_err(io::Error::other))
         };
         let (code, said) = event("https://uploads.blob.core.windows.net/claims/us/a%20b.csv");
         assert_eq!((code, said.as_str()), (0, golden), "an event is read as it would be when it is delivered");
         let (code, said) = event("https://uploads.blob.core.windows.net/photos/a.jpg");
         assert!(code == 1 && said.contains("photos/a.jpg is skipped: "), "{said}");
-        let none = Told::Event(Payload::new("[]".to_owned()));
+        let none = TestSubject::Event(Payload::new("[]".to_owned()));
         assert_eq!(
             text(|out| none.test(&rules, NOW, out).map_err(io::Error::other)),
             (1, "There is no event in it.\n".to_owned())
@@ -589,7 +589,7 @@ rule scans does not want it: container `claims` is not `scans`
         let both = Rules::read(&both).expect("good rules");
         let told = json!({"eventType": "Microsoft.Storage.BlobCreated", "id": "1", "data": {"api": "PutBlob", "eTag": "0x1",
             "url": "https://uploads.blob.core.windows.net/claims/eu/a.csv", "contentLength": 5, "blobType": "BlockBlob"}});
-        let told = Told::Event(Payload::new(told.to_string()));
+        let told = TestSubject::Event(Payload::new(told.to_string()));
         let (code, said) = text(|out| told.test(&both, NOW, out).map_err(io::Error::other));
         let parts = [
             "rule claims wants it\n",

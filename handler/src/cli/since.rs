@@ -61,7 +61,7 @@ impl Since {
     }
 }
 
-impl From<Since> for app::backfill::Told {
+impl From<Since> for app::backfill::TimeLimit {
     fn from(since: Since) -> Self {
         match since {
             Since::Ago(ago) => Self::Ago(ago),

@@ -77,7 +77,7 @@ impl Vars for AsFurther<'_> {
 
 /// What `SCOREKEEPER_IDENTITY` says: in which way tokens are obtained.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Wanted {
+enum IdentityChoice {
     /// By `AZURE_CLIENT_ID`, else the system-assigned one.
     Managed,
     /// The user-assigned managed identity with this client, object or resource id.
@@ -164,20 +164,22 @@ impl Reader<'_> {
         let client = self.client_id();
         let proofs: Vec<&'static str> = PROOFS.into_iter().filter(|name| self.get(name).is_some()).collect();
         let of: &'static [&'static str] = match wanted {
-            Some(Wanted::Workload) => &[TOKEN_FILE],
-            Some(Wanted::ServicePrincipal) => &[SECRET, SECRET_FILE, CERTIFICATE],
+            Some(IdentityChoice::Workload) => &[TOKEN_FILE],
+            Some(IdentityChoice::ServicePrincipal) => &[SECRET, SECRET_FILE, CERTIFICATE],
             _ => &PROOFS,
         };
         let (identity, source) = match &wanted {
-            Some(Wanted::SignedIn) => (Some(Identity::SignedIn), Source::Variable(NAME.to_owned())),
-            Some(Wanted::ManagedOne(one)) => (Some(Identity::Managed(one.clone())), Source::Variable(NAME.to_owned())),
-            Some(Wanted::Managed) => (Some(managed(client)), Source::Variable(NAME.to_owned())),
-            Some(Wanted::Workload | Wanted::ServicePrincipal) => {
+            Some(IdentityChoice::SignedIn) => (Some(Identity::SignedIn), Source::Variable(NAME.to_owned())),
+            Some(IdentityChoice::ManagedOne(one)) => {
+                (Some(Identity::Managed(one.clone())), Source::Variable(NAME.to_owned()))
+            }
+            Some(IdentityChoice::Managed) => (Some(managed(client)), Source::Variable(NAME.to_owned())),
+            Some(IdentityChoice::Workload | IdentityChoice::ServicePrincipal) => {
                 let set: Vec<_> = proofs.into_iter().filter(|name| of.contains(name)).collect();
                 let source = Source::Variable(NAME.to_owned());
                 (self.service_principal(client, ProofBy::Settings { set: &set, of }, resource_manager), source)
             }
-            Some(Wanted::WorkloadOf(which)) => {
+            Some(IdentityChoice::WorkloadOf(which)) => {
                 let by = ProofBy::ManagedIdentity(which.clone());
                 (self.service_principal(client, by, resource_manager), Source::Variable(NAME.to_owned()))
             }
@@ -282,15 +284,15 @@ impl Reader<'_> {
         identity
     }
 
-    fn wanted(&mut self) -> Option<Wanted> {
+    fn wanted(&mut self) -> Option<IdentityChoice> {
         let text = self.get(NAME)?;
         let wanted = match (text.strip_prefix(WORKLOAD_OF), text.as_str()) {
-            (Some(which), _) => user_assigned(which).map(Wanted::WorkloadOf),
-            (None, "managedIdentity") => Some(Wanted::Managed),
-            (None, "servicePrincipal") => Some(Wanted::ServicePrincipal),
-            (None, "workloadIdentity") => Some(Wanted::Workload),
-            (None, SIGNED_IN) => Some(Wanted::SignedIn),
-            (None, which) => user_assigned(which).map(Wanted::ManagedOne),
+            (Some(which), _) => user_assigned(which).map(IdentityChoice::WorkloadOf),
+            (None, "managedIdentity") => Some(IdentityChoice::Managed),
+            (None, "servicePrincipal") => Some(IdentityChoice::ServicePrincipal),
+            (None, "workloadIdentity") => Some(IdentityChoice::Workload),
+            (None, SIGNED_IN) => Some(IdentityChoice::SignedIn),
+            (None, which) => user_assigned(which).map(IdentityChoice::ManagedOne),
         };
         if wanted.is_none() {
             let expected = "`managedIdentity`, `servicePrincipal`, `workloadIdentity`, `signedIn`, or a user-assigned identity as \

@@ -144,7 +144,7 @@ impl LedgerSettings {
             (None, None) if !is_configured(vars) && local.is_dir() => Some(local),
             _ => None,
         };
-        let given = Given { vars, ledger: which.ledger.as_deref(), task_hub: which.task_hub.as_deref() };
+        let given = CommandLineVars { vars, ledger: which.ledger.as_deref(), task_hub: which.task_hub.as_deref() };
         let mut reader = Reader { vars: &given, problems: Vec::new(), settings: Vec::new() };
         let ledger = match data {
             Some(data) => Some(LedgerLocation::Embedded(data.join("ledger"))),
@@ -175,13 +175,13 @@ impl LedgerSettings {
 }
 
 /// The environment, with what the command line gives in front of it.
-struct Given<'a> {
+struct CommandLineVars<'a> {
     vars: &'a dyn Vars,
     ledger: Option<&'a str>,
     task_hub: Option<&'a str>,
 }
 
-impl Vars for Given<'_> {
+impl Vars for CommandLineVars<'_> {
     fn get(&self, name: &str) -> Option<String> {
         let given = match name {
             "SCOREKEEPER_LEDGER" => self.ledger,

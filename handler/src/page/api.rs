@@ -6,11 +6,11 @@ use axum::response::{IntoResponse as _, Response};
 use lifecycle::redact::redacted;
 use serde::Serialize;
 
-use app::reports::{self, Found};
+use app::reports::{self, ScoringLookup};
 
-use super::{Asked, Site};
+use super::{Question, Site};
 
-pub(super) async fn scorings(State(site): State<Site>, asked: Asked) -> Response {
+pub(super) async fn scorings(State(site): State<Site>, asked: Question) -> Response {
     match site.rows("../", &asked, usize::MAX).await {
         Ok(rows) => json(&site, &rows),
         Err(answer) => answer,
@@ -19,8 +19,8 @@ pub(super) async fn scorings(State(site): State<Site>, asked: Asked) -> Response
 
 pub(super) async fn scoring(State(site): State<Site>, Path(id): Path<String>) -> Response {
     match site.scoring("../../", &id, usize::MAX).await {
-        Ok(Found::Scoring(detail)) => json(&site, &detail),
-        Ok(Found::Unreadable(row)) => json(&site, &row),
+        Ok(ScoringLookup::Scoring(detail)) => json(&site, &detail),
+        Ok(ScoringLookup::Unreadable(row)) => json(&site, &row),
         Err(response) => response,
     }
 }

@@ -2,7 +2,7 @@
 
 use app::error_chain;
 use app::ledger;
-use app::reports::{self, Found};
+use app::reports::{self, ScoringLookup};
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
@@ -20,8 +20,10 @@ pub(super) async fn detail(State(site): State<Site>, headers: HeaderMap, Path(id
 
 async fn drawn_detail(site: Site, id: String) -> Response {
     let found = match site.scoring("../", &id, MEMBERS).await {
-        Ok(Found::Scoring(found)) => found,
-        Ok(Found::Unreadable(row)) => return site.problem("../", StatusCode::INTERNAL_SERVER_ERROR, &row.error),
+        Ok(ScoringLookup::Scoring(found)) => found,
+        Ok(ScoringLookup::Unreadable(row)) => {
+            return site.problem("../", StatusCode::INTERNAL_SERVER_ERROR, &row.error);
+        }
         Err(response) => return response,
     };
     let now = (site.clock)();

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use app::error_chain;
 use app::ledger::{self, Ledger};
 use app::ports::Clock;
-use app::reports::{self, Found, Newest};
+use app::reports::{self, Newest, ScoringLookup};
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{Query, State};
@@ -145,7 +145,7 @@ struct Parameters {
     after: Option<String>,
 }
 
-type Asked = Query<Parameters>;
+type Question = Query<Parameters>;
 
 impl Site {
     fn frame<'a>(&'a self, up: &'a str) -> Frame<'a> {
@@ -182,8 +182,8 @@ impl Site {
         let about = report.findings.into_iter().find(|it| it.id.as_deref() == Some(finding));
         for id in about.iter().flat_map(|it| &it.of).filter_map(|id| ScoringId::read(id)).take(ROWS) {
             match reports::detail_of_few(&self.ledger, &id, 0).await? {
-                Some(Found::Scoring(detail)) => found.scorings.push(detail.scoring),
-                Some(Found::Unreadable(row)) => found.unreadable.push(row),
+                Some(ScoringLookup::Scoring(detail)) => found.scorings.push(detail.scoring),
+                Some(ScoringLookup::Unreadable(row)) => found.unreadable.push(row),
                 None => {}
             }
         }
@@ -191,7 +191,7 @@ impl Site {
     }
 
     /// A scoring; of a group so many members at most.
-    async fn scoring(&self, up: &str, id: &str, members: usize) -> Result<Found, Response> {
+    async fn scoring(&self, up: &str, id: &str, members: usize) -> Result<ScoringLookup, Response> {
         let Some(id) = ScoringId::read(id) else {
             return Err(self.problem(up, StatusCode::NOT_FOUND, "an id has 32 hexadecimal digits"));
         };
@@ -232,12 +232,12 @@ impl Site {
     }
 }
 
-async fn index(State(site): State<Site>, headers: HeaderMap, asked: Asked) -> Response {
+async fn index(State(site): State<Site>, headers: HeaderMap, asked: Question) -> Response {
     let asked = Arc::new(asked);
     site.live.answer(&headers, move || drawn_index(site.clone(), Arc::clone(&asked))).await
 }
 
-async fn drawn_index(site: Site, asked: Arc<Asked>) -> Response {
+async fn drawn_index(site: Site, asked: Arc<Question>) -> Response {
     let now = (site.clock)();
     let read = async {
         let mut report = reports::status(&site.ledger, now, None).await?;
@@ -325,5 +325,5 @@ async fn order(State(site): State<Site>, body: Bytes) -> Response {
         return wrong(&why);
     }
     let (line, fields) = (order.line("…"), form.repeated().collect());
-    views::asked(&frame, &views::Asked { line: &line, trial: trial.as_deref(), fields, problem })
+    views::asked(&frame, &views::OrderForm { line: &line, trial: trial.as_deref(), fields, problem })
 }

@@ -15,7 +15,7 @@ use time::{Date, OffsetDateTime};
 use crate::error::during;
 use crate::ledger::{self, ManifestPart};
 use crate::ports::{Inconclusive, MAX_LISTED};
-use crate::sweep::found::{Found, Look, Standing, may_want, named};
+use crate::sweep::found::{FoundIntake, Look, Standing, may_want, named};
 
 /// Discrepancies that are told; of more it is known how many there are.
 const MAX_TOLD: usize = 100;
@@ -139,7 +139,7 @@ struct Day {
 
 /// What the lines tell, for the comparison with what is listed.
 #[derive(Default)]
-struct Told {
+struct ManifestVersions {
     /// Rule, URL and ETag of each version with a scoring.
     versions: HashSet<String>,
     /// By URL, ETags that must be there.
@@ -152,12 +152,12 @@ fn version_key(rule: &str, url: &str, etag: &str) -> String {
 
 /// Checks a file. All of it is read; what is wrong is told, not what follows of it.
 pub(crate) async fn check(
-    found: &Found,
+    found: &FoundIntake,
     lines: impl Iterator<Item = io::Result<String>>,
     since: Option<Date>,
 ) -> Result<Checked, Error> {
     let reading = || during("reading the ledger for a check");
-    let (mut checked, mut told) = (Checked::default(), Told::default());
+    let (mut checked, mut told) = (Checked::default(), ManifestVersions::default());
     let ledger_id = found.ledger.id().await.map_err(reading())?.as_str().to_owned();
     let purged = found.ledger.purged_through().await.map_err(reading())?;
     let (mut open, mut ended, mut number): (Option<Day>, Vec<(Date, String, String)>, usize) = (None, Vec::new(), 0);
@@ -209,10 +209,10 @@ pub(crate) async fn check(
 
 /// Holds one line against the ledger.
 async fn of_line(
-    found: &Found,
+    found: &FoundIntake,
     line: ManifestLine,
     may_be_forgotten: bool,
-    told: &mut Told,
+    told: &mut ManifestVersions,
     checked: &mut Checked,
 ) -> Result<(), Error> {
     let (Some(rule), Some(etag), Some(id)) = (line.rule, line.etag, line.scoring) else { return Ok(()) };
@@ -250,7 +250,7 @@ async fn of_line(
 }
 
 /// Holds the days against those that the ledger has a manifest of.
-async fn of_days(found: &Found, ended: &[(Date, String, String)], checked: &mut Checked) -> Result<(), Error> {
+async fn of_days(found: &FoundIntake, ended: &[(Date, String, String)], checked: &mut Checked) -> Result<(), Error> {
     let (Some((first, ..)), Some((last, ..))) = (ended.first(), ended.last()) else { return Ok(()) };
     checked.days = ended.len();
     (checked.from, checked.until) = (Some(first.to_string()), Some(last.to_string()));
@@ -274,9 +274,9 @@ async fn of_days(found: &Found, ended: &[(Date, String, String)], checked: &mut 
 
 /// Holds what lies in the swept places against the lines, and these against what lies there.
 async fn of_places(
-    found: &Found,
+    found: &FoundIntake,
     ended: &[(Date, String, String)],
-    told: &Told,
+    told: &ManifestVersions,
     checked: &mut Checked,
 ) -> Result<(), Error> {
     let reading = || during("reading the ledger for a check");

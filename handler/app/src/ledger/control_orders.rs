@@ -42,7 +42,7 @@ pub struct BreakerClosed {
 
 /// What became of what an operator said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Said {
+pub enum ControlOutcome {
     /// It is on record, and holds for all processes as soon as they read the controls again.
     Done,
     /// It held already: nothing was written.
@@ -53,7 +53,12 @@ pub enum Said {
 
 impl Ledger {
     /// Sets the limit of a scope for all processes, with a line of its history, if it still is what `seen` has.
-    pub async fn set_limit(&self, scope: &LimitScope, change: &LimitChange, seen: &Controls) -> Result<Said, Error> {
+    pub async fn set_limit(
+        &self,
+        scope: &LimitScope,
+        change: &LimitChange,
+        seen: &Controls,
+    ) -> Result<ControlOutcome, Error> {
         let key = Key::new(PARTITION, format!("limit~{}", scope.key()));
         let LimitChange { name, limit, at, by, reason } = change;
         let said = |key: Key| {
@@ -68,16 +73,16 @@ impl Ledger {
         let before = self.row(&key).await?;
         let found = before.as_ref().map(|row| from_limit_row(&row.entity)).transpose()?;
         if found.as_ref() != seen.limits.get(scope) {
-            return Ok(Said::Overtaken);
+            return Ok(ControlOutcome::Overtaken);
         }
         let op = match (before, limit) {
-            (None, None) => return Ok(Said::Already),
+            (None, None) => return Ok(ControlOutcome::Already),
             (None, Some(_)) => Op::Insert(said(key)),
             (Some(row), Some(_)) => Op::Replace(said(key), IfMatch::Tag(row.etag)),
             (Some(row), None) => Op::Delete(key, IfMatch::Tag(row.etag)),
         };
         let line = |key: &str| said(Key::new(PARTITION, format!("{}{key}", limit_history(scope))));
-        Ok(if self.say(op, *at, line).await? { Said::Done } else { Said::Overtaken })
+        Ok(if self.say(op, *at, line).await? { ControlOutcome::Done } else { ControlOutcome::Overtaken })
     }
 
     /// What operators have said of the limit of a scope, the newest first; at most `max`.
@@ -100,7 +105,11 @@ impl Ledger {
 
     /// Closes a circuit breaker for all processes, with a line of its history. What is counted meanwhile is no objection: it is
     /// closed whatever it counts. [`Said::Already`]: nothing was counted that could be forgotten.
-    pub async fn close_breaker(&self, subject: &BreakerSubject, closed: &BreakerClosed) -> Result<Said, Error> {
+    pub async fn close_breaker(
+        &self,
+        subject: &BreakerSubject,
+        closed: &BreakerClosed,
+    ) -> Result<ControlOutcome, Error> {
         let key = breaker_key(subject);
         let BreakerClosed { at, by, reason } = closed;
         let line = |key: &str| {
@@ -111,17 +120,17 @@ impl Ledger {
                 .with("Reason", clipped(reason, MAX_FOREIGN))
         };
         for _ in 0..MAX_TRIES {
-            let Some(row) = self.row(&key).await? else { return Ok(Said::Already) };
+            let Some(row) = self.row(&key).await? else { return Ok(ControlOutcome::Already) };
             let before = from_breaker_row(&row.entity)?;
             // Closing needs no settings.
             let next = before.after(subject, &BreakerEvent::Closed, &BreakerSettings::default(), *at);
-            let Some(next) = next else { return Ok(Said::Already) };
+            let Some(next) = next else { return Ok(ControlOutcome::Already) };
             let op = Op::Replace(to_breaker_row(key.clone(), subject, &next), IfMatch::Tag(row.etag));
             if self.say(op, *at, line).await? {
-                return Ok(Said::Done);
+                return Ok(ControlOutcome::Done);
             }
         }
-        Ok(Said::Overtaken)
+        Ok(ControlOutcome::Overtaken)
     }
 
     /// Who closed a circuit breaker, the newest first; at most `max`.

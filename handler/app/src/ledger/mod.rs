@@ -66,7 +66,7 @@ mod workspaces;
 pub use attention_rows::{Unacknowledged, attention_key};
 pub use backfills::BackfillRow;
 pub use callbacks::Callback;
-pub use control_orders::{BreakerClosed, LimitChange, Said};
+pub use control_orders::{BreakerClosed, ControlOutcome, LimitChange};
 pub use controls::{Controls, DeploymentBreaker, LiveLimit, RuleGroups, ScopeStatus};
 pub use dead_letters::DeadLettersLeft;
 pub use durable_rows::runtime_status;

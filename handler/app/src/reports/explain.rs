@@ -12,7 +12,7 @@ use time::{Duration, OffsetDateTime};
 
 use super::events::QuarantinedView;
 use super::expected::{ENOUGH, expected};
-use super::find::{self, Known};
+use super::find::{self, SearchResult};
 use super::groups::{
     GroupJobView, GroupView, group_job, group_of, is_waiting_for_others, waits_for_others, waits_in_vain_since,
 };
@@ -187,7 +187,7 @@ struct Context {
 }
 
 impl Context {
-    async fn read(ledger: &Ledger, known: &Known, now: OffsetDateTime) -> Result<Self, ledger::Error> {
+    async fn read(ledger: &Ledger, known: &SearchResult, now: OffsetDateTime) -> Result<Self, ledger::Error> {
         let waits = known.scorings.iter().any(|scoring| scoring.status == Status::Queued);
         let (controls, _) = if waits { ledger.readable_controls().await? } else { Default::default() };
         let in_flight = if waits { Some(ledger.in_flight().await?) } else { None };

@@ -124,7 +124,7 @@ impl Filter {
     }
 
     /// Whether what an index tells of a scoring leaves it possible that it passes.
-    pub(super) fn may_want(&self, told: &Told<'_>) -> bool {
+    pub(super) fn may_want(&self, told: &IndexedScoring<'_>) -> bool {
         let same = |uri: &EndpointUri, text: &str| text == uri.as_str() || EndpointKey::of(text) == *uri.key();
         let endpoint = self.endpoint.as_ref().zip(told.endpoint).is_none_or(|(uri, text)| same(uri, text));
         // An endpoint that is told is told with its deployment.
@@ -148,7 +148,7 @@ impl Filter {
 }
 
 /// What is known of a scoring; `None`: only its own row tells.
-pub(super) struct Told<'a> {
+pub(super) struct IndexedScoring<'a> {
     rule: &'a str,
     created: OffsetDateTime,
     path: Option<String>,
@@ -175,7 +175,7 @@ impl Failure {
     }
 }
 
-impl<'a> From<&'a Scoring> for Told<'a> {
+impl<'a> From<&'a Scoring> for IndexedScoring<'a> {
     fn from(scoring: &'a Scoring) -> Self {
         Self {
             rule: &scoring.rule,
@@ -189,7 +189,7 @@ impl<'a> From<&'a Scoring> for Told<'a> {
     }
 }
 
-impl<'a> From<&'a Listed> for Told<'a> {
+impl<'a> From<&'a Listed> for IndexedScoring<'a> {
     fn from(row: &'a Listed) -> Self {
         Self {
             rule: &row.rule,
@@ -203,7 +203,7 @@ impl<'a> From<&'a Listed> for Told<'a> {
     }
 }
 
-impl<'a> From<&'a InFlight> for Told<'a> {
+impl<'a> From<&'a InFlight> for IndexedScoring<'a> {
     fn from(row: &'a InFlight) -> Self {
         Self {
             rule: &row.rule,
@@ -217,7 +217,7 @@ impl<'a> From<&'a InFlight> for Told<'a> {
     }
 }
 
-impl<'a> From<&'a Ended> for Told<'a> {
+impl<'a> From<&'a Ended> for IndexedScoring<'a> {
     fn from(row: &'a Ended) -> Self {
         Self {
             rule: &row.rule,

@@ -13,7 +13,7 @@ const RECENT: usize = 50;
 
 /// What there is of what was asked for.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Known {
+pub struct SearchResult {
     /// The scorings that are meant, the newest first: of a blob, or whose ids begin so.
     pub scorings: Vec<Scoring>,
     /// What was received of the blob, the newest first; nothing if an id was asked for.
@@ -26,7 +26,7 @@ pub struct Known {
     pub blob: Option<(String, String)>,
 }
 
-impl Known {
+impl SearchResult {
     /// There is nothing of it.
     pub fn is_empty(&self) -> bool {
         self.scorings.is_empty() && self.received.is_empty() && self.unreadable.is_empty() && self.quarantined.is_none()
@@ -37,8 +37,8 @@ impl Known {
 /// list index: `progress` is called for each row of that.
 ///
 /// `#` and `?` may be part of a name, or begin what a copied URL has behind it: the whole is looked for first.
-pub async fn find(ledger: &Ledger, wanted: &str, mut progress: impl FnMut()) -> Result<Known, ledger::Error> {
-    let mut found = Known::default();
+pub async fn find(ledger: &Ledger, wanted: &str, mut progress: impl FnMut()) -> Result<SearchResult, ledger::Error> {
+    let mut found = SearchResult::default();
     // A space at the end may be part of a name, or come with what was copied.
     let cut = without_query(wanted);
     let mut asked: Vec<&str> = Vec::new();
@@ -58,27 +58,32 @@ pub async fn find(ledger: &Ledger, wanted: &str, mut progress: impl FnMut()) -> 
     Ok(found)
 }
 
-async fn find_exactly(ledger: &Ledger, wanted: &str, progress: &mut impl FnMut()) -> Result<Known, ledger::Error> {
+async fn find_exactly(
+    ledger: &Ledger,
+    wanted: &str,
+    progress: &mut impl FnMut(),
+) -> Result<SearchResult, ledger::Error> {
     let digits = (1..=32).contains(&wanted.len()) && wanted.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
     if digits {
         let found = ledger.of_id(wanted, MAX_FOUND).await?;
         if !found.is_empty() || !found.unreadable.is_empty() {
-            let mut known = Known { scorings: found.read, unreadable: found.unreadable, ..Known::default() };
+            let mut known =
+                SearchResult { scorings: found.read, unreadable: found.unreadable, ..SearchResult::default() };
             known.scorings.sort_by(|a, b| b.created.cmp(&a.created).then_with(|| a.id.cmp(&b.id)));
             return Ok(known);
         }
         if let Some(event) = ledger.quarantined_event(wanted).await? {
-            return Ok(Known { quarantined: Some(event), ..Known::default() });
+            return Ok(SearchResult { quarantined: Some(event), ..SearchResult::default() });
         }
     }
     if wanted.contains("://") {
         return match UnversionedBlob::read(wanted) {
             Ok(blob) => of_blob(ledger, blob.container, blob.path).await,
-            Err(_) => Ok(Known::default()),
+            Err(_) => Ok(SearchResult::default()),
         };
     }
     let named = wanted.split_once('/').map(|(container, path)| (container.to_owned(), path.to_owned()));
-    let mut first = Known { blob: named.clone(), ..Known::default() };
+    let mut first = SearchResult { blob: named.clone(), ..SearchResult::default() };
     if let Some((container, path)) = named.filter(|(_, path)| !path.is_empty()) {
         first = of_blob(ledger, container, path).await?;
         if !first.is_empty() {
@@ -93,7 +98,7 @@ async fn by_path_alone(
     ledger: &Ledger,
     wanted: &str,
     progress: &mut impl FnMut(),
-) -> Result<Option<Known>, ledger::Error> {
+) -> Result<Option<SearchResult>, ledger::Error> {
     if wanted.is_empty() {
         return Ok(None);
     }
@@ -120,7 +125,10 @@ async fn by_path_alone(
             Ok(blob) if blob.path == wanted => return of_blob(ledger, blob.container, blob.path).await.map(Some),
             // It lies in no container, and so under no blob.
             Err(_) if skip.subject == wanted => {
-                return Ok(Some(Known { received: vec![Received::Skipped(skip.clone())], ..Known::default() }));
+                return Ok(Some(SearchResult {
+                    received: vec![Received::Skipped(skip.clone())],
+                    ..SearchResult::default()
+                }));
             }
             _ => {}
         }
@@ -129,9 +137,9 @@ async fn by_path_alone(
 }
 
 /// What there is of the blob of this name, whichever account it lies in.
-pub(super) async fn of_blob(ledger: &Ledger, container: String, path: String) -> Result<Known, ledger::Error> {
+pub(super) async fn of_blob(ledger: &Ledger, container: String, path: String) -> Result<SearchResult, ledger::Error> {
     let received = ledger.received(&container, &path, MAX_FOUND).await?;
-    let mut known = Known { unreadable: received.unreadable, ..Known::default() };
+    let mut known = SearchResult { unreadable: received.unreadable, ..SearchResult::default() };
     for row in &received.read {
         let Received::Scoring(row) = row else { continue };
         match ledger.get(&row.id).await {
@@ -148,6 +156,6 @@ pub(super) async fn of_blob(ledger: &Ledger, container: String, path: String) ->
 }
 
 /// What was received of a scoring's own blob.
-pub(super) async fn beside(ledger: &Ledger, scoring: &Scoring) -> Result<Known, ledger::Error> {
+pub(super) async fn beside(ledger: &Ledger, scoring: &Scoring) -> Result<SearchResult, ledger::Error> {
     of_blob(ledger, scoring.blob.container.clone(), scoring.blob.path.clone()).await
 }

@@ -128,7 +128,7 @@ impl fmt::Display for Finding {
 }
 
 /// What findings are read from.
-pub(super) struct Seen<'a> {
+pub(super) struct FindingInputs<'a> {
     pub(super) task_hub: &'a str,
     pub(super) has_ledger: bool,
     pub(super) runs: Runs,
@@ -158,7 +158,7 @@ pub(super) struct Seen<'a> {
 }
 
 /// Everything that needs attention, the most urgent first.
-pub(super) fn findings(seen: &Seen<'_>) -> Vec<Finding> {
+pub(super) fn findings(seen: &FindingInputs<'_>) -> Vec<Finding> {
     let mut all: Vec<Finding> = seen.of_runs().into_iter().collect();
     all.extend(seen.of_rules());
     all.extend(seen.of_events());

@@ -27,7 +27,7 @@ pub use deployments::DeploymentView;
 pub use events::{EventPage, QuarantinedView, SkippedView, quarantined, skipped};
 pub use explain::{Explanation, Verdict, explain};
 pub use filter::{Filter, IdBeginning, InvalidIdBeginning, WithGroups};
-pub use find::{Known, find};
+pub use find::{SearchResult, find};
 pub use findings::{Finding, FindingKind};
 pub use groups::{GroupJobView, GroupView, MemberView};
 pub use limits::{LimitView, limits, waits_for};
@@ -35,7 +35,7 @@ pub use list::{MAX_LOOKED, Newest, newest, newest_of_pages};
 pub use pending::{PendingList, PendingView, pending};
 pub use phase_times::{PhaseTime, phase_times};
 pub use scorings::{
-    Found, PublicationView, ScoringDetail, ScoringView, UnreadableView, detail, detail_of, detail_of_few,
+    PublicationView, ScoringDetail, ScoringLookup, ScoringView, UnreadableView, detail, detail_of, detail_of_few,
 };
 pub use status::{HourView, StatusReport, status};
 pub use sweeps::SweepView;

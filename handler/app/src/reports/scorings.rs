@@ -261,7 +261,7 @@ pub struct ScoringDetail {
 
 /// What there is of the scoring with an id.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Found {
+pub enum ScoringLookup {
     /// Its row can be read: the scoring, with its history.
     Scoring(Box<ScoringDetail>),
     /// Its row cannot be read.
@@ -307,16 +307,22 @@ async fn newer_there(ledger: &Ledger, scoring: &Scoring) -> Result<Vec<Option<St
 }
 
 /// The same by its id; `None`: there is no such scoring.
-pub async fn detail_of(ledger: &Ledger, id: &ScoringId) -> Result<Option<Found>, ledger::Error> {
+pub async fn detail_of(ledger: &Ledger, id: &ScoringId) -> Result<Option<ScoringLookup>, ledger::Error> {
     detail_of_few(ledger, id, usize::MAX).await
 }
 
 /// The same, with so many members of a group at most: for what is shown again and again.
-pub async fn detail_of_few(ledger: &Ledger, id: &ScoringId, members: usize) -> Result<Option<Found>, ledger::Error> {
+pub async fn detail_of_few(
+    ledger: &Ledger,
+    id: &ScoringId,
+    members: usize,
+) -> Result<Option<ScoringLookup>, ledger::Error> {
     match ledger.get(id).await {
         Ok(None) => Ok(None),
-        Ok(Some((scoring, _))) => Ok(Some(Found::Scoring(Box::new(detail_with(ledger, scoring, members).await?)))),
-        Err(ledger::Error::Unreadable(row)) => Ok(Some(Found::Unreadable(row.into()))),
+        Ok(Some((scoring, _))) => {
+            Ok(Some(ScoringLookup::Scoring(Box::new(detail_with(ledger, scoring, members).await?))))
+        }
+        Err(ledger::Error::Unreadable(row)) => Ok(Some(ScoringLookup::Unreadable(row.into()))),
         Err(error) => Err(error),
     }
 }

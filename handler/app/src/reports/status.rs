@@ -8,7 +8,7 @@ use tokio::try_join;
 use super::breakers::{BreakerView, breakers};
 use super::coverage::{CoverageView, Tally, unaccounted};
 use super::deployments::{DeploymentView, deployments};
-use super::findings::{Finding, Seen, findings};
+use super::findings::{Finding, FindingInputs, findings};
 use super::groups::is_waiting_for_others;
 use super::limits::{LimitView, limits};
 use super::pending::pending;
@@ -197,7 +197,7 @@ pub async fn status(
     };
     let dead_letters = ledger.dead_letters().await?;
     let quarantined: Vec<_> = quarantined.iter().filter(|event| event.acknowledged.is_none()).cloned().collect();
-    report.findings = findings(&Seen {
+    report.findings = findings(&FindingInputs {
         task_hub: ledger.task_hub(),
         // Whoever has taken something in has written the id before.
         has_ledger: report.last_upload.is_some() || runs != Runs::default() || ledger.exists().await?,

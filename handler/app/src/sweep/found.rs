@@ -28,7 +28,7 @@ const TAKE_IN_REQUESTS: u32 = 4;
 
 /// Takes in what the ledger does not know.
 #[derive(Clone)]
-pub(crate) struct Found {
+pub(crate) struct FoundIntake {
     pub(crate) ledger: Ledger,
     pub(crate) rules: Arc<Rules>,
     pub(crate) blobs: Arc<dyn Blobs>,
@@ -69,7 +69,7 @@ struct OfPath {
     taken: Option<String>,
 }
 
-impl Found {
+impl FoundIntake {
     /// Takes a version in under the rule and its shadow, unless the ledger knows it. Returns what it was, and requests, about.
     /// **Durable once `Ok`.**
     pub(crate) async fn take_in(

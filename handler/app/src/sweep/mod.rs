@@ -11,7 +11,7 @@ use futures::future::BoxFuture;
 use futures::{StreamExt as _, stream};
 use lifecycle::listing::BlobPrefix;
 use lifecycle::pending::Finder;
-use lifecycle::sweep::{Asked, CLAIM, SweepCounts, SweptPlace};
+use lifecycle::sweep::{CLAIM, LedgerLookup, SweepCounts, SweptPlace};
 use lifecycle::{BlobSnapshot, Rule, RuleId, Rules, StorageHosts};
 use serde::Serialize;
 use time::{Duration, OffsetDateTime};
@@ -26,7 +26,7 @@ use crate::ports::{Blobs, MAX_LISTED};
 
 pub(crate) mod found;
 
-use found::{Found, may_want};
+use found::{FoundIntake, may_want};
 
 /// Versions that are asked about at one time: fewer than the looks and scorings of an event or a tick.
 const MAX_CONCURRENT: usize = 8;
@@ -48,7 +48,7 @@ pub(crate) struct Sweeper {
     blobs: Arc<dyn Blobs>,
     storage_hosts: StorageHosts,
     retention: Duration,
-    found: Found,
+    found: FoundIntake,
     /// Rules that were told of as not swept, once they were.
     told_not_swept: Mutex<Option<Vec<RuleId>>>,
 }
@@ -130,7 +130,7 @@ impl Sweeper {
             storage_hosts,
             retention,
             told_not_swept: Mutex::default(),
-            found: Found {
+            found: FoundIntake {
                 ledger: ledger.clone(),
                 rules: Arc::clone(rules),
                 blobs: Arc::clone(&services.blobs),
@@ -142,7 +142,7 @@ impl Sweeper {
     }
 
     /// What looks at listed versions.
-    pub(crate) fn found(&self) -> Found {
+    pub(crate) fn found(&self) -> FoundIntake {
         self.found.clone()
     }
 
@@ -282,9 +282,9 @@ impl Sweeper {
                 continue;
             }
             match sweep.asks_about(rule, &shown, now) {
-                Asked::Yes => asked.push((path, shown)),
-                Asked::TooYoung => seen.young += 1,
-                Asked::TooOld => seen.older += 1,
+                LedgerLookup::Yes => asked.push((path, shown)),
+                LedgerLookup::TooYoung => seen.young += 1,
+                LedgerLookup::TooOld => seen.older += 1,
             }
         }
         for chunk in asked.chunks(CHUNK) {

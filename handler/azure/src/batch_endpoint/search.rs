@@ -65,7 +65,7 @@ async fn find_in_turn(
     let window = Window::of(&list, submitted, now);
     let asked = scoring.submission.as_ref().and_then(|submission| experiment_asked_for(&submission.settings));
     let names = experiments(&scoring.endpoint, asked.as_slice());
-    let mut found = Found::default();
+    let mut found = SearchCandidates::default();
     let (mut near, mut far) = (Vec::new(), Vec::new());
     for job in list.jobs.iter().filter(|job| window.has(job)) {
         let mut silent = None;
@@ -161,12 +161,12 @@ async fn shared_list(
 
 /// What a search has found so far.
 #[derive(Default)]
-struct Found {
+struct SearchCandidates {
     ours: Vec<Candidate>,
     possible: Vec<Candidate>,
 }
 
-impl Found {
+impl SearchCandidates {
     /// A job that is followed and is not listed any more may be there all the same: nothing may be concluded without it.
     fn keep_followed(&mut self, scoring: &Scoring, list: &list::List) {
         for name in &scoring.followed {
@@ -195,7 +195,7 @@ async fn check_candidates(
     scoring: &Scoring,
     jobs: Vec<Entry>,
     (turn, experiments): (&Turn<'_>, Option<&[String]>),
-    found: &mut Found,
+    found: &mut SearchCandidates,
 ) -> Result<(), Inconclusive> {
     let looks = jobs.into_iter().map(|listed| look(ml, scoring, listed, (turn, experiments)));
     let mut looks = stream::iter(looks).buffered(MAX_CONCURRENT_LOOKUPS);

@@ -26,7 +26,7 @@ fn word_of(coverage: &Coverage) -> &'static str {
 
 fn check(rule: &Rule, account: Account, cases: &[(Value, &str)]) {
     for (filter, expected) in cases {
-        let coverage = of(filter, rule, account, Told::Created);
+        let coverage = of(filter, rule, account, EventKind::Created);
         assert_eq!(word_of(&coverage), *expected, "{filter}: {coverage:?}");
     }
 }
@@ -193,7 +193,7 @@ fn events_about_new_names_pass_only_filters_that_ask_for_nothing_they_lack() {
         (types(advanced("IsNotNull", "data.url", &json!([]))), "inconclusive", "inconclusive"),
     ] {
         let of = |told| word_of(&of(&filter, &claims(), LAKE, told));
-        assert_eq!((of(Told::Renamed), of(Told::FolderRenamed)), (file, folder), "{filter}");
+        assert_eq!((of(EventKind::Renamed), of(EventKind::FolderRenamed)), (file, folder), "{filter}");
     }
 }
 

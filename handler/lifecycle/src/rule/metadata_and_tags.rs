@@ -17,7 +17,7 @@ const MAX_TAG: (usize, usize) = (128, 256);
 
 /// What the value of one name must be.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Asked {
+pub enum ValueCondition {
     /// `true`: any, as long as there is one; `false`: there is none.
     Present(bool),
     /// The value is one of these, and its case counts.
@@ -26,13 +26,13 @@ pub enum Asked {
 
 /// What is asked of metadata, by names in lower case: a header's name has no case.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct AskedMetadata(pub(super) BTreeMap<String, Asked>);
+pub struct AskedMetadata(pub(super) BTreeMap<String, ValueCondition>);
 
 /// What is asked of index tags, by their names as they are.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct AskedTags(pub(super) BTreeMap<String, Asked>);
+pub struct AskedTags(pub(super) BTreeMap<String, ValueCondition>);
 
-impl Asked {
+impl ValueCondition {
     /// Why a value is not what is asked; `what` is what has it.
     pub(super) fn refuses(&self, what: &str, value: Option<&str>) -> Option<String> {
         match (self, value) {
@@ -111,12 +111,12 @@ impl Read for AskedTags {
 }
 
 /// `true`, `false`, a value, or several of which one is meant.
-fn read_asked(node: &Node<'_>, form: &str, fits: &dyn Fn(&str) -> bool) -> Option<Asked> {
+fn read_asked(node: &Node<'_>, form: &str, fits: &dyn Fn(&str) -> bool) -> Option<ValueCondition> {
     if node.is_null() {
         return None;
     }
     if let Some(present) = node.boolean() {
-        return Some(Asked::Present(present));
+        return Some(ValueCondition::Present(present));
     }
     let nodes = if node.text().is_some() {
         vec![node.clone()]
@@ -133,5 +133,5 @@ fn read_asked(node: &Node<'_>, form: &str, fits: &dyn Fn(&str) -> bool) -> Optio
         let value = node.text_or_refuse()?;
         if fits(value) { Some(value.to_owned()) } else { node.refused(Refused::new(form, "correct it")) }
     });
-    Some(Asked::OneOf(values.collect()))
+    Some(ValueCondition::OneOf(values.collect()))
 }

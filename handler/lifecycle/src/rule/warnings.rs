@@ -3,7 +3,7 @@
 use super::definition::{InputTemplate, Literal, Match, Rule};
 use super::examples::Examples;
 use super::group_warnings;
-use super::metadata_and_tags::Asked;
+use super::metadata_and_tags::ValueCondition;
 use super::reading::Rules;
 use super::template::PLACEHOLDERS;
 use super::warning::Warning;
@@ -161,8 +161,10 @@ fn encoded_parts(rule: &Rule) -> impl Iterator<Item = Warning> {
 
 /// A text that is filled with metadata that no blob of the rule has.
 fn metadata_that_is_never_there(rule: &Rule) -> impl Iterator<Item = Warning> {
-    let never =
-        rule.metadata_in_texts.keys().filter(|name| rule.matches.metadata.0.get(*name) == Some(&Asked::Present(false)));
+    let never = rule
+        .metadata_in_texts
+        .keys()
+        .filter(|name| rule.matches.metadata.0.get(*name) == Some(&ValueCondition::Present(false)));
     never.map(|name| Warning {
         seen: format!(
             "rule `{}`: `{{blob.metadata.{name}}}` is in a text of it, and `match.metadata` wants blobs without",

@@ -11,7 +11,7 @@ use app::ledger::rows;
 use app::ports::table_store::{Entity, Row};
 
 /// What the projection shows of a scoring: its instance, and its history.
-type Shown<'a> = &'a dyn Fn(&ScoringId) -> Option<(Entity, Vec<Entity>)>;
+type ProjectionReader<'a> = &'a dyn Fn(&ScoringId) -> Option<(Entity, Vec<Entity>)>;
 
 impl Invariants {
     /// What a status says of the world must be so when a scoring comes to it.
@@ -131,7 +131,7 @@ impl Invariants {
 
     /// At the end, from the tables themselves: lines of history without a gap, and the projection's rows as the scoring is and as
     /// Durable's readers take them. `instance` gives what is shown of a scoring, its history included.
-    pub(crate) fn at_the_end(&mut self, history: &dyn Fn(&ScoringId) -> Vec<Row>, instance: Shown<'_>) {
+    pub(crate) fn at_the_end(&mut self, history: &dyn Fn(&ScoringId) -> Vec<Row>, instance: ProjectionReader<'_>) {
         // What was opened again at rest is looked at by a tick that may not come any more.
         // Groups are shown by nobody else.
         let settled = self.tracked.values().filter(|known| !known.opened && !known.scoring.is_group());

@@ -18,7 +18,7 @@ use super::live::Live;
 
 pub(super) use detail::{Detail, detail};
 pub(super) use index::{Index, index};
-pub(super) use order::{Asked, asked, done, text};
+pub(super) use order::{OrderForm, asked, done, text};
 pub(super) use results::results;
 
 /// Who shows it, and who looks.

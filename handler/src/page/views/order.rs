@@ -6,7 +6,7 @@ use maud::{Markup, html};
 use super::{Frame, page};
 
 /// An order before it is given.
-pub(in crate::page) struct Asked<'a> {
+pub(in crate::page) struct OrderForm<'a> {
     /// The command line that would give it, with `…` in place of the reason.
     pub(in crate::page) line: &'a str,
     /// What it would do, as the command tells it.
@@ -18,7 +18,7 @@ pub(in crate::page) struct Asked<'a> {
 }
 
 /// Asks for the reason, and whether it is meant.
-pub(in crate::page) fn asked(frame: &Frame<'_>, asked: &Asked<'_>) -> Response {
+pub(in crate::page) fn asked(frame: &Frame<'_>, asked: &OrderForm<'_>) -> Response {
     let verb = asked.fields.iter().find(|(name, _)| *name == "verb").map_or("", |(_, value)| value);
     let body: Markup = html! {
         h2 { "Confirm: " (verb) }

@@ -28,12 +28,12 @@ pub(super) struct Files {
     log: Option<[(PathBuf, FileId); 2]>,
     /// What tells this ledger's file from another's ([`mark`]).
     mark: i64,
-    seen: Mutex<Seen>,
+    seen: Mutex<FileState>,
 }
 
 /// What was seen in the file itself, without its log.
 #[derive(Default)]
-struct Seen {
+struct FileState {
     changed: Option<(SystemTime, u64)>,
     /// Its last ETag; it never goes back. `None`: all is in the log still.
     last: Option<i64>,
@@ -134,7 +134,7 @@ impl Files {
             None => seen.last.is_none() && [0, self.mark].contains(&mark),
         };
         if ours {
-            *seen = Seen { changed, last };
+            *seen = FileState { changed, last };
         }
         ours
     }

@@ -3,11 +3,11 @@
 use lifecycle::{FailureCause, RuleId, Status, failure};
 
 use super::same_reason::{ByReason, SameReason};
-use super::{Finding, FindingKind, Seen, one, with_orders};
+use super::{Finding, FindingInputs, FindingKind, one, with_orders};
 use crate::ledger::Unacknowledged;
 use crate::reports::text::{counted, shortened};
 
-impl Seen<'_> {
+impl FindingInputs<'_> {
     pub(super) fn failed(&self) -> Vec<Finding> {
         let mut groups = ByReason::new();
         for row in self.unacknowledged.iter().filter(|row| row.is_failed_scoring()) {

@@ -6,7 +6,7 @@ use lifecycle::{ScoringId, Status};
 use time::{Duration, OffsetDateTime};
 
 use super::same_reason::{ByReason, SameReason};
-use super::{Finding, FindingKind, Seen, is_denied, one, says, with_orders};
+use super::{Finding, FindingInputs, FindingKind, is_denied, one, says, with_orders};
 use crate::admission::is_of;
 use crate::ledger::{InFlight, InGroup};
 use crate::reports::expected::ENOUGH;
@@ -26,7 +26,7 @@ fn listed(status: Status, count: usize, groups: usize) -> String {
     scorings.into_iter().chain(groups).collect::<Vec<_>>().join(", ")
 }
 
-impl Seen<'_> {
+impl FindingInputs<'_> {
     /// What keeps scorings from being sent, or from being looked at.
     pub(super) fn of_errors(&self) -> Vec<Finding> {
         let mut groups = ByReason::new();

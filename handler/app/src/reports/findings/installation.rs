@@ -4,7 +4,7 @@ use lifecycle::schedule::is_ahead;
 use time::{Duration, OffsetDateTime};
 
 use super::same_reason::{ByReason, SameReason};
-use super::{Finding, FindingKind, MAX_OF_KIND, Seen, is_denied, one, with_orders};
+use super::{Finding, FindingInputs, FindingKind, MAX_OF_KIND, is_denied, one, with_orders};
 use crate::ledger::RulesProblem;
 use crate::reports::pending::PendingView;
 use crate::reports::sweeps::SweepView;
@@ -15,7 +15,7 @@ const RUN_OVERDUE_AFTER: Duration = Duration::minutes(10);
 /// Tries in a row after which what a later one may cure is told of.
 const PASSING_TRIES: u32 = 5;
 
-impl Seen<'_> {
+impl FindingInputs<'_> {
     /// Whether there is a ledger, and whether its timer lives.
     pub(super) fn of_runs(&self) -> Option<Finding> {
         if !self.has_ledger {
