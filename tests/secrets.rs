@@ -3,10 +3,7 @@
 //!
 //! The redactor's own properties stand beside it (`lifecycle::redact`); here it is shown that everything goes through it.
 
-use std::collections::BTreeMap;
 use std::io::Write;
-use std::path::Path;
-use std::process::Command;
 use std::sync::{Arc, Mutex};
 
 use app::ledger::{Ledger, LedgerOptions};
@@ -21,16 +18,10 @@ use azure::resource_manager;
 use azure::tokens::Tokens;
 use azure_core::credentials::{AccessToken, TokenCredential, TokenRequestOptions};
 use doctor::Cloud as _;
-use handler::cli::breaker::{self, BreakerArgs};
-use handler::cli::json::JsonArgs;
-use handler::cli::limit::{self, LimitArgs};
-use handler::cli::list::{self, Instead, ListArgs};
-use handler::cli::{doctor as examination, explain, show, status};
-use handler::config::{Config, LedgerLocation, LedgerSettings, Log, LogFormat, WhichLedger};
+use handler::config::{LedgerLocation, Log, LogFormat, WhichLedger};
 use handler::page::{self, PageOptions};
 use handler::redacting::Redacting;
 use handler::telemetry;
-use lifecycle::duration::IsoDuration;
 use lifecycle::{EndpointHosts, Job, LedgerId, Rules, StorageHosts};
 use serde_json::{Value, json};
 use stores::memory::MemoryStore;
@@ -38,10 +29,14 @@ use time::macros::datetime;
 use time::{Duration, OffsetDateTime};
 use tower::ServiceExt as _;
 
+use self::rules::{documents, planted};
 use crate::endpoint::WORKSPACE;
 use crate::support::canned::{self, Canned};
-use crate::support::functions_host::SCOREKEEPER;
 use crate::support::world::event;
+
+mod commands;
+mod rules;
+mod settings;
 
 const NOW: OffsetDateTime = datetime!(2026-07-21 10:00:00 UTC);
 /// No option names the ledger.
@@ -72,144 +67,6 @@ fn kinds() -> Vec<(&'static str, String)> {
 fn assert_hidden(kind: &str, place: &str, shown: &str) {
     for from in 0..=SECRET.len() - 10 {
         assert!(!shown.contains(&SECRET[from..from + 10]), "{kind} in {place}:\n{shown}");
-    }
-}
-
-/// Settings that are good, but for the one that is planted.
-fn vars(name: &str, value: &str) -> BTreeMap<String, String> {
-    let good = [
-        ("SCOREKEEPER_LEDGER", "embedded:ledger"),
-        (
-            "SCOREKEEPER_RULES",
-            r#"{"rules":[{"id":"a","match":{"container": "con"},"endpoint":{"uri":"https://e.example/jobs"}}]}"#,
-        ),
-        ("FUNCTIONS_CUSTOMHANDLER_PORT", "7071"),
-    ];
-    let good = good.map(|(name, value)| (name.to_owned(), value.to_owned()));
-    good.into_iter().chain([(name.to_owned(), value.to_owned())]).collect()
-}
-
-/// All that commands show of these settings.
-fn told_of(vars: &BTreeMap<String, String>) -> String {
-    let cwd = Path::new("/nowhere");
-    let config = match Config::read(vars, cwd) {
-        Ok(config) => format!("{}\n{:#}", config.table(), config.json()),
-        Err(problems) => problems.to_string(),
-    };
-    let ledger = LedgerSettings::read(vars, cwd, &WhichLedger::default());
-    let ledger = ledger.map_or_else(|problems| problems.to_string(), |settings| settings.ledger.to_string());
-    let mut shown = [config, ledger].join("\n").into_bytes();
-    if let Err(report) = examination::settings(vars, cwd) {
-        for json in [JsonArgs::TEXT, JsonArgs::ALL] {
-            let within = IsoDuration(Duration::MINUTE);
-            let args = examination::DoctorArgs { settings: None, app: None, within, quiet: false, json };
-            examination::print(&report, &args, &mut shown).unwrap();
-        }
-    }
-    String::from_utf8(shown).unwrap()
-}
-
-#[test]
-fn no_setting_shows_a_secret_to_any_command() {
-    let names = [
-        "SCOREKEEPER_LEDGER",
-        "SCOREKEEPER_TASK_HUB",
-        "SCOREKEEPER_RULES",
-        "SCOREKEEPER_RULES_ALLOW_ENDPOINTS",
-        "SCOREKEEPER_RESOURCE_MANAGER",
-        "SCOREKEEPER_RETENTION",
-        "SCOREKEEPER_ORPHAN_SCAN_INTERVAL",
-        "SCOREKEEPER_PROJECTION",
-        "SCOREKEEPER_CONCURRENCY",
-        "SCOREKEEPER_SIGN_IN",
-        "SCOREKEEPER_HTTP",
-        "SCOREKEEPER_PAGE",
-        "SCOREKEEPER_CALLBACK_HOSTS",
-        "SCOREKEEPER_LOG",
-        "SCOREKEEPER_LOG_FORMAT",
-        "OTEL_EXPORTER_OTLP_ENDPOINT",
-        "OTEL_EXPORTER_OTLP_HEADERS",
-        "SCOREKEEPER_IDENTITY",
-        "AZURE_CLIENT_ID",
-        "AZURE_TENANT_ID",
-        "AZURE_CLIENT_SECRET",
-        "AZURE_CLIENT_SECRET_FILE",
-        "AZURE_CLIENT_CERTIFICATE_PATH",
-        "AZURE_FEDERATED_TOKEN_FILE",
-        "AZURE_AUTHORITY_HOST",
-        "AZURE_CLOUD",
-        "AzureWebJobsStorage",
-        "AzureWebJobsStorage__accountName",
-        "AzureWebJobsStorage__tableServiceUri",
-        "AzureFunctionsJobHost__functionTimeout",
-        "FUNCTIONS_CUSTOMHANDLER_PORT",
-        "FUNCTIONS_APP_ROOT_PATH",
-        "WEBSITE_SITE_NAME",
-        "WEBSITE_OWNER_NAME",
-        "WEBSITE_INSTANCE_ID",
-    ];
-    for (kind, text) in kinds() {
-        for name in names {
-            for value in [text.clone(), format!("embedded:{text}"), format!("{} {text}", "x".repeat(190))] {
-                let mut vars = vars(name, &value);
-                if name.starts_with("AzureWebJobs") {
-                    vars.remove("SCOREKEEPER_LEDGER");
-                }
-                assert_hidden(kind, name, &told_of(&vars));
-            }
-        }
-        assert_hidden(kind, "a setting's name", &told_of(&vars(&format!("SCOREKEEPER_{text}"), "x")));
-    }
-}
-
-/// A rule with all its members.
-fn rule(endpoint: &str) -> Value {
-    json!({
-        "id": "claims", "match": { "account": "uploads", "container": "claims", "prefix": "eu/", "suffix": ".csv",
-            "exclude": { "prefixes": ["eu/old/"], "suffixes": ["~.csv"], "globs": ["**/x-*.csv"] } },
-        "endpoint": { "uri": endpoint, "deployment": "v7", "workspace": WORKSPACE },
-        "inputs": { "input_data": { "type": "UriFile", "uri": "{blob.url}" }, "n": { "type": "Literal", "value": "3" } },
-        "outputs": { "score": { "type": "UriFile", "uri": "azureml://datastores/d/paths/{scoring.id}/{attempt}/p.csv" } },
-        "settings": { "description": "x" }, "emptyBlobs": "score", "pollInterval": "PT2M", "retryBackOff": "PT1M",
-        "submitDeadline": "P1D", "jobTimeout": "P7D", "submitTimeout": "PT1M", "lookupInterval": "PT30S",
-        "resubmitAfter": "PT15M", "onUnknown": "hold", "outputTimeout": "PT2M", "verifyInput": false,
-    })
-}
-
-/// The document with each of its texts replaced in turn, and with one more member, named and filled so, in each object.
-fn planted(document: &Value, text: &str) -> Vec<(String, Value)> {
-    let mut all = Vec::new();
-    plant(document, text, "", &mut |place, planted| all.push((place.to_owned(), planted)));
-    all
-}
-
-fn plant(value: &Value, text: &str, place: &str, each: &mut dyn FnMut(&str, Value)) {
-    match value {
-        Value::Object(members) => {
-            let mut more = members.clone();
-            more.insert(text.to_owned(), json!(text));
-            each(&format!("a new member of {place}"), Value::Object(more));
-            for (name, inner) in members {
-                plant(inner, text, &format!("{place}.{name}"), &mut |place, planted| {
-                    let mut members = members.clone();
-                    members.insert(name.clone(), planted);
-                    each(place, Value::Object(members));
-                });
-            }
-        }
-        _ => each(place, json!(text)),
-    }
-}
-
-#[test]
-fn no_member_of_a_rule_shows_a_secret_to_any_command() {
-    for (kind, text) in kinds() {
-        for (place, rule) in planted(&rule("https://e.example/jobs"), &text) {
-            let rules = json!({ "rules": [rule] }).to_string();
-            assert_hidden(kind, &place, &told_of(&vars("SCOREKEEPER_RULES", &rules)));
-            let cut = &rules[..rules.len() - 2];
-            assert_hidden(kind, &format!("{place}, cut"), &told_of(&vars("SCOREKEEPER_RULES", cut)));
-        }
     }
 }
 
@@ -257,7 +114,7 @@ impl Kept {
 
 /// The product on Azure's adapters, with the services of `server`.
 fn app(server: &Canned, rules: &Value, token: &str) -> Option<App> {
-    let rules = Rules::read(&json!({ "rules": [rules] }).to_string()).ok()?;
+    let rules = Rules::read(&rules.to_string()).ok()?;
     let options = LedgerOptions {
         task_hub: "Test".to_owned(),
         writer: "w".to_owned(),
@@ -280,10 +137,8 @@ fn app(server: &Canned, rules: &Value, token: &str) -> Option<App> {
     }))
 }
 
-/// All that commands and pages show of a ledger.
-async fn shown(ledger: &Ledger) -> String {
-    let mut kept = Vec::new();
-    let mut out = Redacting::new(&mut kept);
+/// All that commands and pages show of a ledger, and, with a text, of what is ordered there for that reason.
+async fn shown(ledger: &Ledger, text: Option<&str>) -> String {
     let mut ids = Vec::new();
     ledger
         .scorings(|scoring| {
@@ -292,26 +147,11 @@ async fn shown(ledger: &Ledger) -> String {
         })
         .await
         .unwrap();
-    for json in [JsonArgs::TEXT, JsonArgs::ALL] {
-        status::status(ledger, &HERE, &json, None, NOW, &mut out).await.unwrap();
-        let args = ListArgs { limit: 100, json: json.clone(), ..ListArgs::default() };
-        list::list(ledger, &args, NOW, &mut out).await.unwrap();
-        for (skipped, quarantined) in [(true, false), (false, true)] {
-            let instead = Instead { skipped, quarantined, ..Instead::default() };
-            let args = ListArgs { limit: 100, json: json.clone(), instead, ..ListArgs::default() };
-            list::list(ledger, &args, NOW, &mut out).await.unwrap();
-        }
-        limit::limit(ledger, &LimitArgs { json: json.clone(), ..LimitArgs::default() }, "ann", NOW, &mut out)
-            .await
-            .unwrap();
-        breaker::breaker(ledger, &BreakerArgs { json: json.clone(), ..BreakerArgs::default() }, "ann", NOW, &mut out)
-            .await
-            .unwrap();
-        for id in &ids {
-            show::show(ledger, &HERE, id, &json, NOW, &mut out).await.unwrap();
-            explain::explain(ledger, &HERE, id, &json, NOW, &mut out).await.unwrap();
-        }
+    let mut kept = Vec::new();
+    for id in ids.iter().map(String::as_str).chain(ids.is_empty().then_some("00000000")) {
+        kept.extend(commands::shown(ledger, id, text).await);
     }
+    let mut out = Redacting::new(&mut kept);
     let pages = ["/", "/api/scorings", "/api/limits", "/api/breakers"].map(str::to_owned).into_iter();
     let pages = pages.chain(ids.iter().flat_map(|id| [format!("/scorings/{id}"), format!("/api/scorings/{id}")]));
     for path in pages {
@@ -336,7 +176,7 @@ async fn shown(ledger: &Ledger) -> String {
 }
 
 /// Delivers an event and drives what it becomes, then shows all there is to see.
-async fn lived(server: &Canned, rules: &Value, event: &Value, token: &str) -> (String, usize) {
+async fn lived(server: &Canned, rules: &Value, event: &Value, token: &str, text: Option<&str>) -> (String, usize) {
     let Some(app) = app(server, rules, token) else { return (String::new(), 0) };
     let (accepted, submissions) = app.accept(event).await.unwrap().into_parts();
     submissions.send().await;
@@ -344,33 +184,55 @@ async fn lived(server: &Canned, rules: &Value, event: &Value, token: &str) -> (S
         app.tick(NOW + Duration::minutes(1)).await.unwrap();
     }
     let summary = serde_json::to_string(&accepted).unwrap();
-    (summary + &shown(app.ledger()).await, accepted.accepted.len())
+    (summary + &shown(app.ledger(), text).await, accepted.accepted.len())
+}
+
+/// What is logged meanwhile, in one of both forms.
+async fn logged(kind: &str, index: usize, living: impl Future<Output = ()>) {
+    let log = Kept::default();
+    let guard = log.start(if index.is_multiple_of(2) { LogFormat::Json } else { LogFormat::Text });
+    living.await;
+    drop(guard);
+    assert!(log.text().lines().count() > 100, "the log is on");
+    assert_hidden(kind, "the log", &log.text());
 }
 
 #[tokio::test]
-async fn no_event_and_no_rule_that_is_lived_by_shows_or_logs_a_secret() {
+async fn no_event_that_is_taken_in_shows_or_logs_a_secret() {
     let server = Canned::start().await;
-    let rules = rule(&server.url("/jobs"));
+    let rules = &documents(&server.url("/jobs"))[0];
     for (index, (kind, text)) in kinds().into_iter().enumerate() {
-        let log = Kept::default();
-        let guard = log.start(if index % 2 == 0 { LogFormat::Json } else { LogFormat::Text });
-        let mut scored = 0;
-        for (place, event) in planted(&event("eu/a.csv", "0x8DC1"), &text) {
-            let (shown, accepted) = lived(&server, &rules, &event, "t").await;
-            assert_hidden(kind, &format!("event, {place}"), &shown);
-            scored += accepted;
-        }
-        assert!(scored > 5, "what is planted beside the point does not keep an event from being taken in");
-        let path = percent_encoding::utf8_percent_encode(&text, percent_encoding::NON_ALPHANUMERIC);
-        let (shown, _) = lived(&server, &rules, &event(&format!("eu/{path}.csv"), "0x8DC1"), "t").await;
-        assert_hidden(kind, "a blob's name", &shown);
-        for (place, rules) in planted(&rules, &text) {
-            let (shown, _) = lived(&server, &rules, &event("eu/a.csv", "0x8DC1"), "t").await;
-            assert_hidden(kind, &format!("rule, {place}"), &shown);
-        }
-        drop(guard);
-        assert!(log.text().lines().count() > 100, "the log is on");
-        assert_hidden(kind, "the log", &log.text());
+        let living = async {
+            let mut scored = 0;
+            for (place, event) in planted(&event("eu/a.csv", "0x8DC1"), &text) {
+                let (shown, accepted) = lived(&server, rules, &event, "t", None).await;
+                assert_hidden(kind, &format!("event, {place}"), &shown);
+                scored += accepted;
+            }
+            assert!(scored > 5, "what is planted beside the point does not keep an event from being taken in");
+            let path = percent_encoding::utf8_percent_encode(&text, percent_encoding::NON_ALPHANUMERIC);
+            let (shown, _) = lived(&server, rules, &event(&format!("eu/{path}.csv"), "0x8DC1"), "t", Some(&text)).await;
+            assert_hidden(kind, "a blob's name", &shown);
+        };
+        logged(kind, index, Box::pin(living)).await;
+    }
+}
+
+#[tokio::test]
+async fn no_rule_that_is_lived_by_shows_or_logs_a_secret() {
+    let server = Canned::start().await;
+    let documents = documents(&server.url("/jobs"));
+    for (index, (kind, text)) in kinds().into_iter().enumerate() {
+        let living = async {
+            let mut scored = 0;
+            for (place, rules) in documents[..2].iter().flat_map(|document| planted(document, &text)) {
+                let (shown, accepted) = lived(&server, &rules, &event("eu/a.csv", "0x8DC1"), "t", None).await;
+                assert_hidden(kind, &format!("rule, {place}"), &shown);
+                scored += accepted;
+            }
+            assert!(scored > 0, "under a rule with a secret in a text for people, blobs are scored");
+        };
+        logged(kind, index, Box::pin(living)).await;
     }
 }
 
@@ -402,8 +264,14 @@ async fn no_answer_of_a_service_and_no_token_shows_or_logs_a_secret() {
         let log = Kept::default();
         let guard = log.start(if index % 2 == 0 { LogFormat::Json } else { LogFormat::Text });
         for place in ["400", "403", "501", "202", "418"] {
-            let (shown, accepted) =
-                lived(&server, &rule(&server.url("/jobs")), &event("eu/a.csv", place), &format!("t{SECRET}")).await;
+            let (shown, accepted) = lived(
+                &server,
+                &documents(&server.url("/jobs"))[0],
+                &event("eu/a.csv", place),
+                &format!("t{SECRET}"),
+                Some(&text),
+            )
+            .await;
             assert_eq!(accepted, 1);
             assert!(
                 shown.contains("***"),
@@ -438,27 +306,5 @@ async fn no_answer_of_a_service_and_no_token_shows_or_logs_a_secret() {
         assert_hidden(kind, "a look at an output", &error_chain(&blobs.outputs(&scoring).await.unwrap_err()));
         drop(guard);
         assert_hidden(kind, "the log", &log.text());
-    }
-}
-
-#[test]
-fn the_program_itself_shows_no_secret_of_its_settings_or_arguments() {
-    let run = |arguments: &[&str], vars: &[(&str, &str)]| {
-        let mut command = Command::new(SCOREKEEPER);
-        command.args(arguments).env_clear().envs(vars.iter().copied());
-        let output = command.output().unwrap();
-        let text = [output.stdout, output.stderr].concat();
-        (output.status.code(), String::from_utf8(text).unwrap())
-    };
-    for (kind, text) in kinds() {
-        let (code, told) = run(&["config"], &[("SCOREKEEPER_TASK_HUB", &text), ("SCOREKEEPER_LEDGER", "embedded:x")]);
-        assert!(code == Some(64) && told.contains("SCOREKEEPER_TASK_HUB"), "{told}");
-        assert_hidden(kind, "config", &told);
-        for arguments in [&["show", &text][..], &["status", "--ledger", &text], &["list", "--status", &text], &[&text]]
-        {
-            let (code, told) = run(arguments, &[]);
-            assert!(code.is_some_and(|code| code != 0), "{told}");
-            assert_hidden(kind, arguments[0], &told);
-        }
     }
 }

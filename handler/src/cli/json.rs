@@ -2,6 +2,8 @@
 
 use std::io::{self, Write};
 
+#[cfg(feature = "cli")]
+use lifecycle::redact::redacted;
 use serde::Serialize;
 
 /// Whether a command answers in JSON.
@@ -76,6 +78,18 @@ impl JsonArgs {
     }
 }
 
+/// Why a text is no JMESPath expression.
+#[cfg(feature = "cli")]
+#[derive(Debug, thiserror::Error)]
+pub enum NoQuery {
+    /// What is wrong, and where.
+    #[error(transparent)]
+    Unreadable(Box<jmespath::JmespathError>),
+    /// The reader would quote a part of the secret, which does not look like one alone.
+    #[error("it is no JMESPath expression, and looks like a secret")]
+    Secret,
+}
+
 /// A JMESPath expression that can be read.
 #[cfg(feature = "cli")]
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,9 +98,12 @@ pub struct Query(String);
 #[cfg(feature = "cli")]
 impl Query {
     /// Reads an expression; the error points at what is wrong in it.
-    pub fn read(text: &str) -> Result<Self, Box<jmespath::JmespathError>> {
-        jmespath::compile(text).map_err(Box::new)?;
-        Ok(Self(text.to_owned()))
+    pub fn read(text: &str) -> Result<Self, NoQuery> {
+        match jmespath::compile(text) {
+            Ok(_) => Ok(Self(text.to_owned())),
+            Err(_) if redacted(text) != text => Err(NoQuery::Secret),
+            Err(why) => Err(NoQuery::Unreadable(Box::new(why))),
+        }
     }
 
     fn of(&self, answer: &impl Serialize) -> Result<serde_json::Value, Error> {

@@ -218,7 +218,7 @@ impl serde::Serialize for Source {
 }
 
 /// Names of all settings of ours; a variable that begins like them and is none of them is probably a typing error.
-const OURS: &[&str] = &[
+pub const OURS: &[&str] = &[
     "SCOREKEEPER_LEDGER",
     "SCOREKEEPER_TASK_HUB",
     "SCOREKEEPER_RULES",

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use lifecycle::redact::redacted;
 use lifecycle::text::visible;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -374,7 +375,7 @@ async fn page_listener(wanted: Option<SocketAddr>) -> Result<TcpListener, Error>
 fn greet(places: &[Place], outbox: &Path, page: SocketAddr, simulator: &simulator::Handle, args: &LocalArgs) {
     use std::fmt::Write as _;
     let scorer = match &args.score_command {
-        Some(command) => format!("`{}`", visible(command)),
+        Some(command) => format!("`{}`", visible(&redacted(command))),
         None => "demonstration (numbers made from a hash, not a model)".to_owned(),
     };
     let mut text = "Scorekeeper, local: a simulated batch endpoint, a real handler. Ctrl-C stops it.\n".to_owned();

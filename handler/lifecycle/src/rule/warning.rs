@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::redact::redacted;
+
 /// Something that looks wrong, and does not prevent a start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Warning {
@@ -15,7 +17,8 @@ pub struct Warning {
 
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}; {}", self.seen, self.cause, self.remedy)
+        // It quotes the rules.
+        f.write_str(&redacted(&format!("{}: {}; {}", self.seen, self.cause, self.remedy)))
     }
 }
 
