@@ -1,15 +1,20 @@
 //! The Functions host's protocol and the job that it duplicates under Lambda's runtime, proven on spawned binaries: what the real hosts
 //! would see is what is asserted. The rest of the protocol is proven beside the code (`hosts/azure`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::TcpListener;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use handler::functions::{BLOB_CREATED, BLOB_CREATED_FROM_QUEUE, NAMES, OPERATIONS, PAGE, RECONCILE, SCORINGS, SWEEP};
 use rustix::process::Signal;
 use serde_json::{Value, json};
+use simulator::Timing;
 
+use crate::starts;
 use crate::support::cloud::{Cloud, cloud_event, event};
 use crate::support::functions_host::{FunctionsHost, SCOREKEEPER, TRACEPARENT, free_port, given};
 use crate::support::lambda::{BOOTSTRAP, Deadline, Host, Lambda};
@@ -65,11 +70,23 @@ fn without_ids(mut answer: Value) -> Value {
     answer
 }
 
-/// Invokes each function under the Functions host and under another, and compares.
+/// Invokes each function that there is under the Functions host and under another, and compares.
 pub async fn equal_answers<H: Host>() {
+    for function in NAMES {
+        match function {
+            BLOB_CREATED | BLOB_CREATED_FROM_QUEUE => equal_deliveries::<H>(function).await,
+            RECONCILE | SWEEP => equal_runs::<H>(function).await,
+            OPERATIONS | PAGE | SCORINGS => equal_replies::<H>(function).await,
+            other => panic!("nothing compares `{other}`"),
+        }
+    }
+}
+
+/// Of a function that takes events.
+async fn equal_deliveries<H: Host>(function: &str) {
     let cloud = Cloud::start().await;
     let azure = FunctionsHost::start(cloud.root(), &cloud.vars("azure")).await;
-    let blob_created = H::start("BlobCreated", cloud.root(), &cloud.vars("lambda")).await;
+    let other = H::start(function, cloud.root(), &cloud.vars("other")).await;
     let mut skipped = event("a.csv");
     skipped["data"]["url"] = json!("https://acct.blob.core.windows.net/elsewhere/a.csv");
     skipped["subject"] = json!(null);
@@ -83,20 +100,102 @@ pub async fn equal_answers<H: Host>() {
         Value::Null,
     ];
     for payload in payloads {
-        let one = without_ids(azure.invoke("BlobCreated", "1", "event", &payload).await.value());
-        let other = without_ids(blob_created.invoke(&payload).await.expect("a response"));
-        assert_eq!(one, other, "{payload}");
+        let one = without_ids(azure.invoke(function, "1", "event", &payload).await.value());
+        let other = without_ids(other.invoke(&payload).await.expect("a response"));
+        assert_eq!(one, other, "{function}: {payload}");
     }
-    // The ledgers hold the same now. One after the other, as both would otherwise drive jobs of the one simulator.
-    let reconcile = H::start("Reconcile", cloud.root(), &cloud.vars("fresh-lambda")).await;
-    let fresh = FunctionsHost::start(cloud.root(), &cloud.vars("fresh-azure")).await;
-    let mut one = fresh.invoke("Reconcile", "2", "timer", &timer()).await.value();
-    let mut other = reconcile.invoke(&serde_json::from_str(EVENT_BRIDGE).unwrap()).await.expect("a response");
+}
+
+/// Of a function that a timer starts. One after the other, each on a ledger of its own: both would else drive jobs of the one simulator.
+async fn equal_runs<H: Host>(function: &str) {
+    let cloud = Cloud::start().await;
+    cloud.upload("a.csv", "x\n1\n");
+    let azure = FunctionsHost::start(cloud.root(), &starts::vars(&cloud, "azure")).await;
+    let other = H::start(function, cloud.root(), &starts::vars(&cloud, "other")).await;
+    let mut one = azure.invoke(function, "2", "timer", &timer()).await.value();
+    let mut other = other.invoke(&serde_json::from_str(EVENT_BRIDGE).unwrap()).await.expect("a response");
     for report in [&mut one, &mut other] {
-        assert!(report.as_object_mut().unwrap().remove("durationMs").unwrap().is_u64(), "how long it took differs");
+        let took = report.as_object_mut().unwrap().remove("durationMs");
+        assert_eq!(took.is_some_and(|took| took.is_u64()), function == RECONCILE, "how long it took differs");
     }
-    assert_eq!(one, other);
-    assert_eq!(one["complete"], json!(true), "{one}");
+    assert_eq!(one, other, "{function}");
+    let done = if function == RECONCILE { one["complete"] == true } else { one["listed"] == 1 };
+    assert!(done, "{function}: {one}");
+}
+
+/// A request as both hosts hand it to a function, of somebody who has signed in as a reader or of nobody.
+fn request(method: &str, path: &str, is_reader: bool, body: Option<&Value>) -> Value {
+    let principal = json!({"auth_typ": "aad", "name_typ": "name", "role_typ": "roles",
+        "claims": [{"typ": "name", "val": "Ann"}, {"typ": "roles", "val": "Reader"}]});
+    let mut headers = json!({"Host": ["app.example"], "Content-Type": ["application/json"], "Idempotency-Key": ["1"]});
+    if is_reader {
+        headers["X-MS-CLIENT-PRINCIPAL"] = json!([STANDARD.encode(principal.to_string())]);
+        headers["X-MS-CLIENT-PRINCIPAL-NAME"] = json!(["ann@contoso.com"]);
+    }
+    json!({"Url": format!("https://app.example{path}"), "Method": method, "Headers": headers, "Body": body.map(ToString::to_string)})
+}
+
+/// These settings with the function on: the page is for whoever has signed in, the others that answer HTTP are for whoever has a key.
+fn turned_on(function: &str, mut vars: BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let (page, others) = if function == PAGE { ("on", "off") } else { ("off", "on") };
+    let signed_in: &[(&str, &str)] = &[("SCOREKEEPER_SIGN_IN", "required"), ("WEBSITE_AUTH_ENABLED", "True")];
+    let signed_in = if function == PAGE { signed_in } else { &[] };
+    let on = [("SCOREKEEPER_HTTP", others), ("SCOREKEEPER_PAGE", page)];
+    vars.extend(on.iter().chain(signed_in).map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+    vars
+}
+
+/// Of a function that answers HTTP. Both on one ledger, in which one scoring was started.
+async fn equal_replies<H: Host>(function: &str) {
+    let cloud = Cloud::with_pipeline(Timing::default()).await;
+    cloud.upload("a.csv", "x\n1\n");
+    let vars = starts::vars(&cloud, "ledger");
+    let starting = FunctionsHost::start(cloud.root(), &vars).await;
+    let start = request("POST", "/api/scorings", false, Some(&json!({"rule": "claims", "blob": "inbox/a.csv"})));
+    let started = starting.invoke(SCORINGS, "1", "req", &start).await.json();
+    let started: Value = serde_json::from_str(started["Outputs"]["res"]["body"].as_str().unwrap()).unwrap();
+    let id = started["id"].as_str().unwrap();
+    // It is sent behind the answer; from then on nothing changes by itself.
+    while cloud.told(&vars, &["show", id]).await["status"] != "running" {
+        starting.invoke(RECONCILE, "1", "timer", &timer()).await.value();
+    }
+    let vars = turned_on(function, vars);
+    let azure = FunctionsHost::start(cloud.root(), &vars).await;
+    let other = H::start(function, cloud.root(), &vars).await;
+    let get = |path: &str, is_reader| request("GET", path, is_reader, None);
+    let requests = match function {
+        SCORINGS => vec![
+            start,
+            get(&format!("/api/scorings/{id}"), false),
+            get("/api/scorings/none", false),
+            request("POST", "/api/scorings", false, Some(&json!({"rule": "none"}))),
+        ],
+        OPERATIONS => vec![
+            get("/api/operations", false),
+            get(&format!("/api/operations/{id}"), false),
+            request(
+                "POST",
+                &format!("/api/operations/{}/cancel", "0".repeat(32)),
+                false,
+                Some(&json!({"reason": "x"})),
+            ),
+        ],
+        _ => vec![
+            get("/api/ops/api/scorings", true),
+            get("/api/ops/page.css", true),
+            get("/api/ops/none", true),
+            get("/api/ops/", false),
+        ],
+    };
+    let mut statuses = BTreeSet::new();
+    for request in requests {
+        let one = azure.invoke(function, "2", "req", &request).await;
+        assert_eq!(one.status, 200, "{request}");
+        let one = one.json()["Outputs"]["res"].take();
+        assert_eq!(one, other.invoke(&request).await.expect("a response"), "{function}: {request}");
+        statuses.insert(one["statusCode"].as_u64().unwrap() / 100);
+    }
+    assert_eq!(statuses, BTreeSet::from([2, 4]), "{function}: good answers and refusals");
 }
 
 #[tokio::test]
@@ -132,20 +231,34 @@ async fn both_hosts_fail_with_the_same_diagnostic() {
     equal_diagnostics::<Lambda>().await;
 }
 
-/// The same without a ledger.
+/// The same of each function without a ledger: a failure, or an answer that tells of it.
 pub async fn equal_diagnostics<H: Host>() {
     let cloud = Cloud::start().await;
-    let vars = without_ledger(&cloud);
+    // At the same time, as each is tried for a while.
+    futures::future::join_all(NAMES.map(|function| equal_diagnostic::<H>(&cloud, function))).await;
+}
+
+async fn equal_diagnostic<H: Host>(cloud: &Cloud, function: &str) {
+    let vars = turned_on(function, without_ledger(cloud));
     let azure = FunctionsHost::start(cloud.root(), &vars).await;
-    for (function, binding, payload) in [
-        ("BlobCreated", "event", event("a.csv")),
-        ("BlobCreatedFromQueue", "event", event("a.csv")),
-        ("Reconcile", "timer", timer()),
-    ] {
-        let lambda = H::start(function, cloud.root(), &vars).await;
-        let one = azure.invoke(function, "1", binding, &payload).await;
+    let (binding, payload) = match function {
+        BLOB_CREATED | BLOB_CREATED_FROM_QUEUE => ("event", event("a.csv")),
+        RECONCILE | SWEEP => ("timer", timer()),
+        OPERATIONS => ("req", request("GET", "/api/operations", false, None)),
+        PAGE => ("req", request("GET", "/api/ops/api/scorings", true, None)),
+        SCORINGS => ("req", request("GET", &format!("/api/scorings/{}", "0".repeat(32)), false, None)),
+        other => panic!("nothing compares `{other}`"),
+    };
+    let other = H::start(function, cloud.root(), &vars).await;
+    let one = azure.invoke(function, "1", binding, &payload).await;
+    let other = other.invoke(&payload).await;
+    if binding == "req" {
+        let answer = one.json()["Outputs"]["res"].take();
+        assert!(answer["statusCode"].as_u64() >= Some(500), "{function}: {answer}");
+        assert_eq!(answer, other.expect("an answer"), "{function}");
+    } else {
         assert_eq!(one.status, 500, "{function}");
-        assert_eq!(one.json(), lambda.invoke(&payload).await.expect_err("an error"), "{function}");
+        assert_eq!(one.json(), other.expect_err("an error"), "{function}");
     }
 }
 
@@ -341,13 +454,7 @@ async fn a_handler_that_nobody_started_says_what_is_missing() {
     vars.insert("_HANDLER".to_owned(), "blob_created".to_owned());
     let (code, process) = ended(BOOTSTRAP, &[], cloud.root(), &vars).await;
     assert_eq!(code, 64);
-    assert!(
-        process.stderr().contains(
-            "expected one of BlobCreated, BlobCreatedFromQueue, Operations, Page, Reconcile, Scorings, Sweep"
-        ),
-        "{}",
-        process.stderr()
-    );
+    assert!(process.stderr().contains(&format!("expected one of {}", NAMES.join(", "))), "{}", process.stderr());
 }
 
 #[tokio::test]
