@@ -1,4 +1,4 @@
-//! One table, four implementations, five ways to them: every claim of the port holds for each.
+//! One table: every claim of the port holds for each implementation, and for each way to one.
 //!
 //! `claims` is the port's meaning, written once. What only one implementation promises stands beside its run: pages in
 //! memory, several processes and sudden death for the embedded store.
@@ -12,9 +12,13 @@ use app::ports::table_store::{Error, Key, TableName, TableStore};
 use azure::tables::{Auth, AzureTables};
 use azure::tokens::{Storage, Tokens};
 use azure_core::credentials::Secret;
+use lifecycle::Rules;
+use simulation::Sandbox;
 use stores::embedded::EmbeddedStore;
+use stores::faulty::Faulty;
 use stores::memory::MemoryStore;
 use tempfile::TempDir;
+use time::macros::datetime;
 
 use crate::support::azurite;
 use crate::support::storage::{self, Entra, fresh_name};
@@ -41,6 +45,20 @@ fn paged() -> Fresh<MemoryStore> {
 fn on_disk() -> Fresh<EmbeddedStore> {
     let folder = tempfile::tempdir().unwrap();
     Some((EmbeddedStore::open(folder.path()).unwrap(), Some(folder)))
+}
+
+/// The table that a simulation runs on, with nothing drawn.
+#[expect(clippy::unnecessary_wraps, reason = "one macro for all")]
+fn simulated() -> Fresh<Sandbox> {
+    let rules =
+        r#"{"rules":[{"id":"claims","match":{"container":"claims"},"endpoint":{"uri":"https://heart.example/jobs"}}]}"#;
+    Some((Sandbox::new(datetime!(2026-07-21 10:00 UTC), &Rules::read(rules).unwrap(), false), None))
+}
+
+/// As tests stand on it until they order a fault.
+#[expect(clippy::unnecessary_wraps, reason = "one macro for all")]
+fn without_faults() -> Fresh<Faulty> {
+    Some((Faulty::new(Arc::new(MemoryStore::new())), None))
 }
 
 fn emulated() -> Fresh<AzureTables> {
@@ -72,6 +90,8 @@ macro_rules! hold {
     ($($claim:ident)*) => {
         hold! { @on memory whole [$($claim)*] }
         hold! { @on memory_in_small_and_empty_pages paged [$($claim)*] }
+        hold! { @on world_of_the_simulation simulated [$($claim)*] }
+        hold! { @on faulty_without_faults without_faults [$($claim)*] }
         hold! { @on embedded on_disk [$($claim)*] }
         hold! { @on azurite_tables emulated [$($claim)*] }
     };

@@ -1,10 +1,11 @@
-//! The simulated endpoint and storage by themselves, with nothing drawn: for the ports' conformance suites, which hold them
+//! The simulated endpoint, storage and table by themselves, with nothing drawn: for the ports' conformance suites, which hold them
 //! to the same claims as the real adapters. A simulation over a world that keeps another contract would prove nothing.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
+use app::ports::table_store::{Continuation, ETag, Error, Key, Op, Page, Range, Row, TableName, TableStore};
 use app::ports::{
     Answered, BlobPage, Blobs, Endpoint, Inconclusive, JobAddress, JobListing, JobSearch, NamedBy, PartPage, ScanTarget,
 };
@@ -118,6 +119,31 @@ impl Sandbox {
             // Without a timer it only gave others their turn, and there are none.
             self.time.advance();
         }
+    }
+}
+
+#[async_trait]
+impl TableStore for Sandbox {
+    async fn create_table(&self, table: &TableName) -> Result<(), Error> {
+        self.drive(self.ports.create_table(table))
+    }
+
+    async fn get(&self, table: &TableName, key: &Key) -> Result<Option<Row>, Error> {
+        self.drive(self.ports.get(table, key))
+    }
+
+    async fn page_of(
+        &self,
+        table: &TableName,
+        range: &Range,
+        from: Option<&Continuation>,
+        max: usize,
+    ) -> Result<Page, Error> {
+        self.drive(self.ports.page_of(table, range, from, max))
+    }
+
+    async fn write(&self, table: &TableName, ops: &[Op]) -> Result<Vec<Option<ETag>>, Error> {
+        self.drive(self.ports.write(table, ops))
     }
 }
 
