@@ -18,12 +18,20 @@ pub struct Redacting<W: Write> {
     line: Vec<u8>,
     /// The reader has gone away (a broken pipe): whatever else is written is dropped, and that is no error.
     unread: bool,
+    /// It is no text: nothing can be masked in it.
+    is_binary: bool,
 }
 
 impl<W: Write> Redacting<W> {
     /// Has whole lines written to `inner`, each when its end has come.
     pub fn new(inner: W) -> Self {
-        Self { inner, line: Vec::new(), unread: false }
+        Self { inner, line: Vec::new(), unread: false, is_binary: false }
+    }
+
+    /// Writes to `inner` as it is what is no text, and was made without secrets.
+    #[cfg(feature = "cli")]
+    pub fn binary(inner: W) -> Self {
+        Self { inner, line: Vec::new(), unread: false, is_binary: true }
     }
 
     fn write_line(&mut self) -> io::Result<()> {
@@ -53,6 +61,10 @@ impl<W: Write> Redacting<W> {
 
 impl<W: Write> Write for Redacting<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.is_binary {
+            self.unless_unread(|inner| inner.write_all(bytes))?;
+            return Ok(bytes.len());
+        }
         for part in bytes.split_inclusive(|byte| *byte == b'\n') {
             self.line.extend_from_slice(part);
             if part.ends_with(b"\n") {

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use parquet::file::reader::{FileReader as _, SerializedFileReader};
+use parquet::record::RowAccessor as _;
 use serde_json::Value;
 use stores::embedded::EmbeddedStore;
 
@@ -58,6 +60,22 @@ async fn a_watch_ends_by_ctrl_c_with_the_code_of_what_it_saw() {
         process.handle().signal(rustix::process::Signal::INT);
         assert_eq!(process.ended().await.code(), Some(code), "{arguments:?}: {}", process.stderr());
     }
+}
+
+/// A file, and no text: nothing in it may be taken for a line or a control character.
+#[tokio::test]
+async fn a_parquet_file_comes_out_of_the_binary_as_it_was_made() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = EmbeddedStore::open(&folder.path().join(".scorekeeper/ledger")).unwrap();
+    let world = World::on(Arc::new(store), RULE);
+    let id = world.deliver(&world.app(), &event("a.csv", "1")).await.remove(0);
+    let mut export = std::process::Command::new(SCOREKEEPER);
+    let export = export.args(["export", "--task-hub", "Test", "-o", "parquet"]).current_dir(folder.path()).env_clear();
+    let output = export.output().unwrap();
+    let reader = SerializedFileReader::new(bytes::Bytes::from(output.stdout)).unwrap();
+    let ids: Vec<String> =
+        reader.get_row_iter(None).unwrap().map(|row| row.unwrap().get_string(0).unwrap().clone()).collect();
+    assert_eq!(ids, [id]);
 }
 
 #[test]

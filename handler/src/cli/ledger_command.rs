@@ -223,7 +223,9 @@ pub(super) fn run(command: &LedgerCommand, clock: &Clock) -> Result<ExitCode, su
     let settings = LedgerSettings::read(&ProcessVars, &working_directory()?, which)?;
     let opened = compose::ledger_alone(&settings, clock, access).map_err(Error::from)?;
     let runtime = one_thread()?;
-    let mut out = Redacting::new(io::stdout().lock());
+    let stdout = io::stdout().lock();
+    let is_binary = matches!(command, LedgerCommand::Export(args) if args.output == export::ExportFormat::Parquet);
+    let mut out = if is_binary { Redacting::binary(stdout) } else { Redacting::new(stdout) };
     let code = runtime.block_on(async {
         // What only reads stands in no history.
         let holder = if access == Access::Write { opened.holder().await } else { None };
