@@ -33,6 +33,8 @@ fn looks(id: &str) -> Vec<Vec<&str>> {
         &["list", "--skipped", "--json"],
         &["list", "--quarantined"],
         &["list", "--quarantined", "--json"],
+        &["list", "--groups"],
+        &["list", "--groups", "--json"],
         &["list", "--pending"],
         &["show", id],
         &["show", id, "--json"],

@@ -13,7 +13,7 @@ use crate::ports::table_store::{self, ETag, Entity, IfMatch, Key, Op, Range};
 /// Prefix of the keys' rows.
 const KEY: &str = "K~";
 /// Prefix of the index by day.
-const BY_DAY: &str = "U~";
+const BY_DAY: &str = "D~";
 
 /// What was asked for by a key.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -19,7 +19,7 @@
 //! | `N~{id}~{version}~{kind}{n}` | names of former and orphaned jobs for which `J~` has no room (`job_names.rs`) | with `J~` |
 //! | `P~{id}` | projection outbox | until projected |
 //! | `K~{key}` | an idempotency key of a start, and the scoring that it names (`starts.rs`) | as long as `J~` at least |
-//! | `U~{yyyyMMdd}~{key}` | such keys by day | as long as `K~` |
+//! | `D~{yyyyMMdd}~{key}` | such keys by day | as long as `K~` |
 //! | `O~{key}` | the first name of a version that was moved after it was scored, the names in a move of what nobody saw, or the scorings of a path that looks after renames have shown | for the retention |
 //! | `M~{yyyyMMdd}~{key}` | such notes by day | for the retention |
 //! | `S~{day}~{key}`, `Q~{day}~{key}` | skipped and quarantined events, the newest day first | for the retention |
