@@ -111,10 +111,8 @@ pub async fn rescore(
     if let Some(why) = rescore_refusal(ledger, scoring).await? {
         return Ok(AskOutcome::Refused(why));
     }
-    match UnversionedBlob::read(&scoring.blob.url) {
-        Ok(blob) => ask(ledger, PendingOrder::new(blob, OrderedOf::Rescore(scoring.id.clone()), by, reason, now)).await,
-        Err(invalid) => Ok(AskOutcome::Refused(invalid.to_string())),
-    }
+    let blob = UnversionedBlob::from(scoring.blob.clone());
+    ask(ledger, PendingOrder::new(blob, OrderedOf::Rescore(scoring.id.clone()), by, reason, now)).await
 }
 
 /// Orders that the places of a rule, or of all, are swept now, and all of their versions asked about. Returns them; none where no run

@@ -12,7 +12,7 @@ use crate::finding::{Check, Finding};
 use crate::permissions::{READ_BLOBS, WRITE_BLOBS};
 use crate::remedy::{assign_to_principal, deploy_or_ask, in_workspace, shell};
 use crate::storage::ContainerName;
-use crate::unseen::Unseen;
+use crate::unseen::{NotSeen, Unseen};
 use crate::workspace::ML;
 use app::ports::management::{Audience, QueryError};
 
@@ -138,7 +138,7 @@ impl Examination {
         }
         let found = match self.account(account).await {
             Ok(found) => found,
-            Err((why, needed)) => return Finding::unknown(check, why, needed),
+            Err(NotSeen { why, needed }) => return Finding::unknown(check, why, needed),
         };
         let mut doubts = Vec::new();
         for principal in &cluster.principals {

@@ -12,6 +12,7 @@ use crate::permissions::SEND_MESSAGES;
 use crate::remedy::{deploy_with, shell};
 use crate::storage::{Account, STORAGE};
 use crate::subscription::{Destination, Subscription, judge};
+use crate::unseen::NotSeen;
 use crate::workspace::PAGES;
 use app::ports::Inconclusive;
 use app::ports::management::{Audience, QueryError};
@@ -38,11 +39,11 @@ impl Examination {
     async fn watched_account(&self, name: &str, rules: &[&Rule], now: OffsetDateTime) -> Vec<Finding> {
         let account = match self.account(name).await {
             Ok(account) => account,
-            Err((why, needed)) => return self.nothing(rules, &format!("account {name}"), &why, &needed),
+            Err(NotSeen { why, needed }) => return self.nothing(rules, &format!("account {name}"), &why, &needed),
         };
         match self.subscriptions_of(&account).await {
             Ok(all) => about(&self.judged(&all, rules, kind(&account), now).await, &format!("account {name}")),
-            Err((why, needed)) => self.nothing(rules, &format!("account {name}"), &why, &needed),
+            Err(NotSeen { why, needed }) => self.nothing(rules, &format!("account {name}"), &why, &needed),
         }
     }
 
@@ -137,11 +138,11 @@ impl Examination {
     }
 
     /// All event subscriptions of an account, those of its topics and its own.
-    async fn subscriptions_of(&self, account: &Account) -> Result<Vec<Subscription>, (String, String)> {
+    async fn subscriptions_of(&self, account: &Account) -> Result<Vec<Subscription>, NotSeen> {
         let needed = || {
             "Microsoft.EventGrid/systemTopics/read and eventSubscriptions/read (role EventGrid EventSubscription Reader or Reader) for whoever looks".to_owned()
         };
-        let refused = |error: &QueryError| (error.to_string(), needed());
+        let refused = |error: &QueryError| NotSeen { why: error.to_string(), needed: needed() };
         let mut found = Vec::new();
         let (topics, error) = self.topics().await;
         let own = topics.iter().filter(|topic| {
@@ -169,7 +170,8 @@ impl Examination {
             (true, Some(error), _) => Err(refused(&error)),
             (true, None, Err(error)) if !matches!(error, QueryError::Missing(_)) => Err(refused(&error)),
             (true, None, Ok(listed)) if !listed.complete => {
-                Err(("there are more event subscriptions than were listed".to_owned(), needed()))
+                let why = "there are more event subscriptions than were listed".to_owned();
+                Err(NotSeen { why, needed: needed() })
             }
             _ => Ok(found),
         }

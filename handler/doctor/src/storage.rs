@@ -9,6 +9,7 @@ use crate::finding::{Check, Finding};
 use crate::installation::Caller;
 use crate::permissions::READ_BLOBS;
 use crate::remedy::{ResourceId, deploy_or_ask, shell};
+use crate::unseen::NotSeen;
 use crate::workspace::PAGES;
 use app::ports::Inconclusive;
 use app::ports::management::{Audience, QueryError};
@@ -62,10 +63,10 @@ impl Examination {
     }
 
     /// The account of this name; the error says why it was not seen and what would be needed.
-    pub(super) async fn account(&self, name: &str) -> Result<Account, (String, String)> {
+    pub(super) async fn account(&self, name: &str) -> Result<Account, NotSeen> {
         let needed = format!("the role Reader on the storage account {name} for whoever looks");
         if let Some(reason) = self.no_token_reason(Audience::ResourceManager) {
-            return Err((reason.to_string(), "see there".to_owned()));
+            return Err(NotSeen { why: reason.to_string(), needed: "see there".to_owned() });
         }
         let subscriptions = self.subscriptions().await;
         for subscription in &subscriptions {
@@ -81,7 +82,8 @@ impl Examination {
             }
         }
         // An account that may not be read is left out of the list, as one that is not there.
-        Err((format!("no storage account {name} is to be seen in {} subscriptions", subscriptions.len()), needed))
+        let why = format!("no storage account {name} is to be seen in {} subscriptions", subscriptions.len());
+        Err(NotSeen { why, needed })
     }
 
     /// Where blobs of a container are read.
@@ -99,7 +101,7 @@ impl Examination {
     pub(super) async fn app_may(&self, account: &str, below: impl Fn(&Account) -> String, action: &str) -> Permission {
         let scope = match self.account(account).await {
             Ok(account) => below(&account),
-            Err((why, _)) => return Permission::Unknown(why),
+            Err(NotSeen { why, .. }) => return Permission::Unknown(why),
         };
         let rights = match (self.subject.caller, &self.subject.principal) {
             (Caller::App, _) => own_rights(&self.queries, &scope).await,
@@ -121,7 +123,7 @@ impl Examination {
             if let Some(reason) = self.no_token_reason(Audience::ResourceManager) {
                 return Finding::skipped(check, reason);
             }
-            let (why, needed) = self.account(account).await.err().unwrap_or_default();
+            let NotSeen { why, needed } = self.account(account).await.err().unwrap_or_default();
             return Finding::unknown(check, why, needed);
         };
         if let Some(reason) = self.no_token_reason(Audience::Storage) {
@@ -201,7 +203,7 @@ impl Examination {
         let account = self
             .account(account)
             .await
-            .map_err(|(why, _)| QueryError::Inconclusive(Inconclusive::not_understood(why)))?;
+            .map_err(|NotSeen { why, .. }| QueryError::Inconclusive(Inconclusive::not_understood(why)))?;
         match self.queries.resource(&account.container(container), STORAGE).await {
             Ok(_) => Ok(true),
             Err(QueryError::Missing(_)) => Ok(false),

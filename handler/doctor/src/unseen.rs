@@ -49,3 +49,13 @@ pub(super) enum Unseen {
     #[error(transparent)]
     Query(#[from] QueryError),
 }
+
+/// Something of the installation that whoever looks does not see.
+#[derive(Debug, Clone, Default, thiserror::Error)]
+#[error("{why}")]
+pub(crate) struct NotSeen {
+    /// Why not, as the service says it or as what was looked through.
+    pub(crate) why: String,
+    /// What whoever looks would need to see it: a role, an action, an option of the command.
+    pub(crate) needed: String,
+}

@@ -8,7 +8,7 @@ use crate::finding::{Check, Finding};
 use crate::installation::Caller;
 use crate::permissions::{CAPABILITIES, Grant, RUN, missing};
 use crate::remedy::{ResourceId, deploy_or_ask, in_workspace, shell};
-use crate::unseen::NotLookedAt;
+use crate::unseen::{NotLookedAt, NotSeen};
 use app::ports::management::{Audience, QueryError};
 
 /// Of everything below `Microsoft.MachineLearningServices`; the same as the client of jobs uses.
@@ -96,22 +96,27 @@ impl Examination {
     }
 
     /// What the app may do with the workspace, or why that is not known, with what would be needed.
-    async fn grants(&self, workspace: &str) -> Result<(Vec<Grant>, Vec<String>), (String, String)> {
+    async fn grants(&self, workspace: &str) -> Result<(Vec<Grant>, Vec<String>), NotSeen> {
         let reader = || "Microsoft.Authorization/permissions/read on the workspace (role Reader)".to_owned();
         match (self.subject.caller, &self.subject.principal) {
             (Caller::App, _) => {
                 let rights = own_rights(&self.queries, workspace).await;
-                rights.map(|rights| (rights.grants, rights.doubtful)).map_err(|error| (error.to_string(), reader()))
+                rights
+                    .map(|rights| (rights.grants, rights.doubtful))
+                    .map_err(|error| NotSeen { why: error.to_string(), needed: reader() })
             }
             (Caller::Operator, Some(principal)) => {
                 let rights = rights(&self.queries, principal, workspace).await;
                 let needed = "Microsoft.Authorization/roleAssignments/read on the workspace (role Reader)".to_owned();
-                rights.map(|rights| (rights.grants, rights.doubtful)).map_err(|error| (error.to_string(), needed))
+                rights
+                    .map(|rights| (rights.grants, rights.doubtful))
+                    .map_err(|error| NotSeen { why: error.to_string(), needed })
             }
-            (Caller::Operator, None) => Err((
-                "the app's identity is not known, and the rights of whoever is signed in are not the app's".to_owned(),
-                "--app with the ARM id of the function app".to_owned(),
-            )),
+            (Caller::Operator, None) => Err(NotSeen {
+                why: "the app's identity is not known, and the rights of whoever is signed in are not the app's"
+                    .to_owned(),
+                needed: "--app with the ARM id of the function app".to_owned(),
+            }),
         }
     }
 
@@ -136,7 +141,7 @@ impl Examination {
         };
         let (grants, doubtful) = match known {
             Ok(known) => known,
-            Err((why, needed)) => {
+            Err(NotSeen { why, needed }) => {
                 return CAPABILITIES.iter().map(|(check, _)| Finding::unknown(*check, &why, &needed)).collect();
             }
         };

@@ -50,7 +50,7 @@ async fn list(app: &app::App, request: &HttpRequest) -> HttpAnswer {
     }
     let filter = match filter(request) {
         Ok(filter) => filter,
-        Err(message) => return HttpAnswer::problem(400, "BadRequest", message),
+        Err(invalid) => return HttpAnswer::problem(400, "BadRequest", &invalid.to_string()),
     };
     let newest = match reports::newest(app.ledger(), &filter, || ()).await {
         Ok(newest) => newest,
@@ -66,17 +66,26 @@ async fn list(app: &app::App, request: &HttpRequest) -> HttpAnswer {
     }
 }
 
-fn filter(request: &HttpRequest) -> Result<reports::Filter, &'static str> {
+/// What a list cannot be asked for.
+#[derive(Debug, thiserror::Error)]
+enum InvalidFilter {
+    #[error("`status` takes statuses as `scorekeeper list` shows them")]
+    Status,
+    #[error("`top` takes a number from 1 to {MAX_PAGE}")]
+    Top,
+    #[error("`x-ms-continuation-token` is not one of ours")]
+    Continuation,
+}
+
+fn filter(request: &HttpRequest) -> Result<reports::Filter, InvalidFilter> {
     let words = request.query("status").unwrap_or_default();
     let words = words.split(',').filter(|word| !word.is_empty()).map(str::parse::<Status>);
-    let status =
-        words.collect::<Result<_, _>>().map_err(|_| "`status` takes statuses as `scorekeeper list` shows them")?;
+    let status = words.collect::<Result<_, _>>().map_err(|_| InvalidFilter::Status)?;
     let rule = request.query("rule").filter(|rule| !rule.is_empty()).map(std::borrow::Cow::into_owned);
     let top = request.query("top").map_or(Ok(PAGE), |top| top.parse());
-    let limit = top.ok().filter(|top| (1..=MAX_PAGE).contains(top)).ok_or("`top` takes a number from 1 to 1000")?;
+    let limit = top.ok().filter(|top| (1..=MAX_PAGE).contains(top)).ok_or(InvalidFilter::Top)?;
     let after = request.header(CONTINUATION).filter(|token| !token.is_empty());
-    let after =
-        after.map(|token| Place::read(&token).ok_or("`x-ms-continuation-token` is not one of ours")).transpose()?;
+    let after = after.map(|token| Place::read(&token).ok_or(InvalidFilter::Continuation)).transpose()?;
     Ok(reports::Filter { status, rule, limit, after, ..reports::Filter::default() })
 }
 

@@ -177,10 +177,7 @@ impl Driver {
         let (now, etag) = (self.clock.now(), &seen.etag);
         let not_seen =
             |why: String| Ok(Err(InputFound::NotSeen(format!("its path holds another version ({etag}): {why}"))));
-        let blob = match UnversionedBlob::read(&scoring.blob.url) {
-            Ok(blob) => blob,
-            Err(invalid) => return not_seen(invalid.to_string()),
-        };
+        let blob = UnversionedBlob::from(scoring.blob.clone());
         let shown = match services.blobs.blob(&blob).await {
             Ok(Some(shown)) if shown.etag.trim_matches('"') == etag.as_str() => {
                 with_index_tags(&*services.blobs, &blob, shown, [rule]).await
