@@ -23,7 +23,7 @@ use crate::support::world::{Fault, RULE, World, event};
 
 /// What is typed to look at a scoring and at the whole ledger.
 fn looks(id: &str) -> Vec<Vec<&str>> {
-    let looks: [&[&str]; 20] = [
+    let looks: [&[&str]; 22] = [
         &["status"],
         &["status", "--json"],
         &["list"],
