@@ -42,7 +42,7 @@ async fn a_plan_that_makes_no_sense_changes_nothing_and_says_why() {
     let fault = |fault: Value| json!({ "faults": [fault] });
     for (bad, says) in [
         (fault(json!({ "route": "invoke", "fault": "explode" })), "`explode`"),
-        (fault(json!({ "route": "poll", "fault": { "lostAnswer": {} } })), "`invoke`"),
+        (fault(json!({ "route": "poll", "fault": { "lostAnswer": { "jobs": 2 } } })), "`invoke`"),
         (fault(json!({ "route": "invoke", "fault": "lostRequest", "time": 1 })), "`time`"),
         (fault(json!({ "route": "invoke", "fault": "lostRequest", "probability": 2 })), "probability 2"),
         (json!({ "faults": [], "behaviour": { "keepTag": true } }), "`keepTag`"),
