@@ -104,7 +104,7 @@ impl Ledger {
     }
 
     /// Closes a circuit breaker for all processes, with a line of its history. What is counted meanwhile is no objection: it is
-    /// closed whatever it counts. [`Said::Already`]: nothing was counted that could be forgotten.
+    /// closed whatever it counts. [`ControlOutcome::Already`]: nothing was counted that could be forgotten.
     pub async fn close_breaker(
         &self,
         subject: &BreakerSubject,
