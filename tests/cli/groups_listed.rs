@@ -79,7 +79,7 @@ async fn findings_and_limits_tell_groups_as_groups() {
 }
 
 #[tokio::test]
-async fn lists_by_status_have_each_file_once_and_groups_are_listed_by_a_switch_of_their_own() {
+async fn lists_by_status_have_each_file_once_and_a_switch_lists_groups() {
     let world = world(&json!({"by": "time"}));
     let app = world.app();
     let (_, group) = paused(&world, &app).await;

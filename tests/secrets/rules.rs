@@ -143,7 +143,7 @@ fn children(value: &Value) -> Vec<(String, &Value)> {
 }
 
 #[test]
-fn the_documents_that_secrets_are_planted_in_are_good_and_have_each_member_of_the_schema() {
+fn secrets_are_planted_in_good_documents_with_each_member_of_the_schema() {
     let schema: Value = serde_json::from_str(include_str!("../../handler/rules.schema.json")).unwrap();
     let (mut known, mut had) = (BTreeSet::new(), BTreeSet::new());
     members(&schema, "", &mut known);

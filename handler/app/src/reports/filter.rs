@@ -32,7 +32,7 @@ pub struct Filter {
     pub cause: Option<FailureCause>,
     /// Only those that this group was sealed with, whatever became of them.
     pub group: Option<IdBeginning>,
-    /// Whether groups are listed.
+    /// Whether groups are listed among the files, alone, or not at all.
     pub groups: WithGroups,
     /// Only those behind this place.
     pub after: Option<Place>,
@@ -73,7 +73,7 @@ pub struct InvalidIdBeginning(String);
 pub struct IdBeginning(String);
 
 impl IdBeginning {
-    /// Its digits.
+    /// The digits that are known of it, in lower case.
     pub fn as_str(&self) -> &str {
         &self.0
     }

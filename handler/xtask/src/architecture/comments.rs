@@ -49,7 +49,7 @@ impl Finder {
     }
 }
 
-/// A line of documentation.
+/// A line of an item's documentation.
 fn comment(attribute: &Attribute) -> Option<(Span, String)> {
     let Meta::NameValue(doc) = &attribute.meta else { return None };
     let Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) = &doc.value else { return None };
