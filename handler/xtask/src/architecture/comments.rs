@@ -21,13 +21,7 @@ const PRINTED: [&str; 6] = ["Args", "Parser", "Subcommand", "ValueEnum", "JsonSc
 
 /// Where the crate whose root is `root` is documented in too few words, as `file:line`.
 pub(crate) fn of_crate(root: &Path) -> Result<Vec<String>> {
-    let folder = root.parent().unwrap_or(root);
-    let mut found = Vec::new();
-    for file in sources::read_crate(root)? {
-        let path = file.path.strip_prefix(folder).unwrap_or(&file.path).display();
-        found.extend(in_file(&file.syntax).into_iter().map(|line| format!("{path}:{line}")));
-    }
-    Ok(found)
+    sources::lines_of_crate(root, in_file)
 }
 
 fn in_file(file: &syn::File) -> Vec<usize> {

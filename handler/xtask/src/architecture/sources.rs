@@ -33,6 +33,18 @@ pub(crate) fn read_crate(root: &Path) -> Result<Vec<SourceFile>> {
     Ok(files)
 }
 
+/// Where `in_file` finds something in the crate whose root is `root`, as `file:line`.
+#[cfg(test)]
+pub(crate) fn lines_of_crate(root: &Path, in_file: fn(&syn::File) -> Vec<usize>) -> Result<Vec<String>> {
+    let folder = root.parent().unwrap_or(root);
+    let mut found = Vec::new();
+    for file in read_crate(root)? {
+        let path = file.path.strip_prefix(folder).unwrap_or(&file.path).display();
+        found.extend(in_file(&file.syntax).into_iter().map(|line| format!("{path}:{line}")));
+    }
+    Ok(found)
+}
+
 fn read_file(path: &Path, module: ModulePath, is_mod_rs: bool, files: &mut Vec<SourceFile>) -> Result<()> {
     let text = fs::read_to_string(path).map_err(cannot("read", path))?;
     let syntax = product_code(&text).map_err(cannot("read as Rust", path))?;
