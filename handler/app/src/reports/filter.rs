@@ -235,3 +235,14 @@ impl<'a> From<&'a Ended> for IndexedScoring<'a> {
 fn path_of(blob: &UnversionedBlob) -> String {
     format!("{}/{}", blob.container, blob.path)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_are_looked_for_in_every_status_that_is_in_flight() {
+        let in_flight: Vec<Status> = Status::ALL.into_iter().filter(|status| !status.is_terminal()).collect();
+        assert_eq!(IN_FLIGHT.to_vec(), in_flight);
+    }
+}
